@@ -1,0 +1,136 @@
+"""Who acts, what they may do, and the tokens that say so. Nothing is allowed that is not listed here."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from headway.errors import AlreadyExists, Forbidden, Invalid, NotFound, NotSignedIn
+from headway.kernel.clock import Clock
+from headway.kernel.ids import Ids
+from headway.kernel.journal import Journal
+from headway.kernel.records import Record, Value
+
+
+class Role(StrEnum):
+    READER = "reader"
+    AUTHOR = "author"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+    OWNER = "owner"
+
+
+class Permission(StrEnum):
+    READ = "read"
+    WRITE = "write"
+    """Log runs, add data, register models, open changes."""
+    LABEL = "label"
+    """Send predictions and labels."""
+    APPROVE = "approve"
+    OPERATE = "operate"
+    """Apply a project, move traffic, roll back, acknowledge alerts."""
+    BREAK_GLASS = "break_glass"
+    GRANT = "grant"
+    """Make and revoke tokens."""
+
+
+_AUTHOR = {Permission.READ, Permission.WRITE, Permission.LABEL}
+_MAY: dict[Role, set[Permission]] = {
+    Role.READER: {Permission.READ},
+    Role.AUTHOR: _AUTHOR,
+    Role.APPROVER: {Permission.READ, Permission.APPROVE},
+    Role.OPERATOR: _AUTHOR | {Permission.OPERATE},
+    Role.OWNER: set(Permission),
+}
+
+
+class Actor(Value):
+    """A person or a part of the platform, as it stands in the ledger."""
+
+    name: str
+    role: Role
+
+    def may(self, permission: Permission) -> bool:
+        return permission in _MAY[self.role]
+
+    def must(self, permission: Permission) -> None:
+        """Raise `Forbidden` unless this actor has `permission`."""
+        if not self.may(permission):
+            able = ", ".join(role for role, granted in _MAY.items() if permission in granted)
+            raise Forbidden(f"{self.name} ({self.role}) may not {permission}; it takes one of: {able}")
+
+
+SYSTEM = Actor(name="headway", role=Role.OWNER)
+"""The platform itself: conductor, scheduler, monitors."""
+
+
+class AccessToken(Record, prefix="tk"):
+    """What is kept of a token: never the secret, only its SHA-256."""
+
+    name: str
+    role: Role
+    secret_sha256: str
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def actor(self) -> Actor:
+        return Actor(name=self.name, role=self.role)
+
+
+class TokenStore(Protocol):
+    def put(self, record: AccessToken) -> None: ...
+    def by_secret(self, secret_sha256: str) -> AccessToken | None: ...
+    def all(self) -> Iterable[AccessToken]: ...
+
+
+def sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class AccessService:
+    """Make, check and revoke tokens."""
+
+    def __init__(self, journal: Journal, store: TokenStore, clock: Clock, ids: Ids) -> None:
+        self._journal, self._store, self._clock, self._ids = journal, store, clock, ids
+
+    def grant(self, name: str, role: Role, *, by: Actor, days: int | None = None) -> tuple[AccessToken, str]:
+        """A new token and its secret, which is shown this once."""
+        by.must(Permission.GRANT)
+        if not name or len(name) > 100:
+            raise Invalid("a token needs a name of 1 to 100 characters")
+        if any(token.name == name and token.revoked_at is None for token in self._store.all()):
+            raise AlreadyExists(f"there is a token named {name!r} already; revoke it first or choose another name")
+        secret = "hw_" + secrets.token_urlsafe(32)
+        now = self._clock.now()
+        token = AccessToken(
+            id=self._ids(AccessToken.prefix), created_at=now, name=name, role=role, secret_sha256=sha256(secret),
+            expires_at=now + timedelta(days=days) if days else None,
+        )  # fmt: skip
+        with self._journal.act(by.name, "token.grant") as act:
+            act.save(self._store, token)
+        return token, secret
+
+    def revoke(self, name: str, *, by: Actor) -> AccessToken:
+        by.must(Permission.GRANT)
+        for token in self._store.all():
+            if token.name == name and token.revoked_at is None:
+                revoked = token.but(revoked_at=self._clock.now())
+                with self._journal.act(by.name, "token.revoke") as act:
+                    act.save(self._store, revoked)
+                return revoked
+        raise NotFound(f"no token named {name!r}")
+
+    def list(self) -> Iterable[AccessToken]:
+        return self._store.all()
+
+    def actor(self, secret: str) -> Actor:
+        """Who holds `secret`; raises `NotSignedIn` for one that is unknown, revoked or past its time."""
+        token = self._store.by_secret(sha256(secret))
+        now = self._clock.now()
+        if token is None or token.revoked_at or (token.expires_at and token.expires_at <= now):
+            raise NotSignedIn("this token is unknown, expired or revoked; ask an owner for `headway token create`")
+        return token.actor()

@@ -1,0 +1,30 @@
+"""Identifiers: a prefix that names the kind, then 48 bits of milliseconds and 80 random bits in base 32."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from headway.kernel.clock import Clock
+
+Ids = Callable[[str], str]
+"""Makes a new id for a prefix: `ids("ro") -> "ro_01k..."`."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_LENGTH = 26
+
+
+def time_sorted(clock: Clock) -> Ids:
+    """Ids that sort by time of creation (the layout of ULID, in lower case)."""
+
+    def new(prefix: str) -> str:
+        number = int(clock.now().timestamp() * 1000) << 80 | secrets.randbits(80)
+        return prefix + "_" + "".join(_ALPHABET[number >> 5 * place & 31] for place in range(_LENGTH - 1, -1, -1))
+
+    return new
+
+
+def kind_of(identifier: str) -> str:
+    """The prefix of an id, or an empty string for a text that is no id."""
+    prefix, separator, rest = identifier.partition("_")
+    return prefix if separator and len(rest) == _LENGTH else ""

@@ -1,0 +1,99 @@
+"""The ledger: who wrote what, when and why, each entry sealing the record as written and the entry before it.
+
+`verify` reads everything again: a changed byte in a record or in an entry breaks a seal, and an anchor kept outside
+the database (the last number and hash) shows a tail that was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Protocol
+
+from headway.errors import LedgerBroken
+from headway.kernel.records import Value, digest, encode
+
+GENESIS = "b3:" + "0" * 64
+
+
+class Entry(Value):
+    number: int
+    at: datetime
+    actor: str
+    verb: str
+    subject: str
+    why: str
+    record: str
+    """Digest of the record as written."""
+    before: str
+    """Hash of the entry before."""
+    hash: str = ""
+
+
+class Anchor(Value):
+    """The head of the ledger, kept outside the database."""
+
+    number: int
+    hash: str
+
+
+class LedgerStore(Protocol):
+    def entries(self, *, after: int = 0, subject: str | None = None, limit: int = 1000) -> list[Entry]:
+        """Entries in order of their number."""
+        ...
+
+    def latest(self, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+        """Entries, newest first."""
+        ...
+
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """Every record that is kept: its id and its canonical bytes, rebuilt from the row and its columns."""
+        ...
+
+    def anchor(self) -> Anchor | None: ...
+
+
+def seal(entry: Entry) -> Entry:
+    """The entry with its hash filled in."""
+    return entry.but(hash=digest(encode(entry.but(hash=""))))
+
+
+def verify(store: LedgerStore) -> int:
+    """The number of entries, all of which hold; raises `LedgerBroken` naming the first that does not."""
+    count, head, latest = 0, GENESIS, dict[str, Entry]()
+    anchor = store.anchor()
+    for entry in _all(store):
+        count += 1
+        if entry.number != count:
+            raise LedgerBroken(f"entry {count} is missing from the ledger (found {entry.number})", number=count)
+        if entry.before != head or seal(entry).hash != entry.hash:
+            raise LedgerBroken(f"entry {entry.number} ({entry.verb}) was changed after it was written", number=count)
+        if anchor and anchor.number == entry.number and anchor.hash != entry.hash:
+            raise LedgerBroken(f"entry {entry.number} is not the one that was anchored", number=count)
+        head, latest[entry.subject] = entry.hash, entry
+    if anchor and anchor.number > count:
+        raise LedgerBroken(f"the tail is cut: {anchor.number} entries were written, {count} are left", number=count)
+    _verify_records(store.records(), latest)
+    return count
+
+
+def _verify_records(records: Iterable[tuple[str, bytes]], latest: dict[str, Entry]) -> None:
+    missing = set(latest)
+    for identifier, body in records:
+        entry = latest.get(identifier)
+        if entry is None:
+            raise LedgerBroken(f"{identifier} is in no entry of the ledger", subject=identifier)
+        if digest(body) != entry.record:
+            raise LedgerBroken(
+                f"{identifier} is not as entry {entry.number} ({entry.verb}) wrote it", subject=identifier
+            )
+        missing.discard(identifier)
+    if missing:
+        raise LedgerBroken(f"{min(missing)} is in the ledger but no longer kept", subject=min(missing))
+
+
+def _all(store: LedgerStore) -> Iterator[Entry]:
+    after = 0
+    while page := store.entries(after=after):
+        yield from page
+        after = page[-1].number

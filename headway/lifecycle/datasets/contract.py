@@ -1,0 +1,158 @@
+"""The contract: what a dataset or a request must satisfy, one object for ingest, training and serving.
+
+`violations` judges a summary of many rows, `request_violations` one request. Both are pure; a message names the
+column, the rule, what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from headway.kernel.records import Value, digest, encode
+from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
+
+
+class Use(StrEnum):
+    """What a column is for. Only features reach a model; `banned` columns are known too late, or are not allowed."""
+
+    FEATURE = "feature"
+    LABEL = "label"
+    KEY = "key"
+    TIME = "time"
+    BANNED = "banned"
+    OTHER = "other"
+
+
+class ColumnRule(Value):
+    """Rules for one column; a rule that is None is not checked.
+
+    `median` is the range in which the median must lie: it catches a change of unit that `low` and `high` let through.
+    """
+
+    name: str
+    kind: Kind
+    use: Use = Use.FEATURE
+    required: bool = True
+    nulls: float = 0.0
+    """The largest share of nulls, 0 to 1."""
+    low: float | None = None
+    high: float | None = None
+    median: tuple[float, float] | None = None
+    levels: tuple[str, ...] | None = None
+    unit: str = ""
+
+
+class Contract(Value):
+    """Rules by column; `closed` refuses columns without a rule."""
+
+    columns: tuple[ColumnRule, ...]
+    min_rows: int = 1
+    closed: bool = True
+
+    @property
+    def digest(self) -> str:
+        return digest(encode(self))
+
+    def used_as(self, use: Use) -> tuple[str, ...]:
+        return tuple(rule.name for rule in self.columns if rule.use is use)
+
+    def one(self, use: Use) -> str | None:
+        """The only column of this use, or None."""
+        names = self.used_as(use)
+        return names[0] if len(names) == 1 else None
+
+
+class Violation(Value):
+    column: str
+    rule: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"column {self.column!r} breaks rule {self.rule!r}: expected {self.expected}, found {self.found}"
+
+
+def violations(contract: Contract, summary: Summary) -> list[Violation]:
+    """Every rule that the summarised table breaks, in the contract's order."""
+    found: list[Violation] = []
+    if summary.rows < contract.min_rows:
+        found.append(
+            Violation(column="*", rule="min_rows", expected=f">= {contract.min_rows}", found=str(summary.rows))
+        )
+    columns = {column.name: column for column in summary.columns}
+    for rule in contract.columns:
+        column = columns.pop(rule.name, None)
+        if column is not None:
+            found += _column_violations(rule, column, summary.rows)
+        elif rule.required:
+            found.append(Violation(column=rule.name, rule="required", expected="the column", found="none"))
+    if contract.closed:
+        found += [
+            Violation(column=name, rule="closed", expected="only columns of the contract", found="an unknown column")
+            for name in columns
+        ]
+    return found
+
+
+def _column_violations(rule: ColumnRule, column: ColumnSummary, rows: int) -> list[Violation]:
+    def broken(name: str, expected: object, found: object) -> Violation:
+        return Violation(column=rule.name, rule=name, expected=str(expected), found=str(found))
+
+    if column.kind is not rule.kind and (rule.kind, column.kind) != (Kind.FLOAT, Kind.INT):
+        return [broken("kind", rule.kind, column.kind)]
+    found = []
+    if rows and column.nulls > rule.nulls * rows:
+        found.append(broken("nulls", f"at most {rule.nulls:.1%}", f"{column.nulls / rows:.1%}"))
+    if rule.low is not None and column.low is not None and column.low < rule.low:
+        found.append(broken("low", f">= {rule.low:g}", f"{column.low:g}"))
+    if rule.high is not None and column.high is not None and column.high > rule.high:
+        found.append(broken("high", f"<= {rule.high:g}", f"{column.high:g}"))
+    if rule.median and column.median is not None and not rule.median[0] <= column.median <= rule.median[1]:
+        unit = f" {rule.unit}" if rule.unit else ""
+        found.append(broken("median", f"{rule.median[0]:g} to {rule.median[1]:g}{unit}", f"{column.median:g}"))
+    if rule.levels is not None:
+        strange = sorted(set(column.levels or ()) - set(rule.levels))
+        if strange:
+            found.append(broken("levels", f"one of {len(rule.levels)} known levels", ", ".join(strange[:5])))
+    return found
+
+
+def request_violations(contract: Contract, columns: Mapping[str, Sequence[Any]]) -> list[Violation]:
+    """Rules that a request's columns (name -> values, one per row) break: those that hold for each single row."""
+    found = []
+    for rule in contract.columns:
+        values = columns.get(rule.name)
+        if values is None or rule.use is not Use.FEATURE:
+            continue
+        worst = next((value for value in values if not _fits(rule, value)), _NOTHING)
+        if worst is not _NOTHING:
+            name, expected = _row_rule(rule, worst)
+            found.append(Violation(column=rule.name, rule=name, expected=expected, found=repr(worst)[:80]))
+    return found
+
+
+_NOTHING = object()
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _fits(rule: ColumnRule, value: Any) -> bool:
+    if _missing(value):
+        return rule.nulls > 0
+    if isinstance(value, str):
+        return rule.levels is None or value in rule.levels
+    return (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high)
+
+
+def _row_rule(rule: ColumnRule, value: Any) -> tuple[str, str]:
+    if _missing(value):
+        return "nulls", "a value"
+    if isinstance(value, str):
+        return "levels", f"one of {len(rule.levels or ())} known levels"
+    low, high = "-inf" if rule.low is None else f"{rule.low:g}", "inf" if rule.high is None else f"{rule.high:g}"
+    return "low/high", f"{low} to {high}"

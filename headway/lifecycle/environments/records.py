@@ -1,0 +1,49 @@
+"""Environments: named places with a gate, approvals and a rollout policy, declared by the project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway.kernel.records import Record, Value
+
+
+class CheckSpec(Value):
+    """One named check that a gate demands, with its settings."""
+
+    check: str
+    settings: dict[str, Any] = {}
+
+
+class RolloutPolicy(Value):
+    """How traffic moves to a new release, and when it moves back.
+
+    A step is left upwards only when enough was seen, and all of it speaks for the candidate; `alpha` bounds, for
+    each question, the chance that a rollout which is looked at any number of times is decided wrongly.
+    """
+
+    steps: tuple[int, ...] = (10, 50, 100)
+    """Percent of traffic, rising, the last one 100."""
+    min_requests: int = 200
+    min_labels: int = 0
+    """Labelled predictions needed at each step below 100 before quality is believed."""
+    max_error_rate: float = 0.02
+    latency_budget_us: int = 100_000
+    max_slow_rate: float = 0.05
+    """The share of requests that may be slower than the budget."""
+    quality_margin: float = 0.01
+    """How much worse (in mean loss) than the release before it the candidate may be."""
+    alpha: float = 0.05
+    patience_s: float = 86_400.0
+    """How long a step may stay undecided before the rollout goes back."""
+    mirror: bool = True
+    """Score each captured request with the other release too, off the request's path: paired, so quicker to tell."""
+
+
+class Environment(Record, prefix="en"):
+    name: str
+    gate: tuple[CheckSpec, ...] = ()
+    approvals: int = 0
+    """How many people other than the author must agree."""
+    approvers: tuple[str, ...] = ()
+    """Who may; empty for anyone with the approver's permission."""
+    rollout: RolloutPolicy = RolloutPolicy()

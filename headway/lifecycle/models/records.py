@@ -1,0 +1,108 @@
+"""Models and their versions: what was trained, what it takes and gives, and from where it came."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from headway.kernel.records import Record, Value
+from headway.lifecycle.datasets.contract import Contract
+
+
+class Datatype(StrEnum):
+    """Element types, by their names in the Open Inference Protocol."""
+
+    BOOL = "BOOL"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+
+class TensorSpec(Value):
+    """A named tensor; -1 in `shape` is a free dimension, the first one counts the rows."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+
+
+class Signature(Value):
+    """What a model takes and gives. `score` names the output whose last column is the number that quality is
+    judged by: the probability of the positive class, or the estimate of a regression."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    score: str
+
+
+class Task(StrEnum):
+    BINARY = "binary"
+    REGRESSION = "regression"
+
+
+class Parity(Value):
+    """The proof that the served form answers as the trained one did, on `rows` real rows."""
+
+    rows: int
+    max_difference: float
+    worst_row: int
+    tolerance: float
+
+    @property
+    def proven(self) -> bool:
+        return self.rows > 0 and self.max_difference <= self.tolerance
+
+
+class Baseline(Value):
+    """A simpler model, kept with the version it was beaten by, in the same served form and signature."""
+
+    name: str
+    blob: str
+
+
+class Model(Record, prefix="md"):
+    name: str
+    about: str = ""
+
+
+class ModelVersion(Record, prefix="mv"):
+    """One immutable trained model. `blob` is the ONNX file."""
+
+    model: str
+    number: int
+    blob: str
+    size: int
+    signature: Signature
+    task: Task
+    run: str
+    training: tuple[str, ...]
+    """Dataset versions that it learnt from."""
+    evaluation: str
+    """The held-out dataset version that gates judge it on; never one that it learnt from."""
+    parity: Parity | None = None
+    baselines: tuple[Baseline, ...] = ()
+    contract: Contract | None = None
+    """The features' contract, enforced at the endpoint."""
+    metrics: dict[str, float] = {}
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.model}@{self.number}"
+
+
+class AddVersion(Value):
+    """Command: register the next version of `model`."""
+
+    model: str
+    blob: str
+    signature: Signature
+    task: Task
+    run: str
+    training: tuple[str, ...]
+    evaluation: str
+    parity: Parity | None = None
+    baselines: tuple[Baseline, ...] = ()
+    metrics: dict[str, float] = {}
+    note: str = ""

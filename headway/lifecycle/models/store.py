@@ -1,0 +1,29 @@
+"""What must be kept of models."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from headway.kernel.paging import Page
+from headway.lifecycle.models.records import Model, ModelVersion
+
+
+class ModelStore(Protocol):
+    def put(self, record: Model) -> None: ...
+    def named(self, name: str) -> Model | None: ...
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Model]: ...
+
+
+class ModelVersionStore(Protocol):
+    def put(self, record: ModelVersion) -> None: ...
+    def get(self, identifier: str) -> ModelVersion | None: ...
+
+    def of(self, model: str, number: int | None = None) -> ModelVersion | None:
+        """The version with this number, or the newest one."""
+        ...
+
+    def made_by(self, run: str) -> ModelVersion | None:
+        """The newest version that `run`, or a run inside it, registered."""
+        ...
+
+    def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]: ...

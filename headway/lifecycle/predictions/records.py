@@ -1,0 +1,79 @@
+"""Predictions and labels: what was asked and answered, by which release, and the truth that comes later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headway.kernel.records import Record, Value
+
+
+class Counts(Value):
+    """Requests (rows) of one release in one segment. `latency` counts by upper bound in microseconds."""
+
+    release: str
+    requests: int
+    errors: int
+    latency: dict[int, int]
+
+
+class Segment(Record, prefix="sg"):
+    """A columnar piece of captured predictions. `blob` is Parquet; written once."""
+
+    deployment: str
+    blob: str
+    size: int
+    rows: int
+    first_event_at: datetime
+    last_event_at: datetime
+    counts: tuple[Counts, ...]
+
+
+class Captured(Value):
+    """The index entry of one captured prediction; `row` is its place in the segment."""
+
+    id: str
+    deployment: str
+    segment: str
+    row: int
+    release: str
+    event_at: datetime
+    score: float | None
+    mirror_release: str | None = None
+    mirror_score: float | None = None
+
+
+class Label(Value):
+    prediction: str
+    value: float
+    at: datetime | None = None
+    """When the truth was known; now, if left out."""
+
+
+class AddLabels(Value):
+    labels: tuple[Label, ...]
+
+
+class Labelled(Value):
+    """Answer to labels: how many joined a prediction, were there already, or name none that was captured."""
+
+    joined: int
+    repeated: int
+    unknown: tuple[str, ...] = ()
+
+
+class Quality(Value):
+    """Realised quality of one release on one day of events: sums, so that any days can be added up.
+
+    `paired_*` sum over the predictions that `rival` scored too: loss of `release` minus loss of `rival`.
+    """
+
+    deployment: str
+    release: str
+    day: str
+    rival: str = ""
+    n: int = 0
+    loss: float = 0.0
+    loss_squares: float = 0.0
+    paired_n: int = 0
+    paired: float = 0.0
+    paired_squares: float = 0.0

@@ -1,0 +1,108 @@
+"""Deployments and rollouts: standing endpoints, and their move from one release to another by steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headway.kernel.records import Record, State, Value
+
+
+class Share(Value):
+    release: str
+    percent: int
+
+
+class Deployment(Record, prefix="dp"):
+    """A standing endpoint. `generation` counts the changes of what it should serve."""
+
+    name: str
+    environment: str
+    model: str
+    target: str = "process"
+    traffic: tuple[Share, ...] = ()
+    mirror: bool = False
+    generation: int = 0
+
+    @property
+    def serving(self) -> str | None:
+        """The release that everybody falls back to: the first share."""
+        return self.traffic[0].release if self.traffic else None
+
+
+class TrafficChange(Record, prefix="tc"):
+    """From `created_at` on, `deployment` served `traffic`, because of `why`: the answer to what served when."""
+
+    deployment: str
+    generation: int
+    traffic: tuple[Share, ...]
+    rollout: str
+    why: str
+    event_at: datetime | None = None
+    """The newest event that had been seen then: where the move stands in the data's own time."""
+
+
+class RolloutState(State):
+    PENDING = "pending"
+    RUNNING = "running"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+
+
+MOVES: dict[RolloutState, frozenset[RolloutState]] = {
+    RolloutState.PENDING: frozenset({RolloutState.RUNNING, RolloutState.ROLLED_BACK}),
+    RolloutState.RUNNING: frozenset({RolloutState.RUNNING, RolloutState.PROMOTED, RolloutState.ROLLED_BACK}),
+    RolloutState.PROMOTED: frozenset(),
+    RolloutState.ROLLED_BACK: frozenset(),
+}
+
+
+class Rollout(Record, prefix="ro"):
+    """`step` is the index into `steps` of the share that the candidate has now; -1 before the first."""
+
+    deployment: str
+    """The deployment's name."""
+    change: str
+    candidate: str
+    incumbent: str | None
+    steps: tuple[int, ...]
+    step: int = -1
+    state: RolloutState = RolloutState.PENDING
+    step_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def percent(self) -> int:
+        return self.steps[self.step] if self.step >= 0 else 0
+
+    @property
+    def over(self) -> bool:
+        return not MOVES[self.state]
+
+
+class Tally(Value):
+    """Counts of one release's requests since the rollout's start."""
+
+    requests: int = 0
+    errors: int = 0
+    slow: int = 0
+    """Requests over the latency budget."""
+
+
+class Paired(Value):
+    """Sums over labelled predictions that both releases scored: loss of the candidate minus loss of the incumbent."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+
+class Health(Value):
+    """All that a decision about a rollout looks at. `step_requests` and `step_labels` count since the step began."""
+
+    candidate: Tally = Tally()
+    incumbent: Tally = Tally()
+    quality: Paired = Paired()
+    step_requests: int = 0
+    step_labels: int = 0
+    live: bool = True
+    """The servers answer and have this step's routing table."""

@@ -1,0 +1,53 @@
+"""The routing table: all that a model server is told, written by the control plane, read by the server.
+
+It is a file, replaced in one step: a server that starts, restarts or is cut off from the control plane serves what
+the file says; `generation` tells both sides how far the other is.
+"""
+
+from __future__ import annotations
+
+import blake3
+import msgspec
+
+from headway.kernel.records import Value
+from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.models.records import Signature
+
+
+class Route(Value):
+    """One release behind the endpoint and the share of traffic it gets."""
+
+    release: str
+    model: str
+    """Name of the model."""
+    version: int
+    blob: str
+    signature: Signature
+    percent: int
+    contract: Contract | None = None
+
+
+class RoutingTable(Value):
+    """Shares sum to 100. With `mirror`, each captured request is also scored, off its path, by the other routes."""
+
+    deployment: str
+    generation: int
+    routes: tuple[Route, ...] = ()
+    mirror: bool = False
+
+    def choose(self, key: str) -> Route:
+        """The route for `key`: the same key goes the same way for as long as the shares allow.
+
+        A key falls on one of 10,000 points by its hash; routes take the points in order, so that raising the share
+        of the last route moves only the keys it gains.
+        """
+        point = int.from_bytes(blake3.blake3(key.encode()).digest(4), "little") % 10_000
+        bound = 0
+        for route in self.routes:
+            bound += route.percent * 100
+            if point < bound:
+                return route
+        return self.routes[-1]
+
+
+read_table = msgspec.json.Decoder(RoutingTable).decode

@@ -1,0 +1,151 @@
+"""Experiments, runs and what they log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from headway.kernel.records import Record, State, Value
+
+
+class RunState(State):
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.PENDING: frozenset({RunState.RUNNING, RunState.FAILED, RunState.CANCELLED}),
+    RunState.RUNNING: frozenset({RunState.RUNNING, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}),
+    RunState.FINISHED: frozenset(),
+    RunState.FAILED: frozenset(),
+    RunState.CANCELLED: frozenset(),
+}
+
+
+class Code(Value):
+    """The code that ran: digest of the project's files, and the commit when there is one."""
+
+    digest: str = ""
+    commit: str = ""
+    dirty: bool = False
+
+
+class Experiment(Record, prefix="ex"):
+    name: str
+    about: str = ""
+
+
+class Run(Record, prefix="rn"):
+    """One execution. A run of a pipeline has `pipeline`; a run inside it has `parent`."""
+
+    experiment: str
+    """The experiment's name."""
+    name: str = ""
+    state: RunState = RunState.PENDING
+    pipeline: str = ""
+    parent: str = ""
+    change: str = ""
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    code: Code = Code()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+    started_by: str = ""
+
+    @property
+    def over(self) -> bool:
+        return not MOVES[self.state]
+
+
+class Metric(Value):
+    """One point of a series. Values may be NaN or infinite: they are what was measured."""
+
+    key: str
+    value: float
+    at: datetime
+    step: int = 0
+
+
+class Artifact(Record, prefix="ar"):
+    """A named output of a run, in the blob store."""
+
+    run: str
+    name: str
+    blob: str
+    size: int
+    media_type: str = "application/octet-stream"
+
+
+class StepState(State):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    CACHED = "cached"
+    FAILED = "failed"
+
+
+class StepRun(Value):
+    """One step of a pipeline's run. `key` addresses its result: code, arguments and inputs."""
+
+    step: str
+    state: StepState = StepState.WAITING
+    key: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+
+
+class StepResult(Record, prefix="sr"):
+    """What a step with this key gave: the cache's entry. `outputs` are blobs with their format."""
+
+    key: str
+    step: str
+    run: str
+    outputs: tuple[Output, ...]
+
+
+class Output(Value):
+    """A value of a step, stored as `blob` in `format` (parquet, json, onnx, bytes, ...)."""
+
+    blob: str
+    format: str
+
+
+class PipelineNode(Value):
+    step: str
+    after: tuple[str, ...] = ()
+
+
+class Pipeline(Record, prefix="pl"):
+    """A graph of steps as it was when it last ran."""
+
+    name: str
+    nodes: tuple[PipelineNode, ...]
+    params: dict[str, Any] = {}
+    code: Code = Code()
+
+
+class StartRun(Value):
+    """Command: create a run, pending, or running when `running` is set."""
+
+    experiment: str
+    name: str = ""
+    pipeline: str = ""
+    parent: str = ""
+    change: str = ""
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    code: Code = Code()
+    running: bool = True
+
+
+class LogBatch(Value):
+    """Command: add params, tags and metric points to a run."""
+
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    metrics: tuple[Metric, ...] = ()
