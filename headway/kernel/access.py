@@ -22,6 +22,10 @@ class Role(StrEnum):
     APPROVER = "approver"
     OPERATOR = "operator"
     OWNER = "owner"
+    WORKER = "worker"
+    """A process of the platform that runs a project's code, or a model server."""
+    GATEKEEPER = "gatekeeper"
+    """The process of the platform that measures what a gate demands."""
 
 
 class Permission(StrEnum):
@@ -31,6 +35,10 @@ class Permission(StrEnum):
     LABEL = "label"
     """Send predictions and labels."""
     APPROVE = "approve"
+    JUDGE = "judge"
+    """Hand in what a gate's checks measured."""
+    CAPTURE = "capture"
+    """Hand in captured predictions."""
     OPERATE = "operate"
     """Apply a project, move traffic, roll back, acknowledge alerts."""
     BREAK_GLASS = "break_glass"
@@ -44,7 +52,9 @@ _MAY: dict[Role, set[Permission]] = {
     Role.AUTHOR: _AUTHOR,
     Role.APPROVER: {Permission.READ, Permission.APPROVE},
     Role.OPERATOR: _AUTHOR | {Permission.OPERATE},
-    Role.OWNER: set(Permission),
+    Role.OWNER: set(Permission) - {Permission.JUDGE},
+    Role.WORKER: _AUTHOR | {Permission.CAPTURE},
+    Role.GATEKEEPER: {Permission.READ, Permission.JUDGE},
 }
 
 

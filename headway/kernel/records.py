@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
 import blake3
 import msgspec
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class RecordType(msgspec.StructMeta):
     """Lets a record name its id prefix where it is declared, `class Rollout(Record, prefix="ro")`, and makes the
     fields of every subclass keyword-only, so that a field without a default may follow one that has it."""

@@ -1,0 +1,165 @@
+"""What one can do with predictions and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from headway.errors import Invalid, NotFound, PredictionUnknown
+from headway.kernel.access import Actor, Permission
+from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.clock import Clock
+from headway.kernel.ids import Ids
+from headway.kernel.journal import Journal
+from headway.kernel.paging import Page
+from headway.kernel.records import Value, digest
+from headway.lifecycle.predictions.records import AddLabels, Captured, Counts, Labelled, Quality, Segment
+from headway.lifecycle.predictions.rules import joined, total
+from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
+from headway.lifecycle.rollouts.records import Paired, Tally
+from headway.lifecycle.rollouts.service import RolloutService
+
+MOST_LABELS = 10_000
+
+
+class SegmentContent(Value):
+    """What a segment holds, as far as the index wants to know."""
+
+    captured: tuple[Captured, ...]
+    counts: tuple[Counts, ...]
+    first_event_at: datetime
+    last_event_at: datetime
+    rows: int
+
+
+class SegmentReader(Protocol):
+    """Looks into the Parquet of a segment; raises `Invalid` when it is none."""
+
+    def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent: ...
+
+
+class PredictionService:
+    def __init__(
+        self,
+        journal: Journal,
+        segments: SegmentStore,
+        predictions: PredictionStore,
+        rollouts: RolloutService,
+        blobs: BlobStore,
+        reader: SegmentReader,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._journal, self._segments, self._predictions = journal, segments, predictions
+        self._rollouts, self._blobs, self._reader = rollouts, blobs, reader
+        self._clock, self._ids = clock, ids
+
+    def ingest(self, deployment: str, blob: str, data: bytes, *, by: Actor) -> Segment:
+        """Keep a captured segment and index its predictions; the same bytes again are the same segment."""
+        by.must(Permission.CAPTURE)
+        self._rollouts.deployment(deployment)
+        if digest(data) != checked_digest(blob):
+            raise Invalid("the segment's bytes do not have the digest they were sent under; send it again")
+        known = self._segments.holding(deployment, blob)
+        if known:
+            return known
+        identifier = self._ids(Segment.prefix)
+        content = self._reader.read(deployment, identifier, data)
+        self._blobs.put(data)
+        with self._journal.act(by.name, "segment.ingest") as act:
+            known = self._segments.holding(deployment, blob)
+            if known:
+                return known
+            segment = Segment(
+                id=identifier,
+                created_at=self._clock.now(),
+                deployment=deployment,
+                blob=blob,
+                size=len(data),
+                rows=content.rows,
+                first_event_at=content.first_event_at,
+                last_event_at=content.last_event_at,
+                counts=content.counts,
+            )
+            act.save(self._segments, segment, came_from=[counts.release for counts in content.counts])
+            self._predictions.index(content.captured)
+            return segment
+
+    def label(self, command: AddLabels, *, by: Actor) -> Labelled:
+        """Join labels to their predictions and add them to the realised quality of who predicted.
+
+        Labels of unknown predictions are listed in the answer and not kept: send them again once the prediction is
+        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many or for two that disagree.
+        """
+        by.must(Permission.LABEL)
+        if not 0 < len(command.labels) <= MOST_LABELS:
+            raise Invalid(f"send 1 to {MOST_LABELS} labels at a time, not {len(command.labels)}")
+        wanted = {label.prediction: label for label in command.labels}
+        if len(wanted) < len(command.labels):
+            raise Invalid("two labels in this batch name the same prediction; send one for each")
+        with self._journal.act(by.name, "predictions.label"):
+            captured = self._predictions.find(list(wanted))
+            unknown = tuple(name for name in wanted if name not in captured)
+            if len(unknown) == len(wanted):
+                raise PredictionUnknown(
+                    f"no prediction {unknown[0][:100]!r} was captured; predictions take a moment to arrive, try again",
+                    unknown=list(unknown[:100]),
+                )
+            known = self._predictions.labels(list(captured))
+            now = self._clock.now()
+            fresh = [
+                wanted[name] if wanted[name].at else wanted[name].but(at=now) for name in captured if name not in known
+            ]
+            self._predictions.label(fresh)
+            self._predictions.add_quality(joined(captured, fresh))
+        return Labelled(joined=len(fresh), repeated=len(captured) - len(fresh), unknown=unknown)
+
+    def find(self, identifier: str) -> Captured:
+        found = self._predictions.find([identifier]).get(identifier)
+        if found is None:
+            raise PredictionUnknown(f"no prediction {identifier[:100]!r} was captured")
+        return found
+
+    def labels(self, ids: Sequence[str]) -> dict[str, float]:
+        return {name: label.value for name, label in self._predictions.labels(ids).items()}
+
+    def quality(self, deployment: str, release: str | None = None, *, since_day: str = "") -> list[Quality]:
+        """Realised quality by release and day of events."""
+        return self._predictions.quality(deployment, release, since_day=since_day)
+
+    def paired(self, deployment: str, release: str, rival: str) -> Paired:
+        """Loss of `release` minus loss of `rival` over the labelled predictions that both scored."""
+        return total(self._predictions.quality(deployment), release, rival)
+
+    def tallies(self, segments: Iterable[Segment], budget_us: int) -> dict[str, Tally]:
+        """Requests, errors and slow requests by release over `segments`."""
+        found: dict[str, Tally] = {}
+        for segment in segments:
+            for counts in segment.counts:
+                before = found.get(counts.release, Tally())
+                slow = sum(count for upper, count in counts.latency.items() if upper > budget_us)
+                found[counts.release] = Tally(
+                    requests=before.requests + counts.requests,
+                    errors=before.errors + counts.errors,
+                    slow=before.slow + slow,
+                )
+        return found
+
+    def last_event_at(self, deployment: str) -> datetime | None:
+        return self._predictions.last_event_at(deployment)
+
+    def segment(self, identifier: str) -> Segment:
+        found = self._segments.get(identifier)
+        if found is None:
+            raise NotFound(f"no segment {identifier!r}")
+        return found
+
+    def between(self, deployment: str, start: datetime, end: datetime) -> list[Segment]:
+        return self._segments.between(deployment, start, end)
+
+    def since(self, deployment: str, identifier: str = "") -> list[Segment]:
+        return self._segments.since(deployment, identifier)
+
+    def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Segment]:
+        return self._segments.list(deployment, limit=limit, before=before)

@@ -1,0 +1,122 @@
+"""What a rollout does next: the decision is looked at again and again, so every bound in it is always-valid.
+
+Three questions are asked of the candidate: does it fail too often, is it too slow too often, does it predict worse
+than the release before it. Each is answered by a confidence sequence (Howard et al. 2021; Waudby-Smith et al. 2021),
+which holds at all times at once: peeking does not raise the chance of a wrong answer above `alpha`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headway.kernel.records import Value
+from headway.kernel.statistics import bernoulli_sequence, mean_sequence
+from headway.lifecycle.environments.records import RolloutPolicy
+from headway.lifecycle.gates.records import Finding, Outcome
+from headway.lifecycle.rollouts.records import Health, Paired, Rollout, RolloutState, Share, Tally
+
+
+class Advance(Value):
+    """Give the candidate the share of the next step."""
+
+    step: int
+    reason: str
+
+
+class Promote(Value):
+    """The candidate has all traffic and stays."""
+
+    reason: str
+
+
+class Hold(Value):
+    reason: str
+
+
+class RollBack(Value):
+    reason: str
+
+
+def next_step(
+    rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
+) -> Advance | Promote | Hold | RollBack:
+    """What to do with a rollout, from what its candidate has shown."""
+    if rollout.state is RolloutState.PENDING or rollout.step < 0:
+        return Advance(step=0, reason="first step")
+    if not health.live:
+        return _hold(rollout, policy, now, "the servers do not serve this step yet")
+    findings = answers(health, policy, compare=rollout.incumbent is not None)
+    bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
+    if bad:
+        return RollBack(reason=bad.reason)
+    if rollout.percent == 100:
+        return Promote(reason="all traffic moved and nothing speaks against it")
+    if rollout.incumbent is None:
+        return Advance(step=rollout.step + 1, reason="nothing served before, so there is nobody to compare with")
+    waiting = _too_little(health, policy)
+    open_question = next((finding for finding in findings if finding.outcome is Outcome.UNPROVEN), None)
+    if waiting or open_question:
+        return _hold(rollout, policy, now, waiting or (open_question.reason if open_question else ""))
+    return Advance(step=rollout.step + 1, reason="; ".join(finding.reason for finding in findings))
+
+
+def _too_little(health: Health, policy: RolloutPolicy) -> str:
+    if health.step_requests < policy.min_requests:
+        return f"{health.step_requests} of {policy.min_requests} requests seen at this step"
+    if health.step_labels < policy.min_labels:
+        return f"{health.step_labels} of {policy.min_labels} labels seen at this step"
+    return ""
+
+
+def _hold(rollout: Rollout, policy: RolloutPolicy, now: datetime, reason: str) -> Hold | RollBack:
+    waited_s = (now - rollout.step_at).total_seconds() if rollout.step_at else 0.0
+    if waited_s > policy.patience_s:
+        return RollBack(reason=f"still unproven after {waited_s:.0f} s: {reason}")
+    return Hold(reason=reason)
+
+
+def answers(health: Health, policy: RolloutPolicy, *, compare: bool) -> tuple[Finding, ...]:
+    """The findings on errors, latency and, when there is an incumbent to compare with, quality."""
+    found = [
+        _rate(health.candidate, health.candidate.errors, policy.max_error_rate, policy.alpha, "errors"),
+        _rate(health.candidate, health.candidate.slow, policy.max_slow_rate, policy.alpha, "slow requests"),
+    ]
+    if compare and policy.min_labels:
+        found.append(_quality(health.quality, policy))
+    return tuple(found)
+
+
+def _rate(tally: Tally, bad: int, limit: float, alpha: float, what: str) -> Finding:
+    interval = bernoulli_sequence(bad, tally.requests, alpha)
+    numbers = {"n": tally.requests, "bad": bad, "low": interval.low, "high": interval.high, "limit": limit}
+    seen = f"{what}: {bad} of {tally.requests}, at least {interval.low:.2%}, at most {interval.high:.2%}"
+    if interval.low > limit:
+        return Finding(outcome=Outcome.FAIL, reason=f"{seen}; the limit is {limit:.2%}", numbers=numbers)
+    proven = interval.high <= limit
+    outcome = Outcome.PASS if proven else Outcome.UNPROVEN
+    return Finding(outcome=outcome, reason=f"{seen} (limit {limit:.2%})", numbers=numbers)
+
+
+def _quality(paired: Paired, policy: RolloutPolicy) -> Finding:
+    if paired.n < 2:
+        return Finding(outcome=Outcome.UNPROVEN, reason=f"quality: {paired.n} labelled predictions by both releases")
+    interval = mean_sequence(paired.n, paired.total, paired.squares, policy.alpha)
+    mean, margin = paired.total / paired.n, policy.quality_margin
+    numbers = {"n": paired.n, "mean": mean, "low": interval.low, "high": interval.high, "margin": margin}
+    seen = f"loss {mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}] against the release before, n={paired.n}"
+    if interval.low > 0.0:
+        return Finding(outcome=Outcome.FAIL, reason=f"quality is worse: {seen}", numbers=numbers)
+    outcome = Outcome.PASS if interval.high <= margin else Outcome.UNPROVEN
+    return Finding(outcome=outcome, reason=f"quality: {seen}, margin {margin:g}", numbers=numbers)
+
+
+def shares(rollout: Rollout, percent: int) -> tuple[Share, ...]:
+    """The traffic split that gives the candidate `percent`."""
+    if percent == 100 or rollout.incumbent is None:
+        return (Share(release=rollout.candidate, percent=100),)
+    if percent == 0:
+        return (Share(release=rollout.incumbent, percent=100),)
+    return (
+        Share(release=rollout.incumbent, percent=100 - percent),
+        Share(release=rollout.candidate, percent=percent),
+    )

@@ -1,0 +1,224 @@
+"""Pipelines: Python functions that call steps. Calling them draws the graph.
+
+A step stays a plain callable: called by itself it just runs. Inside a pipeline a call is handed to whoever executes
+the pipeline, and gives a `Result`: a handle that knows what the value is without holding it.
+
+    @step
+    def split(rows: list[int], share: float = 0.5) -> tuple[list[int], list[int]]: ...
+
+    @pipeline
+    def train(share: float = 0.5):
+        first, rest = split(load(), share)       # handles, passed on as they are; each gives an edge
+        quality = score(fit(first), rest)
+        if quality.value["auc"] > 0.7:           # looking at a value takes `.value`
+            publish(quality)
+
+A step gets what was stored, as a fresh copy: the same on the first run, from the cache, and in another process.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Protocol, overload
+
+from headway.errors import BadPipeline
+from headway.kernel.names import nearest
+from headway.kernel.records import Value
+from headway.lifecycle.runs.records import PipelineNode
+from headway.lifecycle.runs.results import Held, Result, resolved
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+class Execution(Protocol):
+    """Whoever executes a pipeline: it is handed every call of a step."""
+
+    def call(self, step: Step, arguments: inspect.BoundArguments) -> Result: ...
+
+
+_execution: ContextVar[Execution | None] = ContextVar("execution", default=None)
+
+
+@contextmanager
+def executing(execution: Execution | None) -> Iterator[None]:
+    """Hand calls of steps to `execution` inside the block, or just run them when it is None."""
+    token = _execution.set(execution)
+    try:
+        yield
+    finally:
+        _execution.reset(token)
+
+
+class Step:
+    """A function whose calls are cached and recorded. `version` is part of the key: raise it to run again where the
+    code does not show a change, such as a newer file behind an address."""
+
+    def __init__(
+        self, function: Callable[..., Any], *, name: str = "", cache: bool = True, version: str = "",
+        after: tuple[Result, ...] = (),
+    ) -> None:  # fmt: skip
+        self.name = _checked_name(name or getattr(function, "__name__", ""), "step")
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise BadPipeline(f"step {self.name!r} is a generator or async function; return a value, such as a list")
+        self.function, self.cache, self.version, self.waits_for = function, cache, version, after
+        self.signature = _signature(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's value, or a `Result` inside a pipeline."""
+        execution = _execution.get()
+        if execution is None:
+            return self.function(*args, **kwargs)
+        try:
+            arguments = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise BadPipeline(f"step {self.name!r} cannot be called so: {error}", step=self.name) from None
+        arguments.apply_defaults()
+        return execution.call(self, arguments)
+
+    def after(self, *results: Result) -> Step:
+        """The same step, to run after `results` although it does not take them."""
+        return Step(self.function, name=self.name, cache=self.cache, version=self.version, after=results)
+
+    def named(self, name: str) -> Step:
+        return Step(self.function, name=name, cache=self.cache, version=self.version, after=self.waits_for)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+
+class Pipeline:
+    """A function that calls steps. Called by itself it runs at once, without a cache, and gives plain values."""
+
+    def __init__(self, function: Callable[..., Any], *, name: str = "", signature: inspect.Signature | None = None):
+        self.name = _checked_name(name or getattr(function, "__name__", ""), "pipeline")
+        self.function = function
+        self.signature = signature or _signature(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Plain values; inside another pipeline's execution its steps become part of that one."""
+        if _execution.get() is not None:
+            return self.function(*args, **kwargs)
+        with executing(_Direct()):
+            return resolved(self.function(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name}>"
+
+
+class _Direct:
+    """Runs each step where it is called and keeps nothing."""
+
+    def call(self, step: Step, arguments: inspect.BoundArguments) -> Result:
+        arguments.arguments = {name: resolved(value) for name, value in arguments.arguments.items()}
+        with executing(None):
+            value = step.function(*arguments.args, **arguments.kwargs)
+        return Result(step.name, Held(value))
+
+
+@overload
+def step(function: Callable[..., Any], /) -> Step: ...
+@overload
+def step(*, name: str = "", cache: bool = True, version: str = "") -> Callable[[Callable[..., Any]], Step]: ...
+def step(
+    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool = True, version: str = ""
+) -> Step | Callable[[Callable[..., Any]], Step]:
+    """Make a step of a function: `@step`, or `@step(cache=False)` for one that must run each time."""
+    if function is not None:
+        return Step(function)
+    return functools.partial(Step, name=name, cache=cache, version=version)
+
+
+@overload
+def pipeline(function: Callable[..., Any], /) -> Pipeline: ...
+@overload
+def pipeline(*, name: str = "") -> Callable[[Callable[..., Any]], Pipeline]: ...
+def pipeline(
+    function: Callable[..., Any] | None = None, /, *, name: str = ""
+) -> Pipeline | Callable[[Callable[..., Any]], Pipeline]:
+    """Make a pipeline of a function: `@pipeline` or `@pipeline(name="nightly")`."""
+    if function is not None:
+        return Pipeline(function)
+    return functools.partial(Pipeline, name=name)
+
+
+class DeclaredStep(Value):
+    """A node of a graph that is given by name. `inputs` maps an argument to the step whose result it gets; other
+    arguments are parameters of the pipeline by their name."""
+
+    call: str
+    """The step as `module:function`."""
+    inputs: dict[str, str] = {}
+    after: tuple[str, ...] = ()
+
+    def node(self, name: str) -> PipelineNode:
+        return PipelineNode(step=name, after=tuple(dict.fromkeys((*self.inputs.values(), *self.after))))
+
+
+def declared(name: str, graph: Mapping[str, DeclaredStep], steps: Mapping[str, Step]) -> Pipeline:
+    """The pipeline that `graph` declares; `steps` holds the step for each `call`. It gives every result by name.
+
+    Raises `BadPipeline` for an unknown step, a circle, or an input that the step does not take.
+    """
+    names = order([node.node(key) for key, node in graph.items()])
+    bound = {key: steps[graph[key].call].named(key) for key in names}
+    parameters = {key: _free_parameters(bound[key], graph[key]) for key in names}
+
+    def run(**params: Any) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        for key in names:
+            given = {argument: params[argument] for argument in parameters[key] if argument in params}
+            given |= {argument: results[source] for argument, source in graph[key].inputs.items()}
+            results[key] = bound[key].after(*(results[other] for other in graph[key].after))(**given)
+        return results
+
+    free = {argument: parameter for of_step in parameters.values() for argument, parameter in of_step.items()}
+    return Pipeline(run, name=name, signature=inspect.Signature(list(free.values())))
+
+
+def _free_parameters(step: Step, node: DeclaredStep) -> dict[str, inspect.Parameter]:
+    takes = step.signature.parameters
+    for argument in node.inputs:
+        if argument not in takes:
+            raise BadPipeline(f"step {step.name!r} takes no argument {argument!r}{nearest(argument, takes)}")
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    return {key: value.replace(kind=keyword_only) for key, value in takes.items() if key not in node.inputs}
+
+
+def order(nodes: Sequence[PipelineNode]) -> tuple[str, ...]:
+    """The steps so that each comes after those it waits for; among equals, as given.
+
+    Raises `BadPipeline` for a name that is there twice, an unknown one, or a circle, which it spells out.
+    """
+    waits = {node.step: node.after for node in nodes}
+    if len(waits) < len(nodes):
+        raise BadPipeline("two steps have the same name; give each its own")
+    for name, after in waits.items():
+        for other in after:
+            if other not in waits:
+                raise BadPipeline(f"step {name!r} comes after {other!r}, which is no step{nearest(other, waits)}")
+    try:
+        return tuple(TopologicalSorter(waits).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise BadPipeline(f"these steps wait for each other in a circle: {circle}; remove one of the edges") from None
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:  # an annotation that holds only for a type checker
+        return inspect.signature(function)
+
+
+def _checked_name(name: str, kind: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadPipeline(f"{name!r} cannot name a {kind}: give it a name of letters, digits, '_', '-' and '.'")
+    return name

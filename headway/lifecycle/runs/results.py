@@ -1,0 +1,122 @@
+"""Results: handles on what steps give, which know a value without holding it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Iterator
+from typing import Any, NoReturn, Protocol
+
+from headway.errors import BadPipeline
+
+
+class Content(Protocol):
+    """A value that can be had, and told apart from others before that."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self) -> Any:
+        """The value, anew each time."""
+        ...
+
+    def keys(self) -> range | tuple[Hashable, ...] | None:
+        """Indices of a tuple or list, keys of a dict; None for a value without parts."""
+        ...
+
+    def part(self, key: Any) -> Content: ...
+
+
+class Result:
+    """What a step gives. Pass it to other steps as it is, alone or inside a list, tuple or dict; write `.value` to
+    look at it. A tuple, list or dict can be taken apart into handles: `train, test = split(rows)`, `result["model"]`.
+    """
+
+    def __init__(self, step: str, content: Content) -> None:
+        self.step, self.content = step, content
+
+    @functools.cached_property
+    def value(self) -> Any:
+        """The value itself, read when it is first asked for."""
+        return self.content.load()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Handles on the parts of a tuple or list; the keys of a dict."""
+        keys = self._keys()
+        return iter([self[key] for key in keys] if isinstance(keys, range) else keys)
+
+    def __getitem__(self, key: Any) -> Result:
+        keys = self._keys()
+        if isinstance(keys, range):
+            key = keys[key]
+        elif key not in keys:
+            raise KeyError(key)
+        return Result(self.step, self.content.part(key))
+
+    def __len__(self) -> int:
+        return len(self._keys())
+
+    def _keys(self) -> range | tuple[Hashable, ...]:
+        keys = self.content.keys()
+        return self._refuse("has no parts to take") if keys is None else keys
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a handle on what step {self.step!r} gives has no {name!r}; look at its .value")
+
+    def __bool__(self) -> bool:
+        self._refuse("is neither true nor false")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other if isinstance(other, Result) else self._refuse("cannot be compared")
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<result of {self.step}>"
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise BadPipeline(f"this is a handle on what step {self.step!r} gives, and {why}; look at its .value")
+
+
+class Held:
+    """The content of a value in memory."""
+
+    def __init__(self, value: Any) -> None:
+        self._held = value
+
+    @property
+    def digest(self) -> str:
+        raise BadPipeline("a value that was never stored has no digest; run the pipeline through an executor")
+
+    def load(self) -> Any:
+        return self._held
+
+    def keys(self) -> range | tuple[Hashable, ...] | None:
+        if type(self._held) in (list, tuple):
+            return range(len(self._held))
+        return tuple(self._held) if type(self._held) is dict else None
+
+    def part(self, key: Any) -> Held:
+        return Held(self._held[key])
+
+
+def resolved(value: Any) -> Any:
+    """`value` with each handle in it replaced by a fresh copy of what it stands for."""
+    if isinstance(value, Result):
+        return value.content.load()
+    if type(value) in (list, tuple):
+        return type(value)(resolved(item) for item in value)
+    if type(value) is dict:
+        return {key: resolved(item) for key, item in value.items()}
+    return value
+
+
+def results_in(value: Any) -> Iterator[Result]:
+    """The handles in `value`, as deep as `resolved` looks."""
+    if isinstance(value, Result):
+        yield value
+    elif type(value) in (list, tuple):
+        for item in value:
+            yield from results_in(item)
+    elif type(value) is dict:
+        for item in value.values():
+            yield from results_in(item)

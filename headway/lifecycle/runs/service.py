@@ -1,0 +1,179 @@
+"""What one can do with runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.errors import Conflict, LeaseLost, NotFound
+from headway.kernel.access import Actor, Permission
+from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.clock import Clock
+from headway.kernel.ids import Ids
+from headway.kernel.journal import Act, Journal
+from headway.kernel.leases import Lease, LeaseStore
+from headway.kernel.naming import checked_name
+from headway.kernel.paging import Page
+from headway.lifecycle.runs.records import (
+    Artifact,
+    Experiment,
+    LogBatch,
+    Metric,
+    Run,
+    RunState,
+    StartRun,
+    StepRun,
+)
+from headway.lifecycle.runs.rules import moved, with_logged
+from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, RunStore
+
+LEASE_S = 20.0
+
+
+class RunService:
+    def __init__(
+        self,
+        journal: Journal,
+        store: RunStore,
+        experiments: ExperimentStore,
+        artifacts: ArtifactStore,
+        blobs: BlobStore,
+        leases: LeaseStore,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._journal, self._store, self._experiments, self._artifacts = journal, store, experiments, artifacts
+        self._blobs, self._leases, self._clock, self._ids = blobs, leases, clock, ids
+
+    def start(self, command: StartRun, *, by: Actor) -> Run:
+        """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
+        by.must(Permission.WRITE)
+        checked_name(command.experiment, "experiment")
+        now = self._clock.now()
+        with self._journal.act(by.name, "run.start") as act:
+            if command.change and not command.parent:
+                known = self._store.list(change=command.change, parent="", limit=1).items
+                if known:
+                    return known[0]
+            self._ensure_experiment(act, command.experiment)
+            run = Run(
+                id=self._ids(Run.prefix),
+                created_at=now,
+                experiment=command.experiment,
+                name=command.name or command.pipeline,
+                pipeline=command.pipeline,
+                parent=command.parent,
+                change=command.change,
+                code=command.code,
+                started_by=by.name,
+            )
+            run = with_logged(run, LogBatch(params=command.params, tags=command.tags))
+            if command.running:
+                run = moved(run, RunState.RUNNING, now)
+            return act.save(self._store, run, came_from=[command.parent, command.change])
+
+    def _ensure_experiment(self, act: Act, name: str) -> None:
+        if self._experiments.named(name) is None:
+            made = Experiment(id=self._ids(Experiment.prefix), created_at=self._clock.now(), name=name)
+            act.save(self._experiments, made)
+
+    def get(self, identifier: str) -> Run:
+        run = self._store.get(identifier)
+        if run is None:
+            raise NotFound(f"no run {identifier!r}; `headway run list` shows what there is")
+        return run
+
+    def list(
+        self,
+        *,
+        experiment: str | None = None,
+        parent: str | None = None,
+        change: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Page[Run]:
+        return self._store.list(
+            experiment=experiment, parent=parent, change=change, state=state, limit=limit, before=before
+        )
+
+    def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
+        return self._experiments.all(limit=limit, before=before)
+
+    def log(self, identifier: str, batch: LogBatch, *, by: Actor) -> None:
+        """Add params, tags and metric points. Raises `Conflict` when the run is over."""
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "run.log") as act:
+            run = self.get(identifier)
+            if run.over:
+                raise Conflict(f"run {identifier} is {run.state}; start a new run to log more")
+            logged = with_logged(run, batch)
+            if logged is not run:
+                act.save(self._store, logged)
+            if batch.metrics:
+                self._store.log(identifier, batch.metrics)
+
+    def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The last value of each metric, by run and key."""
+        return self._store.latest(identifiers)
+
+    def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:  # type: ignore[valid-type]
+        self.get(identifier)
+        return self._store.history(identifier, key, limit=limit, after=after)
+
+    def claim(self, identifier: str, holder: str) -> Lease:
+        """Take or prolong the lease on a run; raises `LeaseLost` while another worker holds it."""
+        lease = self._leases.take(f"run/{identifier}", holder, self._clock.now(), LEASE_S)
+        if lease is None:
+            raise LeaseLost(f"another worker holds run {identifier}")
+        return lease
+
+    def orphaned(self, identifier: str) -> bool:
+        """Whether no worker holds the run now."""
+        probe = self._leases.take(f"run/{identifier}", "probe", self._clock.now(), 0.0)
+        return probe is not None
+
+    def move(self, identifier: str, state: RunState, *, by: Actor, error: str = "", token: int | None = None) -> Run:
+        """Move a run to `state`. With `token`, only while that lease is the newest: a late worker gets `LeaseLost`."""
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, f"run.{state}", why=error[:1000]) as act:
+            if token is not None and not self._leases.held(f"run/{identifier}", token):
+                raise LeaseLost(f"run {identifier} was handed to another worker")
+            run = self.get(identifier)
+            after = moved(run, state, self._clock.now(), error[:4000])
+            if after is not run:
+                act.save(self._store, after)
+                if after.over:
+                    act.emit("RunEnded", run.id, state=state, change=run.change)
+            return after
+
+    def progress(self, identifier: str, steps: Sequence[StepRun], *, by: Actor) -> None:
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "run.progress"):
+            self.get(identifier)
+            self._store.put_steps(identifier, steps)
+
+    def steps(self, identifier: str) -> Sequence[StepRun]:
+        self.get(identifier)
+        return self._store.steps(identifier)
+
+    def add_artifact(self, identifier: str, name: str, blob: str, *, by: Actor, media_type: str = "") -> Artifact:
+        """Name a blob as an output of a run; the same name again replaces."""
+        by.must(Permission.WRITE)
+        size = len(self._blobs.get(checked_digest(blob)))
+        with self._journal.act(by.name, "run.artifact") as act:
+            self.get(identifier)
+            known = self._artifacts.named(identifier, name)
+            artifact = Artifact(
+                id=known.id if known else self._ids(Artifact.prefix),
+                created_at=self._clock.now(),
+                run=identifier,
+                name=name,
+                blob=blob,
+                size=size,
+                media_type=media_type or "application/octet-stream",
+            )
+            return act.save(self._artifacts, artifact, came_from=[identifier])
+
+    def artifacts(self, identifier: str) -> Sequence[Artifact]:
+        self.get(identifier)
+        return self._artifacts.list(identifier)

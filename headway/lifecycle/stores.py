@@ -1,0 +1,54 @@
+"""Every store that the platform keeps its state in, under its plain name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headway.kernel.access import TokenStore
+from headway.kernel.events import EventStore
+from headway.kernel.leases import LeaseStore
+from headway.kernel.ledger import LedgerStore
+from headway.kernel.lineage import LineageStore
+from headway.lifecycle.changes.store import ChangeStore, TriggerStore
+from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
+from headway.lifecycle.environments.store import EnvironmentStore
+from headway.lifecycle.gates.store import EvidenceStore, VerdictStore
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore
+from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
+from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
+from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
+from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
+from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, PipelineStore, RunStore, StepResultStore
+
+
+@dataclass(frozen=True)
+class Stores:
+    tokens: TokenStore
+    ledger: LedgerStore
+    lineage: LineageStore
+    events: EventStore
+    leases: LeaseStore
+    datasets: DatasetStore
+    dataset_versions: DatasetVersionStore
+    experiments: ExperimentStore
+    runs: RunStore
+    artifacts: ArtifactStore
+    step_results: StepResultStore
+    pipelines: PipelineStore
+    models: ModelStore
+    model_versions: ModelVersionStore
+    environments: EnvironmentStore
+    evidence: EvidenceStore
+    verdicts: VerdictStore
+    approvals: ApprovalStore
+    releases: ReleaseStore
+    deployments: DeploymentStore
+    traffic: TrafficStore
+    rollouts: RolloutStore
+    segments: SegmentStore
+    predictions: PredictionStore
+    monitors: MonitorStore
+    windows: WindowStore
+    alerts: AlertStore
+    triggers: TriggerStore
+    changes: ChangeStore
