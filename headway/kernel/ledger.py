@@ -7,6 +7,7 @@ the database (the last number and hash) shows a tail that was cut off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -52,6 +53,10 @@ class LedgerStore(Protocol):
 
     def anchor(self) -> Anchor | None: ...
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All reads of this thread inside see one state, whatever others write meanwhile."""
+        ...
+
 
 def seal(entry: Entry) -> Entry:
     """The entry with its hash filled in."""
@@ -60,8 +65,16 @@ def seal(entry: Entry) -> Entry:
 
 def verify(store: LedgerStore) -> int:
     """The number of entries, all of which hold; raises `LedgerBroken` naming the first that does not."""
-    count, head, latest = 0, GENESIS, dict[str, Entry]()
     anchor = store.anchor()
+    with store.snapshot():
+        latest = _verify_chain(store, anchor)
+        _verify_records(store.records(), latest)
+    return max((entry.number for entry in latest.values()), default=0)
+
+
+def _verify_chain(store: LedgerStore, anchor: Anchor | None) -> dict[str, Entry]:
+    """The last entry of each subject."""
+    count, head, latest = 0, GENESIS, dict[str, Entry]()
     for entry in _all(store):
         count += 1
         if entry.number != count:
@@ -73,8 +86,7 @@ def verify(store: LedgerStore) -> int:
         head, latest[entry.subject] = entry.hash, entry
     if anchor and anchor.number > count:
         raise LedgerBroken(f"the tail is cut: {anchor.number} entries were written, {count} are left", number=count)
-    _verify_records(store.records(), latest)
-    return count
+    return latest
 
 
 def _verify_records(records: Iterable[tuple[str, bytes]], latest: dict[str, Entry]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -23,11 +24,22 @@ class LineageStore(Protocol):
 
 def ancestry(store: LineageStore, identifier: str, *, limit: int = 1000) -> list[Edge]:
     """All edges upstream of `identifier`, nearest first, at most `limit`."""
+    return _walk(identifier, store.parents, lambda edge: edge.parent, limit)
+
+
+def descent(store: LineageStore, identifier: str, *, limit: int = 1000) -> list[Edge]:
+    """All edges downstream of `identifier`, nearest first, at most `limit`."""
+    return _walk(identifier, store.children, lambda edge: edge.child, limit)
+
+
+def _walk(
+    start: str, edges_of: Callable[[str], list[Edge]], end_of: Callable[[Edge], str], limit: int
+) -> list[Edge]:
     edges: list[Edge] = []
-    seen, level = {identifier}, [identifier]
+    seen, level = {start}, [start]
     while level and len(edges) < limit:
-        found = [edge for child in level for edge in store.parents(child)]
+        found = [edge for place in level for edge in edges_of(place)]
         edges += found
-        level = [edge.parent for edge in found if edge.parent not in seen]
+        level = list(dict.fromkeys(end_of(edge) for edge in found if end_of(edge) not in seen))
         seen.update(level)
     return edges[:limit]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from headway.errors import Invalid
 from headway.kernel.ids import kind_of
@@ -28,3 +30,9 @@ def split_reference(text: str) -> tuple[str, int | None]:
     if not number.isdecimal() or len(number) > 9 or int(number) < 1:
         raise Invalid(f"{text[:100]!r} is no reference: after @ comes a version number, as in {name[:50]}@3")
     return name, int(number)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing when no name in `known` comes near."""
+    matches = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -11,6 +11,9 @@ from headway.kernel.records import Value
 from headway.lifecycle.datasets.profile import Layout, LevelLayout, LevelProfile, NumericProfile, Profile, merge_all
 from headway.lifecycle.monitors.statistic import Measure, Point, Statistic, Yardstick, fit, measure, share_scale
 
+_CONSTANT = 1e-12
+"""A column whose deviation is less than this part of its mean holds one value and rounding."""
+
 
 class DriftRule(Value):
     """When a window counts as drifted."""
@@ -26,27 +29,28 @@ class DriftRule(Value):
 
 
 class DriftReference(Value):
-    """What `judge` holds a window against. `quiet` are the reference windows' own p values, each judged by the others,
-    in rising order; `skipped` windows had too few rows."""
+    """What `judge` holds a window against; `skipped` windows had too few rows.
+
+    `quiet` are, by column and in rising order, the p values of the reference's own windows, each judged by the others.
+    """
 
     rule: DriftRule
     layout: str
     windows: int
     skipped: int
     statistics: tuple[Statistic, ...]
-    quiet: tuple[float, ...]
+    quiet: dict[str, tuple[float, ...]]
 
-    @property
-    def least_p(self) -> float:
-        """The square of what R windows can show by themselves: further out no tail is believed."""
-        return (self.windows + 1) ** -2.0
+    def p(self, column: str, ps: Sequence[float]) -> float:
+        """One p value for all statistics of a column: Bonferroni over them, then made honest by the quiet windows.
 
-    def calibrated(self, p: float) -> float:
-        """`p`, but no smaller than its rank among the quiet windows unless it is beyond all of them (Westfall and Young
-        1993, with the reference's windows as the resamples)."""
-        as_small = bisect_right(self.quiet, p)
-        ranked = (1 + as_small) / (self.windows + 1) if as_small else 0.0
-        return min(1.0, max(p, ranked, self.least_p))
+        Unless it is beyond every quiet window it is no smaller than its (conformal) rank among them, and never below
+        the square of what that many windows can show by themselves: further out no tail is believed.
+        """
+        quiet, p = self.quiet[column], _bonferroni(ps)
+        as_small = bisect_right(quiet, p)
+        ranked = (1 + as_small) / (len(quiet) + 1) if as_small else 0.0
+        return max(p, ranked, 1 / (len(quiet) + 1) ** 2)
 
 
 def learn_reference(windows: Sequence[Profile], layout: Layout, rule: DriftRule | None = None) -> DriftReference:
@@ -59,25 +63,26 @@ def learn_reference(windows: Sequence[Profile], layout: Layout, rule: DriftRule 
         raise Invalid("a window was profiled over another layout; profile it again with the reference's layout")
     kept = [window for window in windows if window.rows >= rule.min_rows]
     bare = DriftReference(
-        rule=rule, layout=digest, windows=len(kept), skipped=len(windows) - len(kept), statistics=(), quiet=()
+        rule=rule, layout=digest, windows=len(kept), skipped=len(windows) - len(kept), statistics=(), quiet={}
     )
     if len(kept) < max(rule.min_windows, 4):
         return bare
     whole = merge_all(kept)
     fitted = [found for yardstick in _yardsticks(whole, layout) if (found := _fitted(yardstick, kept, whole))]
-    quiet: list[dict[str, list[float]]] = [{} for _ in kept]
+    quiet: dict[str, dict[int, list[float]]] = {}
     for statistic, points in fitted:
-        for ps, point in zip(quiet, points, strict=True):
+        windows_ps = quiet.setdefault(statistic.yardstick.column, {})
+        for window, point in enumerate(points):
             if point:
-                alone = statistic.without(point).p(point, rule.floor)
-                ps.setdefault(statistic.yardstick.column, []).append(alone)
-    combined = sorted(min(together(ps).values()) for ps in quiet if ps)
-    return bare.but(statistics=tuple(statistic for statistic, _ in fitted), quiet=tuple(combined))
+                windows_ps.setdefault(window, []).append(statistic.without(point).p(point, rule.floor))
+    return bare.but(
+        statistics=tuple(statistic for statistic, _ in fitted),
+        quiet={name: tuple(sorted(map(_bonferroni, found.values()))) for name, found in quiet.items()},
+    )
 
 
-def together(ps: dict[str, list[float]]) -> dict[str, float]:
-    """By column, one p for all its statistics and all columns (Bonferroni inside the column, then across)."""
-    return {column: min(1.0, len(ps) * len(values) * min(values)) for column, values in ps.items()}
+def _bonferroni(ps: Sequence[float]) -> float:
+    return min(1.0, len(ps) * min(ps))
 
 
 def _fitted(
@@ -115,15 +120,14 @@ def _yardsticks(whole: Profile, layout: Layout) -> list[Yardstick]:
     found = []
     for name, column in whole.columns.items():
         found.append(Yardstick(column=name, measure=Measure.NULLS, label=Measure.NULLS))
+        empty = tuple(cell for cell, count in enumerate(column.counts) if count == 0)
+        found.append(Yardstick(column=name, measure=Measure.UNSEEN, label=Measure.UNSEEN, cells=empty))
         scale = math.sqrt(column.m2 / column.n) if isinstance(column, NumericProfile) and column.n else 0.0
-        if isinstance(column, NumericProfile) and scale > 0:
+        if isinstance(column, NumericProfile) and scale > _CONSTANT * max(abs(column.mean), _CONSTANT):
             found += [
                 Yardstick(column=name, measure=kind, label=kind, centre=column.mean, scale=scale)
                 for kind in (Measure.MEAN, Measure.DEVIATION)
             ]
-            continue
-        empty = tuple(cell for cell, count in enumerate(column.counts) if count == 0)
-        found.append(Yardstick(column=name, measure=Measure.UNSEEN, label=Measure.UNSEEN, cells=empty))
         if isinstance(column, LevelProfile):
             found += _levels(name, column, layout)
     return found

@@ -15,13 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from headway.kernel.distributions import binomial_tail, student_t_quantile, student_t_tail
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.profile import NumericProfile, Profile
 
-_LEAST_SPREAD = 1e-4
-"""Added to a variance, in units of the reference's, so that a window of equal values has a logarithm."""
+_LEAST_SPREAD = 0.01
+"""Added, as the other side of a right angle, to a deviation in units of the reference's, so that a window of equal
+values has a logarithm."""
+_LEAST_ERROR = 1e-6
+_MOST_LOGARITHM = 350.0
 _MOST_AUTOCORRELATION = 0.9
 
 
@@ -72,24 +76,28 @@ class Statistic(Value):
 
     @property
     def inflation(self) -> float:
-        """By how much autocorrelation raises the variance of the mean over windows, for a first-order process."""
+        """How many windows in a row count as one, for a first-order process with this autocorrelation."""
         return (1 + self.autocorrelation) / (1 - self.autocorrelation)
 
     @property
+    def between(self) -> float:
+        """The variance of a window, unbiased by autocorrelation."""
+        return self.sums[0] / max(self.windows - self.inflation, 1.0)
+
+    @property
     def df(self) -> float:
-        """Degrees of freedom: fewer when windows resemble their neighbours (Bayley and Hammersley 1946) or when their
-        kurtosis shows tails heavier than normal; Student's t has excess kurtosis 6 / (df - 4)."""
+        """Degrees of freedom: fewer when windows resemble their neighbours (Bayley and Hammersley 1946), or when they
+        stray more than sampling does with a kurtosis above normal; Student's t has excess kurtosis 6 / (df - 4)."""
         square = self.autocorrelation**2
         df = self.windows * (1 - square) / (1 + square) - 1
-        excess = self.windows * self.sums[2] / self.sums[0] ** 2 - 3 if self.sums[0] > 0 else 0.0
-        return max(2.0, min(df, self.windows - 1, 4 + 6 / excess if excess > 0 else math.inf))
+        excess = self.windows * self.sums[2] / self.sums[0] ** 2 - 3 if self.between > self.sampling else 0.0
+        return max(2.0, min(df, 4 + 6 / excess if excess > 0 else math.inf))
 
     def error(self, n: int) -> float:
         """The standard error of predicting a window of `n` rows."""
-        between = self.sums[0] / max(self.windows - self.inflation, 1.0)
-        usual = max(between, self.sampling)
+        usual = max(self.between, self.sampling)
         more = max(0.0, self.row_variance / n - self.sampling)
-        return math.sqrt((usual + more) * (1 + self.inflation / self.windows))
+        return max(math.sqrt((usual + more) * (1 + self.inflation / self.windows)), _LEAST_ERROR)
 
     def half_width(self, n: int, alpha: float, floor: float) -> float:
         """How far from `mean` a window of `n` rows may lie at level `alpha`."""
@@ -128,7 +136,8 @@ class Statistic(Value):
             max(0.0, fourth - 4 * shift * third + 6 * shift**2 * second - 3 * left * shift**4),
         )
         return self.but(
-            windows=left, mean=self.mean + shift, sums=sums, hits=self.hits - (point.hits or 0), rows=self.rows - point.n,
+            windows=left, mean=self.mean + shift, sums=sums, hits=self.hits - (point.hits or 0),
+            rows=self.rows - point.n,
             low=math.nextafter(self.low, math.inf) if point.at <= self.low else self.low,
             high=math.nextafter(self.high, -math.inf) if point.at >= self.high else self.high,
         )  # fmt: skip
@@ -141,7 +150,7 @@ def fit(yardstick: Yardstick, points: Sequence[Point], row_variance: float) -> S
     mean = math.fsum(ats) / windows
     apart = [at - mean for at in ats]
     sums = (math.fsum(d**2 for d in apart), math.fsum(d**3 for d in apart), math.fsum(d**4 for d in apart))
-    lagged = math.fsum(a * b for a, b in zip(apart, apart[1:], strict=False)) / sums[0] if sums[0] > 0 else 0.0
+    lagged = math.fsum(a * b for a, b in pairwise(apart)) / sums[0] if sums[0] > 0 else 0.0
     unbiased = lagged + (1 + 4 * lagged) / windows if sums[0] > 0 else 0.0  # Marriott and Pope (1954)
     return Statistic(
         yardstick=yardstick, windows=windows, mean=mean, sums=sums, low=min(ats), high=max(ats),
@@ -164,7 +173,7 @@ def measure(yardstick: Yardstick, window: Profile) -> Point | None:
     if numeric and yardstick.measure is Measure.MEAN:
         return Point(at=(numeric.mean - yardstick.centre) / yardstick.scale, n=n)
     if numeric and yardstick.measure is Measure.DEVIATION:
-        return Point(at=math.log(numeric.m2 / n / yardstick.scale**2 + _LEAST_SPREAD) / 2, n=n)
+        return Point(at=math.log(math.hypot(math.sqrt(numeric.m2 / n) / yardstick.scale, _LEAST_SPREAD)), n=n)
     return Point(at=share_scale(hits, n), n=n, hits=hits)
 
 
@@ -173,7 +182,8 @@ def in_units(yardstick: Yardstick, at: float) -> float:
     if yardstick.measure is Measure.MEAN:
         return yardstick.centre + yardstick.scale * at
     if yardstick.measure is Measure.DEVIATION:
-        return yardstick.scale * math.sqrt(max(0.0, math.exp(2 * min(at, 300.0)) - _LEAST_SPREAD))
+        ratio = math.exp(min(at, _MOST_LOGARITHM))
+        return yardstick.scale * math.sqrt(max(0.0, ratio - _LEAST_SPREAD)) * math.sqrt(ratio + _LEAST_SPREAD)
     return share_of(at)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from headway.kernel.clock import Instant
 from headway.kernel.records import Record, Value
 
 
@@ -45,7 +46,7 @@ class Captured(Value):
 class Label(Value):
     prediction: str
     value: float
-    at: datetime | None = None
+    at: Instant | None = None
     """When the truth was known; now, if left out."""
 
 

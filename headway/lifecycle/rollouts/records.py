@@ -68,6 +68,8 @@ class Rollout(Record, prefix="ro"):
     step: int = -1
     state: RolloutState = RolloutState.PENDING
     step_at: datetime | None = None
+    step_labels_from: int = 0
+    """How many labelled pairs there were when this step began."""
     reason: str = ""
 
     @property

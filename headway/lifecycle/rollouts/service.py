@@ -135,8 +135,13 @@ class RolloutService:
             steps=self._environments.get(place.environment).rollout.steps,
         )
 
-    def advance(self, identifier: str, step: int, why: str, *, by: Actor, event_at: datetime | None = None) -> Rollout:
-        """Give the candidate the share of `steps[step]`. A step that is reached already is left as it is."""
+    def advance(
+        self, identifier: str, step: int, why: str, *, by: Actor, event_at: datetime | None = None, labelled: int = 0
+    ) -> Rollout:
+        """Give the candidate the share of `steps[step]`. A step that is reached already is left as it is.
+
+        `labelled` is how many labelled pairs there are now: what this step learns is counted from there.
+        """
         by.must(Permission.OPERATE)
         with self._journal.act(by.name, "rollout.advance", why=why) as act:
             rollout = self.get(identifier)
@@ -144,7 +149,13 @@ class RolloutService:
                 return rollout
             if rollout.over or step >= len(rollout.steps):
                 raise IllegalMove(f"rollout {identifier} is {rollout.state}; it has no step {step}")
-            after = rollout.but(state=RolloutState.RUNNING, step=step, step_at=self._clock.now(), reason=why)
+            after = rollout.but(
+                state=RolloutState.RUNNING,
+                step=step,
+                step_at=self._clock.now(),
+                step_labels_from=labelled,
+                reason=why,
+            )
             act.save(self._store, after)
             self._move(act, after, after.percent, why, event_at)
             return after

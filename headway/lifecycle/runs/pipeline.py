@@ -20,20 +20,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Protocol, overload
 
-from headway.errors import BadPipeline
-from headway.kernel.names import nearest
+from headway.errors import BadPipeline, Invalid
+from headway.kernel.naming import checked_name, nearest
 from headway.kernel.records import Value
 from headway.lifecycle.runs.records import PipelineNode
 from headway.lifecycle.runs.results import Held, Result, resolved
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class Execution(Protocol):
@@ -219,6 +216,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _checked_name(name: str, kind: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise BadPipeline(f"{name!r} cannot name a {kind}: give it a name of letters, digits, '_', '-' and '.'")
-    return name
+    try:
+        return checked_name(name, kind)
+    except Invalid as error:
+        raise BadPipeline(f"{error}, and give it as @{kind}(name=...)") from None

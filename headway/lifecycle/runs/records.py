@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from headway.kernel.clock import Instant
 from headway.kernel.records import Record, State, Value
 
 
@@ -66,7 +67,7 @@ class Metric(Value):
 
     key: str
     value: float
-    at: datetime
+    at: Instant
     step: int = 0
 
 
@@ -94,8 +95,8 @@ class StepRun(Value):
     step: str
     state: StepState = StepState.WAITING
     key: str = ""
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
     error: str = ""
 
 

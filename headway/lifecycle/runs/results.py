@@ -60,7 +60,7 @@ class Result:
         return self._refuse("has no parts to take") if keys is None else keys
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a handle on what step {self.step!r} gives has no {name!r}; look at its .value")
+        raise AttributeError(f"a handle on a step's result has no {name!r}; look at its .value")
 
     def __bool__(self) -> bool:
         self._refuse("is neither true nor false")

@@ -26,7 +26,7 @@ from headway.lifecycle.runs.records import (
 from headway.lifecycle.runs.rules import moved, with_logged
 from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, RunStore
 
-LEASE_S = 20.0
+LEASE_S = 10.0
 
 
 class RunService:
@@ -122,6 +122,7 @@ class RunService:
 
     def claim(self, identifier: str, holder: str) -> Lease:
         """Take or prolong the lease on a run; raises `LeaseLost` while another worker holds it."""
+        self.get(identifier)
         lease = self._leases.take(f"run/{identifier}", holder, self._clock.now(), LEASE_S)
         if lease is None:
             raise LeaseLost(f"another worker holds run {identifier}")

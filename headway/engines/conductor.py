@@ -1,0 +1,163 @@
+"""Carries out what the rules decide: for each open change the next action, for each open rollout the next step.
+
+Every action can be cut short at any point and be repeated: what a change has gathered is found again by the change's
+id. Only the holder of the lease acts, and each move of a change is fenced by the lease's token.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+
+from headway.engines.health import HealthReader
+from headway.engines.workers import ATTEMPTS, Workers
+from headway.errors import HeadwayError, LeaseLost
+from headway.kernel.access import SYSTEM, Actor, Role
+from headway.kernel.clock import Clock
+from headway.kernel.leases import Lease, LeaseStore
+from headway.lifecycle.changes import rules
+from headway.lifecycle.changes.records import Change, Stage
+from headway.lifecycle.changes.rules import Judge, Reach, Sign, StartRollout, next_action
+from headway.lifecycle.platform import Platform
+from headway.lifecycle.rollouts.records import Rollout
+from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, next_step
+from headway.lifecycle.rollouts.target import Target
+from headway.lifecycle.runs.records import Run, RunState, StartRun
+
+_LOG = logging.getLogger("headway.conductor")
+LEASE_S = 10.0
+
+
+class Conductor:
+    def __init__(
+        self,
+        platform: Platform,
+        leases: LeaseStore,
+        workers: Workers,
+        target: Target,
+        clock: Clock,
+        holder: str,
+        project: Path | None,
+    ) -> None:
+        self._platform, self._leases, self._workers, self._target = platform, leases, workers, target
+        self._clock, self._holder, self._project = clock, holder, project
+        self._health = HealthReader(platform, target)
+
+    def step(self) -> None:
+        """One pass over everything that is open."""
+        lease = self._leases.take("conductor", self._holder, self._clock.now(), LEASE_S)
+        if lease is None:
+            return
+        try:
+            for change in self._platform.changes.open_ones():
+                self._guarded(self.advance, change, lease)
+            for rollout in self._platform.rollouts.open():
+                self._guarded(self.roll, rollout)
+        except LeaseLost:
+            _LOG.warning("another conductor has taken over")
+
+    def close(self) -> None:
+        self._workers.close()
+        lease = self._leases.take("conductor", self._holder, self._clock.now(), LEASE_S)
+        if lease:
+            self._leases.give_back(lease)
+
+    def _guarded(self, act, *arguments) -> None:  # type: ignore[no-untyped-def]
+        try:
+            act(*arguments)
+        except LeaseLost:
+            raise
+        except HeadwayError as error:
+            _LOG.warning("%s: %s", arguments[0].id, error)
+
+    def advance(self, change: Change, lease: Lease) -> None:
+        """Carry out actions of one change until it has to wait."""
+        for _ in Stage:
+            action = next_action(change, self._platform.changes.facts(change))
+            if isinstance(action, Reach):
+                change = self._platform.changes.reach(change, action, fence=lease, event_at=self._event_at(change))
+                self._tidy(change)
+            elif isinstance(action, Sign | StartRollout | rules.StartRun):
+                self._do(change, action)
+            else:
+                if isinstance(action, Judge):
+                    self._measure(change, lease)
+                elif change.stage is Stage.RUNNING:
+                    self._tend_run(change)
+                return
+
+    def _do(self, change: Change, action: Sign | StartRollout | rules.StartRun) -> None:
+        changes, opener = self._platform.changes, Actor(name=change.opened_by, role=Role.AUTHOR)
+        if isinstance(action, Sign):
+            self._platform.releases.sign(
+                change.id,
+                change.model_version,
+                change.environment,
+                authors=changes.authors(change),
+                by=SYSTEM,
+                break_glass=f"{change.opened_by}: {change.break_glass}" if change.break_glass else "",
+            )
+        elif isinstance(action, StartRollout):
+            self._platform.rollouts.start(change.deployment, change.release, by=SYSTEM, change=change.id)
+        else:
+            command = StartRun(
+                experiment=change.pipeline,
+                pipeline=change.pipeline,
+                change=change.id,
+                params=change.params,
+                running=False,
+            )
+            self._platform.runs.start(command, by=opener)
+
+    def _tend_run(self, change: Change) -> None:
+        run = self._platform.runs.get(change.run)
+        if self._workers.busy(run.id) or not self._platform.runs.orphaned(run.id):
+            return
+        if not self._workers.ensure(run.id, Role.WORKER, ["_run", run.id], self._project):
+            self._give_up(run)
+
+    def _give_up(self, run: Run) -> None:
+        log = self._workers.log(run.id)
+        error = f"its worker ended {ATTEMPTS} times without finishing it; its last words are in {log.name}"
+        self._platform.runs.move(run.id, RunState.FAILED, by=SYSTEM, error=error)
+
+    def _measure(self, change: Change, lease: Lease) -> None:
+        if not self._workers.ensure(_gate_key(change), Role.GATEKEEPER, ["_gate", change.id], self._project):
+            log = self._workers.log(_gate_key(change)).name
+            reason = f"the gate could not be measured in {ATTEMPTS} attempts; the worker's last words are in {log}"
+            self._platform.changes.reach(change, Reach(stage=Stage.REJECTED, reason=reason), fence=lease)
+
+    def _tidy(self, change: Change) -> None:
+        """End the workers that a change no longer waits for, and the alert that it has dealt with."""
+        if change.stage in (Stage.REGISTERED, Stage.REJECTED) and change.run:
+            self._workers.forget(change.run)
+        if change.stage in (Stage.JUDGED, Stage.REJECTED):
+            self._workers.forget(_gate_key(change))
+
+    def roll(self, rollout: Rollout) -> None:
+        """Look at one rollout and carry out its next step."""
+        rollouts = self._platform.rollouts
+        deployment = rollouts.deployment(rollout.deployment)
+        policy = self._platform.environments.get(deployment.environment).rollout
+        decision = next_step(rollout, self._health.read(rollout, policy), policy, self._clock.now())
+        if isinstance(decision, Hold):
+            return
+        moment = self._platform.predictions.last_event_at(rollout.deployment)
+        if isinstance(decision, Advance):
+            labelled = self._health.quality(rollout).n
+            rollouts.advance(rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled)
+        elif isinstance(decision, Promote):
+            rollouts.promote(rollout.id, decision.reason, by=SYSTEM)
+        else:
+            rollouts.roll_back(rollout.id, decision.reason, by=SYSTEM, event_at=moment)
+        if not isinstance(decision, Advance):
+            self._health.forget(rollout)
+        self._target.apply(rollouts.routing(rollout.deployment))
+
+    def _event_at(self, change: Change) -> datetime | None:
+        return self._platform.predictions.last_event_at(change.deployment)
+
+
+def _gate_key(change: Change) -> str:
+    return f"gate-{change.id}"

@@ -1,0 +1,88 @@
+"""How the candidate of a rollout is doing, from the captured predictions and the labels that have joined them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headway.lifecycle.environments.records import RolloutPolicy
+from headway.lifecycle.platform import Platform
+from headway.lifecycle.predictions.records import Segment
+from headway.lifecycle.rollouts.records import Health, Paired, Rollout, Tally
+from headway.lifecycle.rollouts.target import Target
+
+
+@dataclass
+class _Seen:
+    """What was read of one rollout so far, so that each segment is counted once."""
+
+    last_segment: str
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    step: int = -1
+    at_step: int = 0
+    """Requests of the candidate before this step."""
+
+
+class HealthReader:
+    def __init__(self, platform: Platform, target: Target) -> None:
+        self._platform, self._target = platform, target
+        self._seen: dict[str, _Seen] = {}
+
+    def read(self, rollout: Rollout, policy: RolloutPolicy) -> Health:
+        """The health of a rollout now. Counts start over from the rollout's first segment after a restart."""
+        seen = self._seen.setdefault(rollout.id, _Seen(last_segment=""))
+        self._count(seen, rollout, policy)
+        candidate = seen.tallies.get(rollout.candidate, Tally())
+        incumbent = seen.tallies.get(rollout.incumbent or "", Tally())
+        quality = self.quality(rollout)
+        return Health(
+            candidate=candidate,
+            incumbent=incumbent,
+            quality=quality,
+            step_requests=candidate.requests - seen.at_step,
+            step_labels=quality.n - rollout.step_labels_from,
+            live=self._live(rollout),
+        )
+
+    def quality(self, rollout: Rollout) -> Paired:
+        if rollout.incumbent is None:
+            return Paired()
+        return self._platform.predictions.paired(rollout.deployment, rollout.candidate, rollout.incumbent)
+
+    def forget(self, rollout: Rollout) -> None:
+        self._seen.pop(rollout.id, None)
+
+    def _count(self, seen: _Seen, rollout: Rollout, policy: RolloutPolicy) -> None:
+        while segments := self._platform.predictions.since(rollout.deployment, seen.last_segment):
+            seen.last_segment = segments[-1].id
+            before_step = [
+                one for one in segments if one.created_at >= rollout.created_at and self._early(one, rollout)
+            ]
+            at_step = [one for one in segments if not self._early(one, rollout)]
+            self._add(seen, before_step, policy)
+            if seen.step != rollout.step and at_step:
+                self._begin_step(seen, rollout)
+            self._add(seen, at_step, policy)
+        if seen.step != rollout.step:
+            self._begin_step(seen, rollout)
+
+    def _begin_step(self, seen: _Seen, rollout: Rollout) -> None:
+        seen.step = rollout.step
+        seen.at_step = seen.tallies.get(rollout.candidate, Tally()).requests
+
+    @staticmethod
+    def _early(segment: Segment, rollout: Rollout) -> bool:
+        return rollout.step_at is None or segment.created_at < rollout.step_at
+
+    def _add(self, seen: _Seen, segments: list[Segment], policy: RolloutPolicy) -> None:
+        for release, tally in self._platform.predictions.tallies(segments, policy.latency_budget_us).items():
+            before = seen.tallies.get(release, Tally())
+            seen.tallies[release] = Tally(
+                requests=before.requests + tally.requests,
+                errors=before.errors + tally.errors,
+                slow=before.slow + tally.slow,
+            )
+
+    def _live(self, rollout: Rollout) -> bool:
+        endpoint = self._target.observe(rollout.deployment)
+        wanted = self._platform.rollouts.deployment(rollout.deployment).generation
+        return endpoint is not None and endpoint.ready and endpoint.generation >= wanted

@@ -1,0 +1,66 @@
+"""Worker processes: where a project's own code runs, and where a gate measures. Never in the control plane."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from headway.engines import processes
+from headway.engines.processes import Child
+
+ATTEMPTS = 3
+
+
+class Workers:
+    """At most one process for each key. A worker ends by itself when its parent is gone, and is started anew."""
+
+    def __init__(self, folder: Path, command: Sequence[str], env: Callable[[str], Mapping[str, str]]) -> None:
+        self._folder, self._command, self._env = folder, tuple(command), env
+        self._lock = threading.Lock()
+        self._running: dict[str, Child] = {}
+        self._attempts: dict[str, int] = {}
+
+    def ensure(self, key: str, role: str, arguments: Sequence[str], cwd: Path | None = None) -> bool:
+        """See that a worker is at it; False once it has ended `ATTEMPTS` times without getting it done."""
+        with self._lock:
+            child = self._running.get(key) or processes.recall(self._note(key))
+            if child and processes.alive(child):
+                if key not in self._running:
+                    processes.end(child)
+                else:
+                    return True
+            if self._attempts.get(key, 0) >= ATTEMPTS:
+                return False
+            self._attempts[key] = self._attempts.get(key, 0) + 1
+            env = {**os.environ, **self._env(role)}
+            pid = processes.start([*self._command, *arguments], self.log(key), env, cwd)
+            self._running[key] = Child(pid=pid, mark=arguments[-1])
+            processes.remember(self._running[key], self._note(key))
+            return True
+
+    def busy(self, key: str) -> bool:
+        child = self._running.get(key)
+        return child is not None and processes.alive(child)
+
+    def forget(self, key: str) -> None:
+        """The work is done: end the worker if it lingers, and drop the note."""
+        with self._lock:
+            child = self._running.pop(key, None)
+            self._attempts.pop(key, None)
+            if child and processes.alive(child):
+                processes.end(child)
+            self._note(key).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        with self._lock:
+            for child in self._running.values():
+                processes.end(child)
+            self._running.clear()
+
+    def log(self, key: str) -> Path:
+        return self._folder / f"{key}.log"
+
+    def _note(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
