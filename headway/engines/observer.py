@@ -1,0 +1,176 @@
+"""Watches what is served: closes each day of events once, holds it against the reference, records the answer.
+
+A day is closed when an event of a later day has been captured (and, for quality, when labels have had their time).
+Windows are judged in the order of days; the evidence gathered so far is read back from the window before, so a
+restart goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from headway.errors import HeadwayError
+from headway.kernel.access import SYSTEM
+from headway.lifecycle.datasets.profile import Layout, Profile
+from headway.lifecycle.datasets.reference import Reference, read_reference
+from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
+from headway.lifecycle.gates.records import Outcome
+from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.monitors.drift import Detector, judge
+from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality
+from headway.lifecycle.monitors.records import Monitor, Watches
+from headway.lifecycle.monitors.reference import DriftReference, DriftRule, learn_reference
+from headway.lifecycle.platform import Platform
+
+_LOG = logging.getLogger("headway.observer")
+_DAY = timedelta(days=1)
+_LAG_DAYS = {Watches.DRIFT: 0, Watches.QUALITY: 1}
+"""How many more days a closed day waits, unless the monitor's `label_lag_days` says otherwise."""
+
+Rule = TypeVar("Rule", DriftRule, QualityRule)
+
+ProfileDay = Callable[[Sequence[bytes], str, Layout], Profile]
+"""The profile of one day's answered requests, from the Parquet of the segments that may hold some."""
+
+
+class Observer:
+    def __init__(self, platform: Platform, profile_day: ProfileDay) -> None:
+        self._platform, self._profile_day = platform, profile_day
+        self._references: dict[tuple[str, str], tuple[Reference, DriftReference]] = {}
+
+    def step(self) -> None:
+        """Judge every day that is closed and was not judged yet, for every monitor."""
+        for monitor in self._platform.monitors.list():
+            try:
+                self._look(monitor)
+            except HeadwayError as error:
+                _LOG.warning("monitor %s: %s", monitor.name, error)
+
+    def _look(self, monitor: Monitor) -> None:
+        release = self._platform.rollouts.deployment(monitor.deployment).serving
+        if release is None:
+            return
+        for day in self._days(monitor, release):
+            if monitor.watches is Watches.DRIFT:
+                self._drift(monitor, release, day)
+            else:
+                self._quality(monitor, release, day)
+
+    def _days(self, monitor: Monitor, release: str) -> Iterator[date]:
+        """The closed days after the last one that was judged for this release."""
+        newest = self._platform.predictions.last_event_at(monitor.deployment)
+        last = self._platform.monitors.last_window(monitor.name, release)
+        first = date.fromisoformat(last.day) + _DAY if last else self._first_day(monitor.deployment, release)
+        if newest is None or first is None:
+            return
+        lag = timedelta(days=int(monitor.settings.get("label_lag_days", _LAG_DAYS[monitor.watches])))
+        while first + lag < newest.date():
+            yield first
+            first += _DAY
+
+    def _first_day(self, deployment: str, release: str) -> date | None:
+        """The first whole day on which `release` served everybody; for the first release, that of the first event."""
+        began: datetime | None = None
+        for change in self._platform.rollouts.traffic(deployment, limit=1000).items:
+            if [share.release for share in change.traffic] != [release]:
+                break
+            began = change.event_at
+        if began:
+            return began.date() + _DAY
+        first = self._platform.predictions.since(deployment)
+        return first[0].first_event_at.date() if first else None
+
+    def _drift(self, monitor: Monitor, release: str, day: date) -> None:
+        reference, learnt = self._reference(monitor, release)
+        start = datetime.combine(day, time(), UTC)
+        segments = self._platform.predictions.between(monitor.deployment, start, start + _DAY)
+        data = [self._platform.blobs.get(segment.blob) for segment in segments]
+        window = self._profile_day(data, day.isoformat(), reference.layout)
+        judged = judge(window, learnt, self._detector(monitor, release))
+        flagged = [column for column in judged.columns if column.flagged]
+        self._platform.monitors.record(
+            monitor,
+            release,
+            day.isoformat(),
+            rows=judged.rows,
+            outcome=judged.outcome,
+            statistic=judged.detector.total,
+            limit=judged.limit,
+            reason=judged.reason,
+            numbers={"p": judged.p, "detector": _plain(judged.detector), "flagged": _plain(flagged)},
+            by=SYSTEM,
+        )
+
+    def _quality(self, monitor: Monitor, release: str, day: date) -> None:
+        sums = self._platform.predictions.quality(monitor.deployment, release, since_day=day.isoformat())
+        today = [quality for quality in sums if quality.day == day.isoformat()]
+        one = DayLoss(
+            day=day.isoformat(),
+            n=sum(quality.n for quality in today),
+            loss=sum(quality.loss for quality in today),
+            loss_squares=sum(quality.loss_squares for quality in today),
+        )
+        rule = _rule(monitor, QualityRule)
+        judged = judge_quality(one, self._held_out(release), rule, self._detector(monitor, release))
+        self._platform.monitors.record(
+            monitor,
+            release,
+            one.day,
+            rows=one.n,
+            outcome=judged.outcome,
+            statistic=judged.detector.total,
+            limit=judged.limit,
+            reason=judged.reason,
+            numbers={
+                "p": judged.p,
+                "mean": judged.mean,
+                "expected": judged.expected,
+                "detector": _plain(judged.detector),
+            },
+            by=SYSTEM,
+        )
+
+    def _detector(self, monitor: Monitor, release: str) -> Detector:
+        last = self._platform.monitors.last_window(monitor.name, release)
+        return msgspec.convert(last.numbers["detector"], Detector) if last else Detector()
+
+    def _reference(self, monitor: Monitor, release: str) -> tuple[Reference, DriftReference]:
+        """The profiles of what the release learnt from, kept to what it is asked with."""
+        known = self._references.get((monitor.name, release))
+        if known is None:
+            version = self._version(release)
+            profile = self._platform.datasets.version(version.training[-1]).profile
+            whole = read_reference(self._platform.blobs.get(profile or ""))
+            reference = whole.only({tensor.name for tensor in version.signature.inputs})
+            days = [reference.days[day] for day in sorted(reference.days)]
+            known = reference, learn_reference(days, reference.layout, _rule(monitor, DriftRule))
+            self._references[monitor.name, release] = known
+        return known
+
+    def _held_out(self, release: str) -> list[DayLoss]:
+        """The loss on each held-out day, as the gate measured it; none when the gate was skipped."""
+        verdict = self._platform.releases.get(release).verdict
+        if not verdict:
+            return []
+        for identifier in self._platform.gates.verdict(verdict).evidence:
+            evidence = self._platform.gates.evidence(identifier)
+            if evidence.check == BETTER_THAN_BASELINE:
+                return msgspec.convert(evidence.finding.numbers.get("days", []), list[DayLoss])
+        return []
+
+    def _version(self, release: str) -> ModelVersion:
+        return self._platform.models.version(self._platform.releases.get(release).model_version)
+
+
+def _rule(monitor: Monitor, kind: type[Rule]) -> Rule:
+    known = {name: value for name, value in monitor.settings.items() if name in kind.__struct_fields__}
+    return msgspec.convert(known, kind)
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
