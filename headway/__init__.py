@@ -1,0 +1,107 @@
+"""Headway takes machine learning from data to production, and keeps it healthy there.
+
+    import headway as hw
+
+    with hw.start_run("flights") as run:
+        run.log_metric("auc", 0.73)
+
+Names are read when they are first used, so that the import itself costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headway.client.active import active_run
+    from headway.client.client import Client
+    from headway.client.run import Run
+    from headway.engines.contracts import infer_contract
+    from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
+    from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
+    from headway.lifecycle.datasets.schema import Kind
+    from headway.lifecycle.gates.check import Subject, check
+    from headway.lifecycle.gates.records import Finding, Outcome
+    from headway.lifecycle.runs.pipeline import pipeline, step
+    from headway.sdk import (
+        add_dataset,
+        connect,
+        log_artifact,
+        log_metric,
+        log_metrics,
+        log_model,
+        log_param,
+        log_params,
+        read_dataset,
+        run,
+        start_run,
+    )
+    from headway.server.version import VERSION as __version__
+
+_PLACES = {
+    "headway.client.active": ("active_run",),
+    "headway.client.client": ("Client",),
+    "headway.client.run": ("Run",),
+    "headway.errors": ("Conflict", "Forbidden", "HeadwayError", "Invalid", "NotFound", "Refused", "Unavailable"),
+    "headway.lifecycle.datasets.contract": ("ColumnRule", "Contract", "Use"),
+    "headway.lifecycle.datasets.schema": ("Kind",),
+    "headway.lifecycle.gates.check": ("Subject", "check"),
+    "headway.lifecycle.gates.records": ("Finding", "Outcome"),
+    "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
+    "headway.engines.contracts": ("infer_contract",),
+    "headway.sdk": (
+        "add_dataset", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
+        "read_dataset", "run", "start_run",
+    ),
+}  # fmt: skip
+_PLACE = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "Client",
+    "ColumnRule",
+    "Conflict",
+    "Contract",
+    "Finding",
+    "Forbidden",
+    "HeadwayError",
+    "Invalid",
+    "Kind",
+    "NotFound",
+    "Outcome",
+    "Refused",
+    "Run",
+    "Subject",
+    "Unavailable",
+    "Use",
+    "__version__",
+    "active_run",
+    "add_dataset",
+    "check",
+    "connect",
+    "infer_contract",
+    "log_artifact",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "pipeline",
+    "read_dataset",
+    "run",
+    "start_run",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = import_module("headway.server.version").VERSION
+    elif name in _PLACE:
+        value = getattr(import_module(_PLACE[name]), name)
+    else:
+        raise AttributeError(f"module 'headway' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -114,7 +114,7 @@ class Conductor:
         run = self._platform.runs.get(change.run)
         if self._workers.busy(run.id) or not self._platform.runs.orphaned(run.id):
             return
-        if not self._workers.ensure(run.id, Role.WORKER, ["_run", run.id], self._project):
+        if not self._workers.ensure(run.id, Role.WORKER, ["run", run.id], self._project):
             self._give_up(run)
 
     def _give_up(self, run: Run) -> None:
@@ -123,7 +123,7 @@ class Conductor:
         self._platform.runs.move(run.id, RunState.FAILED, by=SYSTEM, error=error)
 
     def _measure(self, change: Change, lease: Lease) -> None:
-        if not self._workers.ensure(_gate_key(change), Role.GATEKEEPER, ["_gate", change.id], self._project):
+        if not self._workers.ensure(_gate_key(change), Role.GATEKEEPER, ["gate", change.id], self._project):
             log = self._workers.log(_gate_key(change)).name
             reason = f"the gate could not be measured in {ATTEMPTS} attempts; the worker's last words are in {log}"
             self._platform.changes.reach(change, Reach(stage=Stage.REJECTED, reason=reason), fence=lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from statistics import NormalDist
 
 from headway.errors import Invalid
@@ -47,15 +48,28 @@ def student_t_quantile(probability: float, df: float) -> float:
 
 
 def _upper_quantile(tail: float, df: float) -> float:
+    """The root of log P(T > t) - log `tail` over t, by the Illinois variant of false position."""
+
+    def above(t: float) -> float:
+        return math.log(max(student_t_tail(t, df), sys.float_info.min)) - math.log(tail)
+
     low, high = 0.0, 1.0
-    while student_t_tail(high, df) > tail:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        if student_t_tail(middle, df) > tail:
-            low = middle
+    at_low, at_high = above(low), above(high)
+    while at_high > 0:
+        low, at_low, high = high, at_high, 2 * high
+        at_high = above(high)
+    kept = 0
+    for _ in range(100):
+        middle = low + (high - low) * at_low / (at_low - at_high)
+        at_middle = above(middle)
+        if abs(at_middle) < 1e-14 or not low < middle < high:
+            return middle
+        if at_middle > 0:
+            low, at_low = middle, at_middle
+            at_high, kept = (at_high / 2 if kept > 0 else at_high), 1
         else:
-            high = middle
+            high, at_high = middle, at_middle
+            at_low, kept = (at_low / 2 if kept < 0 else at_low), -1
     return (low + high) / 2
 
 

@@ -31,7 +31,7 @@ class Act(Protocol):
         """Keep `record`, with a ledger entry sealing it and a lineage edge from each id in `came_from`."""
         ...
 
-    def emit(self, kind: str, subject: str, **facts: Any) -> None:
+    def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
         """Announce what has happened (`RunFinished`), to be delivered at least once after the commit."""
         ...
 

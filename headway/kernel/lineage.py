@@ -32,9 +32,7 @@ def descent(store: LineageStore, identifier: str, *, limit: int = 1000) -> list[
     return _walk(identifier, store.children, lambda edge: edge.child, limit)
 
 
-def _walk(
-    start: str, edges_of: Callable[[str], list[Edge]], end_of: Callable[[Edge], str], limit: int
-) -> list[Edge]:
+def _walk(start: str, edges_of: Callable[[str], list[Edge]], end_of: Callable[[Edge], str], limit: int) -> list[Edge]:
     edges: list[Edge] = []
     seen, level = {start}, [start]
     while level and len(edges) < limit:

@@ -51,7 +51,10 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def encode(value: Any) -> bytes:
     """Canonical JSON: the same value gives the same bytes, on the wire, in a row and under a digest."""
-    return _encoder.encode(value)
+    try:
+        return _encoder.encode(value)
+    except TypeError:  # msgspec sorts only keys that are texts: numbers are made texts first, as JSON has them
+        return _encoder.encode(msgspec.to_builtins(value, str_keys=True))
 
 
 def digest(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headway.errors import IllegalMove, Invalid, LeaseLost, NotFound
 from headway.kernel.access import SYSTEM, Actor, Permission
@@ -10,7 +10,8 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
-from headway.kernel.paging import Page
+from headway.kernel.paging import MOST, Page
+from headway.lifecycle.changes.dora import Figures, figures
 from headway.lifecycle.changes.records import OVER, Cause, Change, Moment, OpenChange, Stage, Trigger
 from headway.lifecycle.changes.rules import Facts, Reach, fires, reached
 from headway.lifecycle.changes.store import ChangeStore, TriggerStore
@@ -192,6 +193,19 @@ class ChangeService:
 
     def open_ones(self) -> list[Change]:
         return self._store.open()
+
+    def dora(self, since: datetime | None = None, until: datetime | None = None) -> Figures:
+        """The four delivery figures of the changes that ended in [since, until): the last 90 days if left out."""
+        until = until or self._clock.now()
+        since = since or until - timedelta(days=90)
+        if since >= until:
+            raise Invalid("`since` must lie before `until`")
+        changes: list[Change] = []
+        page = self._store.list(limit=MOST)
+        while page.items:
+            changes += page.items
+            page = self._store.list(limit=MOST, before=page.next) if page.next else Page(items=())
+        return figures(changes, since, until)
 
     def triggers(self) -> list[Trigger]:
         return self._triggers.all()

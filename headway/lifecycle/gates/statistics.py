@@ -43,7 +43,7 @@ class Comparison(Value):
         return self._p(margin - self.estimate, equal=0.0)
 
     def _p(self, beyond: float, equal: float = 1.0) -> float:
-        if self.df <= 0:
+        if self.df < 1:
             return 1.0
         if self.error == 0:
             return equal if beyond == 0 else float(beyond < 0)
@@ -71,10 +71,10 @@ def paired_difference(
     """The difference of mean losses, from the two losses of every row ([n] each) and its cluster ([n], any labels).
 
     Cluster-robust variance with the G / (G - 1) correction (Liang and Zeger 1986) and Student's t on the effective
-    number of clusters (sum n_g)^2 / sum n_g^2, less one. Unbounded with fewer than two clusters. Raises `Invalid`
-    for losses that are missing, not finite, or not one per row.
+    number of clusters (sum n_g)^2 / sum n_g^2, less one. Unbounded with fewer than two effective clusters. Raises
+    `Invalid` for losses that are missing, not finite, or not one per row.
     """
-    difference = _losses(loss_a, "a") - _losses(loss_b, "b") if _same_shape(loss_a, loss_b) else np.empty(0)
+    difference = _differences(loss_a, loss_b)
     labels = np.arange(difference.size) if clusters is None else _labels(clusters)
     if labels.shape != difference.shape:
         raise Invalid(f"clusters need one label per row: {labels.size} labels, {difference.size} rows")
@@ -90,7 +90,7 @@ def slices(
     Each direction, worse and not worse, is tested at alpha / 2. Cut numbers into ranges before handing them in.
     Raises `Invalid` as `paired_difference` does.
     """
-    difference = _losses(loss_a, "a") - _losses(loss_b, "b") if _same_shape(loss_a, loss_b) else np.empty(0)
+    difference = _differences(loss_a, loss_b)
     names, units = _labels(values), np.arange(difference.size) if clusters is None else _labels(clusters)
     if names.shape != difference.shape or units.shape != difference.shape:
         raise Invalid(f"values and clusters need one label per row; there are {difference.size} rows")
@@ -106,7 +106,9 @@ def slices(
     not_worse = dict(zip(tested, holm([found[name].p_below(margin) for name in tested]), strict=True))
     few = f"it takes {min_rows} rows and {min_clusters} clusters"
     return tuple(
-        _slice(name, found[name], worse.get(name, 1.0), not_worse.get(name, 1.0), alpha, few if name not in worse else "")
+        _slice(
+            name, found[name], worse.get(name, 1.0), not_worse.get(name, 1.0), alpha, few if name not in worse else ""
+        )
         for name in sorted(rows, key=lambda name: (-rows[name].size, name))
     )
 
@@ -124,13 +126,13 @@ def log_losses(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     """Minus the logarithm of the probability given to what happened, per row: labels 0 or 1, scores P(1), [n] each."""
     truth, chance = _scored(labels, scores)
     given = np.where(truth == 1, chance, 1 - chance)
-    return -np.log(np.clip(given, _SMALLEST, 1.0))
+    losses: NDArray[np.float64] = -np.log(np.clip(given, _SMALLEST, 1.0))
+    return losses
 
 
 def squared_losses(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     """(score - label)^2 per row: their mean is the Brier score of a classifier, the squared error of a regressor."""
-    truth, guess = _losses(labels, "labels"), _losses(scores, "scores")
-    return np.square(guess - truth) if _same_shape(labels, scores) else np.empty(0)
+    return np.square(_differences(scores, labels))
 
 
 def log_loss(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -169,7 +171,7 @@ def _compare(difference: NDArray[np.float64], units: NDArray[np.intp], alpha: fl
     clusters = int((sizes > 0).sum())
     df = n**2 / float(np.square(sizes, dtype=np.float64).sum()) - 1 if n else 0.0
     estimate = float(difference.mean()) if n else 0.0
-    if clusters < 2:
+    if df < 1:
         unknown = Interval(low=-UNBOUNDED, high=UNBOUNDED, level=1 - alpha)
         return Comparison(estimate=estimate, error=UNBOUNDED, interval=unknown, n=n, clusters=clusters, df=0.0)
     strayed = np.bincount(units, weights=difference - estimate)
@@ -205,16 +207,17 @@ def _losses(values: ArrayLike, name: str) -> NDArray[np.float64]:
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise Invalid(f"{name} must be numbers, one per row: {error}") from error
+        raise Invalid(f"{name} values must be numbers, one per row: {error}") from error
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        raise Invalid(f"{name} must be finite numbers, one per row; leave out rows without a label")
+        raise Invalid(f"{name} values must be finite numbers, one per row; leave out rows without a label")
     return numbers
 
 
-def _same_shape(a: ArrayLike, b: ArrayLike) -> bool:
-    if np.shape(a) != np.shape(b):
-        raise Invalid(f"both models must be judged on the same rows, not on {np.shape(a)} and {np.shape(b)}")
-    return True
+def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    first, second = _losses(a, "the first"), _losses(b, "the second")
+    if first.shape != second.shape:
+        raise Invalid(f"both must be of the same rows; there are {first.size} and {second.size}")
+    return first - second
 
 
 def _scored(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

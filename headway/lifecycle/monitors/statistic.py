@@ -67,10 +67,12 @@ class Statistic(Value):
     autocorrelation: float
     low: float
     high: float
-    row_variance: float
-    """The variance that sampling alone gives one row, on this scale."""
+    usual_rows: float
+    """Harmonic mean of the rows of a window of the reference."""
     sampling: float
-    """The variance that sampling alone gave a window of the reference, on average."""
+    """The variance that sampling alone gave a window of so many rows."""
+    row_variance: float
+    """A smaller window's variance grows with this over its rows."""
     hits: int = 0
     rows: int = 0
 
@@ -96,7 +98,7 @@ class Statistic(Value):
     def error(self, n: int) -> float:
         """The standard error of predicting a window of `n` rows."""
         usual = max(self.between, self.sampling)
-        more = max(0.0, self.row_variance / n - self.sampling)
+        more = self.row_variance * max(0.0, 1 / n - 1 / self.usual_rows)
         return max(math.sqrt((usual + more) * (1 + self.inflation / self.windows)), _LEAST_ERROR)
 
     def half_width(self, n: int, alpha: float, floor: float) -> float:
@@ -144,7 +146,11 @@ class Statistic(Value):
 
 
 def fit(yardstick: Yardstick, points: Sequence[Point], row_variance: float) -> Statistic:
-    """The null distribution behind the reference's windows, in order of time; at least three of them."""
+    """The null distribution behind the reference's windows, in order of time; at least four of them.
+
+    `row_variance` is what sampling gives one row on this scale. For a deviation it depends on a kurtosis that profiles
+    do not keep, so there the whole spread between windows is taken to shrink with their rows, as it would at worst.
+    """
     ats = [point.at for point in points]
     windows = len(ats)
     mean = math.fsum(ats) / windows
@@ -152,12 +158,16 @@ def fit(yardstick: Yardstick, points: Sequence[Point], row_variance: float) -> S
     sums = (math.fsum(d**2 for d in apart), math.fsum(d**3 for d in apart), math.fsum(d**4 for d in apart))
     lagged = math.fsum(a * b for a, b in pairwise(apart)) / sums[0] if sums[0] > 0 else 0.0
     unbiased = lagged + (1 + 4 * lagged) / windows if sums[0] > 0 else 0.0  # Marriott and Pope (1954)
-    return Statistic(
+    usual_rows = windows / math.fsum(1 / point.n for point in points)
+    statistic = Statistic(
         yardstick=yardstick, windows=windows, mean=mean, sums=sums, low=min(ats), high=max(ats),
-        autocorrelation=min(max(unbiased, 0.0), _MOST_AUTOCORRELATION), row_variance=row_variance,
-        sampling=math.fsum(row_variance / point.n for point in points) / windows,
+        autocorrelation=min(max(unbiased, 0.0), _MOST_AUTOCORRELATION),
+        usual_rows=usual_rows, sampling=row_variance / usual_rows, row_variance=row_variance,
         hits=sum(point.hits or 0 for point in points), rows=sum(point.n for point in points),
     )  # fmt: skip
+    if yardstick.measure is not Measure.DEVIATION:
+        return statistic
+    return statistic.but(row_variance=max(row_variance, statistic.between * usual_rows))
 
 
 def measure(yardstick: Yardstick, window: Profile) -> Point | None:

@@ -43,6 +43,16 @@ class Captured(Value):
     mirror_score: float | None = None
 
 
+class SegmentContent(Value):
+    """What a segment holds, as far as the index wants to know."""
+
+    captured: tuple[Captured, ...]
+    counts: tuple[Counts, ...]
+    first_event_at: datetime
+    last_event_at: datetime
+    rows: int
+
+
 class Label(Value):
     prediction: str
     value: float

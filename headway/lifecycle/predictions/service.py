@@ -13,24 +13,14 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
-from headway.kernel.records import Value, digest
-from headway.lifecycle.predictions.records import AddLabels, Captured, Counts, Labelled, Quality, Segment
+from headway.kernel.records import digest
+from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment, SegmentContent
 from headway.lifecycle.predictions.rules import joined, total
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.rollouts.records import Paired, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
-
-
-class SegmentContent(Value):
-    """What a segment holds, as far as the index wants to know."""
-
-    captured: tuple[Captured, ...]
-    counts: tuple[Counts, ...]
-    first_event_at: datetime
-    last_event_at: datetime
-    rows: int
 
 
 class SegmentReader(Protocol):

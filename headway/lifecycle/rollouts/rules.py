@@ -24,7 +24,7 @@ class Advance(Value):
 
 
 class Promote(Value):
-    """The candidate has all traffic and stays."""
+    """The candidate has all traffic, has shown that it can carry it, and stays."""
 
     reason: str
 
@@ -42,30 +42,30 @@ def next_step(
 ) -> Advance | Promote | Hold | RollBack:
     """What to do with a rollout, from what its candidate has shown."""
     if rollout.state is RolloutState.PENDING or rollout.step < 0:
-        return Advance(step=0, reason="first step")
+        return Advance(step=0, reason="first step" if rollout.incumbent else "nothing served before")
     if not health.live:
         return _hold(rollout, policy, now, "the servers do not serve this step yet")
-    findings = answers(health, policy, compare=rollout.incumbent is not None)
+    # With all traffic, or with nothing before it, there is no other release to compare the candidate with.
+    comparing = rollout.incumbent is not None and rollout.percent < 100
+    findings = answers(health, policy, compare=comparing)
     bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
     if bad:
         return RollBack(reason=bad.reason)
-    if rollout.percent == 100:
-        return Promote(reason="all traffic moved and nothing speaks against it")
-    if rollout.incumbent is None:
-        return Advance(step=rollout.step + 1, reason="nothing served before, so there is nobody to compare with")
-    waiting = _too_little(health, policy)
-    open_question = next((finding for finding in findings if finding.outcome is Outcome.UNPROVEN), None)
-    if waiting or open_question:
-        return _hold(rollout, policy, now, waiting or (open_question.reason if open_question else ""))
-    return Advance(step=rollout.step + 1, reason="; ".join(finding.reason for finding in findings))
+    doubts = _too_little(health, policy, compare=comparing)
+    doubts += [finding.reason for finding in findings if finding.outcome is Outcome.UNPROVEN]
+    if doubts:
+        return _hold(rollout, policy, now, doubts[0])
+    reason = "; ".join(finding.reason for finding in findings)
+    return Promote(reason=reason) if rollout.percent == 100 else Advance(step=rollout.step + 1, reason=reason)
 
 
-def _too_little(health: Health, policy: RolloutPolicy) -> str:
+def _too_little(health: Health, policy: RolloutPolicy, *, compare: bool) -> list[str]:
+    found = []
     if health.step_requests < policy.min_requests:
-        return f"{health.step_requests} of {policy.min_requests} requests seen at this step"
-    if health.step_labels < policy.min_labels:
-        return f"{health.step_labels} of {policy.min_labels} labels seen at this step"
-    return ""
+        found.append(f"{health.step_requests} of {policy.min_requests} requests seen at this step")
+    if compare and health.step_labels < policy.min_labels:
+        found.append(f"{health.step_labels} of {policy.min_labels} labels seen at this step")
+    return found
 
 
 def _hold(rollout: Rollout, policy: RolloutPolicy, now: datetime, reason: str) -> Hold | RollBack:

@@ -124,15 +124,17 @@ class RolloutService:
             return rollout
 
     def _new(self, place: Deployment, signed: Release, change: str) -> Rollout:
-        fresh = self.deployment(place.name)
+        """Where nothing served before, nobody else could take the rest: the first release has all traffic at once."""
+        incumbent = self.deployment(place.name).serving
+        steps = self._environments.get(place.environment).rollout.steps
         return Rollout(
             id=self._ids(Rollout.prefix),
             created_at=self._clock.now(),
             deployment=place.name,
             change=change,
             candidate=signed.id,
-            incumbent=fresh.serving,
-            steps=self._environments.get(place.environment).rollout.steps,
+            incumbent=incumbent,
+            steps=steps if incumbent else (100,),
         )
 
     def advance(

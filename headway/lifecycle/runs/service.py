@@ -116,7 +116,7 @@ class RunService:
         """The last value of each metric, by run and key."""
         return self._store.latest(identifiers)
 
-    def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:  # type: ignore[valid-type]
+    def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> Sequence[tuple[int, Metric]]:
         self.get(identifier)
         return self._store.history(identifier, key, limit=limit, after=after)
 

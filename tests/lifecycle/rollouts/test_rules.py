@@ -22,12 +22,14 @@ GOOD = Health(
     step_requests=1000,
     step_labels=1000,
 )
+NO_LABELS = GOOD.but(quality=Paired(), step_labels=0)
+ERRORS = GOOD.but(candidate=Tally(requests=900, errors=90))
 
 
 def rollout(**fields: Any) -> Rollout:
-    given_ = {"state": RolloutState.RUNNING, "step": 0, "step_at": NOW, "incumbent": "rl_old"}
+    given_ = {"steps": (10, 50, 100), "state": RolloutState.RUNNING, "step": 0, "step_at": NOW, "incumbent": "rl_old"}
     return Rollout(
-        id="ro_1", created_at=NOW, deployment="d", change="ch_1", candidate="rl_new", steps=(10, 50, 100),
+        id="ro_1", created_at=NOW, deployment="d", change="ch_1", candidate="rl_new",
         **(given_ | fields),
     )  # fmt: skip
 
@@ -40,12 +42,14 @@ TABLE = [
     ("few requests hold it", {}, GOOD.but(step_requests=99), Hold),
     ("few labels hold it", {}, GOOD.but(step_labels=99), Hold),
     ("errors send it back", {}, GOOD.but(candidate=Tally(requests=300, errors=60)), RollBack),
-    ("errors at the last step send it back", {"step": 2}, GOOD.but(candidate=Tally(requests=900, errors=90)), RollBack),
+    ("errors at the last step send it back", {"step": 2}, ERRORS, RollBack),
     ("slowness sends it back", {}, GOOD.but(candidate=Tally(requests=300, slow=90)), RollBack),
     ("worse predictions send it back", {}, GOOD.but(quality=Paired(n=5000, total=100.0, squares=50.0)), RollBack),
     ("errors that may still be few hold it", {}, GOOD.but(candidate=Tally(requests=120, errors=2)), Hold),
     ("quality that nobody knows holds it", {}, GOOD.but(quality=Paired()), Hold),
-    ("a first release has nobody to compare with", {"incumbent": None}, Health(), Advance),
+    ("a first release is watched too", {"incumbent": None, "steps": (100,)}, Health(), Hold),
+    ("a first release has nobody to compare with", {"incumbent": None, "steps": (100,)}, NO_LABELS, Promote),
+    ("a first release can fail", {"incumbent": None, "steps": (100,)}, ERRORS, RollBack),
 ]
 
 
@@ -80,6 +84,7 @@ def test_it_never_moves_up_while_anything_is_unproven(
         assert live
         assert requests >= POLICY.min_requests
         assert labels >= POLICY.min_labels
+        assert step < 2
         assert decision.step == step + 1
     if errors > requests * 0.5 and requests > 50:
         assert isinstance(decision, RollBack | Hold)

@@ -1,0 +1,8 @@
+"""The example is a folder of scripts, not a package: its tests import it as its pipeline does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,146 @@
+"""`headway dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from headway.cli.invocation import Invocation
+from headway.cli.nouns import Noun, limit, pass_invocation
+from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.wording import ago, clip, number, short, size
+from headway.client.frames import frame_of, parquet_of
+from headway.errors import Invalid
+from headway.lifecycle.datasets.contract import ColumnRule, Contract
+from headway.lifecycle.datasets.records import DatasetVersion
+from headway.lifecycle.datasets.schema import Column
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_contract = click.option("--contract", type=_FILE, help="Its rules, as JSON: what `dataset show --json` has there.")
+
+
+@click.group(cls=Noun)
+def dataset() -> None:
+    """Datasets: named lines of immutable tables, held to a contract."""
+
+
+@dataset.command("list")
+@click.argument("name", required=False)
+@limit
+@pass_invocation
+def list_versions(invocation: Invocation, name: str | None, limit: int) -> None:
+    """Versions, newest first; all of them, or those of NAME."""
+    print_list(
+        invocation.as_json,
+        invocation.client.datasets.versions(name, limit=limit),
+        {
+            "version": lambda version: version.label,
+            "rows": lambda version: number(version.rows),
+            "columns": lambda version: str(len(version.schema)),
+            "size": lambda version: size(version.size),
+            "contract": lambda version: "yes" if version.contract else "no",
+            "added": lambda version: ago(version.created_at),
+            "note": lambda version: clip(version.note, 40),
+        },
+        empty="no datasets yet; `headway dataset add NAME FILE` adds one",
+    )
+
+
+@dataset.command()
+@click.argument("reference")
+@pass_invocation
+def show(invocation: Invocation, reference: str) -> None:
+    """One version: REFERENCE is an id, NAME for the newest, or NAME@NUMBER."""
+    version = invocation.client.datasets.version(reference)
+    rules = {rule.name: rule for rule in version.contract.columns} if version.contract else {}
+    print_facts(
+        invocation.as_json,
+        version,
+        {
+            "dataset": version.label,
+            "id": version.id,
+            "rows": number(version.rows),
+            "size": size(version.size),
+            "added": ago(version.created_at),
+            "made by": version.made_by,
+            "note": version.note,
+            "blob": version.blob,
+            "contract": version.contract.digest if version.contract else "none",
+            "columns": lines(_column(column, rules.get(column.name)) for column in version.schema),
+        },
+    )
+
+
+@dataset.command()
+@click.argument("name")
+@click.argument("file", type=_FILE)
+@_contract
+@click.option("--note", default="", help="What is special about it.")
+@pass_invocation
+def add(invocation: Invocation, name: str, file: Path, contract: Path | None, note: str) -> None:
+    """Add the CSV or Parquet in FILE as the next version of NAME.
+
+    Without a contract of its own it is held to that of the version before.
+    """
+    rules = _read_contract(contract) if contract else None
+    version = invocation.client.datasets.add(name, file, contract=rules, note=note)
+    _say(invocation, version)
+
+
+@dataset.command()
+@click.argument("file", type=_FILE)
+@click.option("--contract", type=_FILE, required=True, help="The rules, as JSON.")
+@pass_invocation
+def check(invocation: Invocation, file: Path, contract: Path) -> None:
+    """Hold FILE to a contract, without adding it."""
+    invocation.client.datasets.check(file, _read_contract(contract))
+    if invocation.as_json:
+        print_json({"holds": True})
+    else:
+        click.echo(f"{file} keeps the contract")
+
+
+@dataset.command()
+@click.argument("file", type=_FILE)
+@click.option("--label", help="The column that holds the truth.")
+@click.option("--time", help="The column that holds the time of the event.")
+@click.option("--key", help="The column that names a row.")
+@click.option("--ban", multiple=True, metavar="COLUMN", help="A column that no model may use; may be repeated.")
+def draft(file: Path, label: str | None, time: str | None, key: str | None, ban: tuple[str, ...]) -> None:
+    """Print a first contract that FILE keeps, as JSON, to be edited and used with --contract."""
+    from headway.engines.contracts import infer_contract  # noqa: PLC0415
+
+    drafted = infer_contract(frame_of(parquet_of(file)), label=label, time=time, key=key, banned=ban)
+    print_json(drafted)
+
+
+def _say(invocation: Invocation, version: DatasetVersion) -> None:
+    if invocation.as_json:
+        print_json(version)
+        return
+    click.echo(f"{version.label}: {number(version.rows)} rows, {size(version.size)} ({short(version.id)})")
+    if version.contract is None:
+        click.echo("It has no contract, so nothing was checked; add one with --contract, or from Python.")
+
+
+def _read_contract(file: Path) -> Contract:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Contract)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"{file} holds no contract: {error}") from None
+
+
+def _column(column: Column, rule: ColumnRule | None) -> str:
+    if rule is None:
+        return f"{column.name}: {column.kind}"
+    demands = [
+        rule.use if rule.use != "feature" else "",
+        f"nulls <= {rule.nulls:.1%}" if rule.nulls else "",
+        f">= {rule.low:g}" if rule.low is not None else "",
+        f"<= {rule.high:g}" if rule.high is not None else "",
+        f"{len(rule.levels)} levels" if rule.levels is not None else "",
+        rule.unit,
+    ]
+    return f"{column.name}: {column.kind}  {', '.join(filter(None, demands))}".rstrip()

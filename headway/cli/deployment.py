@@ -1,0 +1,106 @@
+"""`headway deployment`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from headway.cli.invocation import Invocation
+from headway.cli.moments import MOMENT
+from headway.cli.nouns import Noun, pass_invocation
+from headway.cli.output import print_facts, print_json, print_list, print_section, print_table
+from headway.cli.traffic import Labels
+from headway.cli.wording import ago, clip
+from headway.errors import NotFound
+from headway.lifecycle.rollouts.target import Endpoint
+
+
+@click.group(cls=Noun)
+def deployment() -> None:
+    """Deployments: standing endpoints, and what they serve."""
+
+
+@deployment.command("list")
+@pass_invocation
+def list_deployments(invocation: Invocation) -> None:
+    """All deployments."""
+    labels = Labels(invocation.client)
+    print_list(
+        invocation.as_json,
+        invocation.client.deployments.list(),
+        {
+            "deployment": lambda deployment: deployment.name,
+            "environment": lambda deployment: deployment.environment,
+            "model": lambda deployment: deployment.model,
+            "serves": lambda deployment: labels.of(deployment.traffic),
+            "target": lambda deployment: deployment.target,
+        },
+        empty="no deployments yet; declare one in headway.toml as [deployments.NAME] and run `headway up`",
+    )
+
+
+@deployment.command()
+@click.argument("name")
+@pass_invocation
+def show(invocation: Invocation, name: str) -> None:
+    """One deployment: its endpoint, its traffic, and how that came about."""
+    client = invocation.client
+    found = client.deployments.get(name)
+    endpoint = _endpoint(invocation, name)
+    if invocation.as_json:
+        print_json({"deployment": found, "endpoint": endpoint})
+        return
+    labels = Labels(client)
+    print_facts(
+        False,
+        found,
+        {
+            "deployment": found.name,
+            "id": found.id,
+            "environment": found.environment,
+            "model": found.model,
+            "serves": labels.of(found.traffic),
+            "endpoint": endpoint.url if endpoint else "none yet",
+            "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
+            "generation": str(found.generation),
+        },
+    )
+    moves = client.deployments.traffic(name, limit=10).items
+    if moves:
+        print_section("Traffic")
+        print_table(
+            ["since", "serves", "why"],
+            [[ago(move.created_at), labels.of(move.traffic), clip(move.why)] for move in moves],
+        )
+
+
+@deployment.command()
+@click.argument("name")
+@click.option(
+    "--at", type=MOMENT, required=True, help="When, such as 2024-05-01T12:00 (UTC) or 2024-05-01T12:00+02:00."
+)
+@pass_invocation
+def served(invocation: Invocation, name: str, at: datetime) -> None:
+    """What served at a moment, and why."""
+    client = invocation.client
+    change = client.deployments.served(name, at)
+    print_facts(
+        invocation.as_json,
+        change,
+        {
+            "at": at.isoformat(),
+            "served": Labels(client).of(change.traffic),
+            "since": change.created_at.isoformat(timespec="seconds"),
+            "why": change.why,
+            "rollout": change.rollout,
+            "generation": str(change.generation),
+        },
+    )
+
+
+def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:
+    try:
+        return invocation.client.deployments.endpoint(name)
+    except NotFound:
+        return None

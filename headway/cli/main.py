@@ -1,0 +1,141 @@
+"""The command line. Commands are read when they are run, so that `headway --help` imports none of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from headway.cli.invocation import Invocation, shared_options
+from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
+
+UNEXPECTED = 70
+"""EX_SOFTWARE of sysexits.h."""
+INTERRUPTED = 130
+_EXIT_CODES: dict[type[HeadwayError], int] = {
+    Refused: 1, Forbidden: 1, Invalid: 2, NotFound: 2, Conflict: 2, Unavailable: 3,
+}  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """A command that is not read yet: it is the object of its own name in `headway.cli.<name>`."""
+
+    section: str
+    about: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "init": Entry("Begin", "Write a new project."),
+    "up": Entry("Begin", "Start the server for this project."),
+    "demo": Entry("Begin", "Play the whole story on real data."),
+    "status": Entry("Begin", "Show what is going on, on one screen."),
+    "ship": Entry("Deliver", "Bring a model version to a deployment, through its gate."),
+    "run": Entry("Deliver", "Run a pipeline, or look at runs."),
+    "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),
+    "dataset": Entry("Look and act", "Add and inspect dataset versions."),
+    "model": Entry("Look and act", "Inspect models and where they come from."),
+    "gate": Entry("Look and act", "Read verdicts and the evidence behind them."),
+    "release": Entry("Look and act", "Read releases and check their signatures."),
+    "deployment": Entry("Look and act", "Inspect endpoints: what serves, and what served when."),
+    "rollout": Entry("Look and act", "Follow rollouts, and roll back."),
+    "monitor": Entry("Look and act", "See what monitors have found."),
+    "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
+    "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
+    "token": Entry("Administer", "Give and revoke access."),
+    "project": Entry("Administer", "Apply headway.toml to a running server."),
+}
+
+
+class CommandLine(click.Group):
+    """The root command: finds commands by name, and turns errors into messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"headway.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from headway.kernel.naming import nearest  # noqa: PLC0415
+
+            raise click.UsageError(f"there is no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(name, entry.about) for name, entry in COMMANDS.items() if entry.section == section]
+                )
+
+    def main(  # type: ignore[override]  # it always ends the process, whatever `standalone_mode` says
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
+        """Run and exit: 0 done, 1 a rule said no, 2 bad input, 3 unavailable, 70 a fault of Headway."""
+        invocation = extra.pop("obj", None) or Invocation()
+        try:
+            extra["standalone_mode"] = False
+            code = super().main(args, prog_name or "headway", obj=invocation, **extra)
+            sys.exit(code if isinstance(code, int) else 0)
+        except HeadwayError as error:
+            invocation.complain(str(error), error.code, error.details)
+            sys.exit(next(code for branch, code in _EXIT_CODES.items() if isinstance(error, branch)))
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        except click.ClickException as error:
+            invocation.complain(_usage(error), "invalid", {})
+            sys.exit(2)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("stopped", err=True)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough; the interpreter would complain when it flushes what is left.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception as error:
+            if os.environ.get("HEADWAY_DEBUG"):
+                raise
+            invocation.complain(
+                f"unexpected {type(error).__name__}: {error}; this is a fault of Headway: "
+                "HEADWAY_DEBUG=1 shows where it happened",
+                "internal",
+                {},
+            )
+            sys.exit(UNEXPECTED)
+        finally:
+            invocation.close()
+
+
+def _usage(error: click.ClickException) -> str:
+    if isinstance(error, click.UsageError) and error.ctx:
+        return f"{error.format_message()}\n       `{error.ctx.command_path} --help` shows how it is used"
+    return error.format_message()
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from headway.server.version import VERSION  # noqa: PLC0415
+
+        click.echo(f"headway {VERSION}")
+        ctx.exit()
+
+
+@click.command(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@shared_options
+def main() -> None:
+    """Take machine learning from data to production, and keep it healthy there.
+
+    Without a running server, commands open the home of this project in their own process.
+    """

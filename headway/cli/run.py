@@ -1,0 +1,137 @@
+"""`headway run`."""
+
+from __future__ import annotations
+
+import click
+
+from headway.cli.arguments import pairs
+from headway.cli.invocation import Invocation
+from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
+from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.wording import ago, clip, duration, number, short, size
+from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
+
+
+class Runs(Noun):
+    """`headway run train` is short for `headway run start train`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["start", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Runs, subcommand_metavar="PIPELINE | COMMAND [ARGS]...")
+def run() -> None:
+    """Run a pipeline of this project: `headway run train -p rows=1000`. Or look at runs."""
+
+
+@run.command(cls=Verb)
+@click.argument("pipeline")
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
+@pass_invocation
+def start(invocation: Invocation, pipeline: str, params: tuple[str, ...]) -> None:
+    """Run PIPELINE here and now: a name in headway.toml, or module:function."""
+    from headway.cli.pipelines import run_here  # noqa: PLC0415
+
+    given = pairs(params, "-p")
+    identifier, value = run_here(invocation.client, pipeline, given, report=None if invocation.as_json else _tell)
+    made = invocation.client.runs.get(identifier)
+    if invocation.as_json:
+        print_json({"run": made, "metrics": invocation.client.runs.metrics([identifier]).get(identifier, {})})
+        return
+    click.echo(
+        f"{short(identifier)} {paint(made.state)}" + (f": {clip(repr(value), 200)}" if value is not None else "")
+    )
+    registered = [v for v in invocation.client.models.versions(limit=20).items if v.run == identifier]
+    for version in registered:
+        click.echo(f"It registered {version.label}. Next: headway ship {version.label}")
+    if not registered:
+        click.echo(f"Next: headway run show {short(identifier)}")
+
+
+@run.command("list")
+@click.option("--experiment", help="Only those of this experiment.")
+@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only those in this state.")
+@limit
+@pass_invocation
+def list_runs(invocation: Invocation, experiment: str | None, state: str | None, limit: int) -> None:
+    """Runs, newest first."""
+    client = invocation.client
+    page = client.runs.list(experiment=experiment, state=state, limit=limit)
+    metrics = {} if invocation.as_json or not page.items else client.runs.metrics([item.id for item in page.items])
+    print_list(
+        invocation.as_json,
+        page,
+        {
+            "run": lambda run: short(run.id),
+            "experiment": lambda run: run.experiment,
+            "state": lambda run: run.state,
+            "took": _took,
+            "started": lambda run: ago(run.started_at),
+            "by": lambda run: run.started_by,
+            "metrics": lambda run: ", ".join(
+                f"{key} {number(value)}" for key, value in sorted(metrics.get(run.id, {}).items())[:3]
+            ),
+        },
+        empty="no runs yet; `headway run PIPELINE` starts one",
+    )
+
+
+@run.command()
+@click.argument("identifier", metavar="RUN")
+@pass_invocation
+def show(invocation: Invocation, identifier: str) -> None:
+    """One run: params, metrics, steps and artifacts."""
+    runs = invocation.client.runs
+    found = runs.get(found_by(identifier, runs.list))
+    metrics, steps, artifacts = (
+        runs.metrics([found.id]).get(found.id, {}),
+        runs.steps(found.id),
+        runs.artifacts(found.id),
+    )
+    if invocation.as_json:
+        print_json({"run": found, "metrics": metrics, "steps": steps, "artifacts": artifacts})
+        return
+    print_facts(
+        False,
+        found,
+        {
+            "run": found.state,
+            "id": found.id,
+            "experiment": found.experiment,
+            "pipeline": found.pipeline,
+            "change": found.change,
+            "parent": found.parent,
+            "started": f"{ago(found.started_at)} by {found.started_by}",
+            "took": _took(found),
+            "code": found.code.commit + (" with changes" if found.code.dirty else "") or found.code.digest,
+            "params": lines(f"{key} = {value}" for key, value in sorted(found.params.items())),
+            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items())),
+            "metrics": lines(f"{key} {number(value)}" for key, value in sorted(metrics.items())),
+            "artifacts": lines(f"{item.name} ({size(item.size)})" for item in artifacts),
+            "error": found.error,
+        },
+    )
+    if steps:
+        print_section("Steps")
+        print_table(["step", "state", "took"], [[step.step, step.state, _step_took(step)] for step in steps])
+
+
+def _took(run: Run) -> str:
+    return duration((run.ended_at - run.started_at).total_seconds()) if run.started_at and run.ended_at else "-"
+
+
+def _step_took(step: StepRun) -> str:
+    if step.state is StepState.CACHED or not (step.started_at and step.ended_at):
+        return "-"
+    return duration((step.ended_at - step.started_at).total_seconds())
+
+
+def _tell(step: StepRun) -> None:
+    """One line for each step that is over."""
+    if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
+        took = _step_took(step)
+        click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)

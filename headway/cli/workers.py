@@ -1,0 +1,186 @@
+"""What the platform runs in processes of their own: a pipeline's run, and what a gate measures.
+
+`python -m headway.cli.workers run RUN` and `... gate CHANGE`, started by the conductor in the project's folder, with
+the server's address and a token of their own role in the environment. A worker ends when its parent is gone: what it
+has finished is kept, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headway.client.active import ACTIVE
+from headway.client.client import Client
+from headway.client.session import ClientSession
+from headway.engines.executor import LocalExecutor
+from headway.engines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.errors import BadSettings, Forbidden, HeadwayError, LeaseLost, Unavailable
+from headway.kernel.clock import SystemClock
+from headway.kernel.leases import Lease
+from headway.lifecycle.changes.project import Project, read_project
+from headway.lifecycle.gates.check import registered
+from headway.lifecycle.gates.records import Judge
+from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.runs.pipeline import Pipeline
+from headway.lifecycle.runs.records import Run, RunState
+from headway.sdk import OnnxExporter, open_client
+from headway.server.version import VERSION
+
+if TYPE_CHECKING:
+    from headway.engines.trial import Trial
+
+_LOG = logging.getLogger("headway.worker")
+_BEAT_S = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
+    _end_with_parent(os.getppid())
+    what, identifier = arguments
+    with open_client() as client:
+        try:
+            {"run": work, "gate": measure_change}[what](client, identifier)
+        except (Unavailable, LeaseLost, Forbidden) as error:
+            _LOG.error("%s", error)
+            return 3
+    return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(3)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def work(client: Client, identifier: str) -> None:
+    """Run the pipeline of a run that was created for it, under a lease that is prolonged while it lasts."""
+    run = client.runs.get(identifier)
+    if run.over:
+        return
+    holder = f"worker-{os.getpid()}"
+    lease = client.runs.claim(run.id, holder)
+    _beat(client, run.id, holder)
+    client.runs.move(run.id, RunState.RUNNING, token=lease.token)
+    try:
+        _execute(client, run)
+    except (Unavailable, LeaseLost, Forbidden):
+        raise
+    except Exception as error:
+        _LOG.exception("run %s failed", run.id)
+        _finish(client, run, lease, RunState.FAILED, _told(error))
+    else:
+        _finish(client, run, lease, RunState.FINISHED)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, HeadwayError) else f"{type(error).__name__}: {error}"
+
+
+def _beat(client: Client, run: str, holder: str) -> None:
+    def beat() -> None:
+        while True:
+            time.sleep(_BEAT_S)
+            try:
+                client.runs.claim(run, holder)
+            except Unavailable:
+                _LOG.warning("the server did not answer; the lease may run out")
+            except HeadwayError as error:
+                _LOG.error("%s", error)
+                os._exit(3)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+
+def _finish(client: Client, run: Run, lease: Lease, state: RunState, error: str = "") -> None:
+    client.runs.move(run.id, state, error=error, token=lease.token)
+
+
+def _execute(client: Client, run: Run) -> None:
+    folder, project = _project()
+    pipeline, params = find_pipeline(project, folder, run.pipeline, run.params)
+    handle = client.resume(run.id, OnnxExporter(client))
+    active = ACTIVE.set(handle)
+    try:
+        session = ClientSession(client, run.id, run.pipeline, code_of(folder))
+        LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
+    finally:
+        ACTIVE.reset(active)
+        handle.flush()
+
+
+def _project() -> tuple[Path, Project]:
+    folder = find_project(Path.cwd())
+    return folder, read_project((folder / "headway.toml").read_text())
+
+
+def find_pipeline(
+    project: Project, folder: Path, name: str, given: Mapping[str, str]
+) -> tuple[Pipeline, dict[str, object]]:
+    """The pipeline `name` of a project, and its params: the project's, then the given ones."""
+    spec = project.pipelines.get(name)
+    if spec is None:
+        raise BadSettings(f"headway.toml has no pipeline {name!r}; it has: {', '.join(project.pipelines) or 'none'}")
+    pipeline = load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
+    return pipeline, coerce_params(pipeline, {**spec.params, **given})
+
+
+def measure_change(client: Client, identifier: str) -> None:
+    """Measure what the environment's gate demands of the change's model version, and hand the findings in."""
+    from headway.engines.gatekeeper import measure  # noqa: PLC0415
+
+    change = client.changes.get(identifier)
+    version = client.models.version(change.model_version)
+    environment = client.environments.get(change.environment)
+    folder, project = _project()
+    _load_checks(folder, project)
+    found = measure(_trial(client, version, change.deployment), environment.gate, registered())
+    client.gates.judge(
+        Judge(
+            environment=environment.name,
+            model_version=version.id,
+            change=change.id,
+            findings=found.findings,
+            inputs=found.inputs,
+            code=f"headway {VERSION}, project {code_of(folder).digest}",
+        )
+    )
+
+
+def _load_checks(folder: Path, project: Project) -> None:
+    """A project's own checks stand in the modules of its pipelines."""
+    for spec in project.pipelines.values():
+        if spec.entry:
+            load_pipeline(folder, spec.entry)
+
+
+def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
+    from headway.engines.trial import Champion, Table, Trial  # noqa: PLC0415
+
+    def table(reference: str) -> Table:
+        return Table(client.datasets.version(reference), client.datasets.parquet(reference))
+
+    serving = client.deployments.get(deployment).serving
+    champion = client.models.version(client.releases.get(serving).model_version) if serving else None
+    return Trial(
+        version=version,
+        onnx=client.blobs.get(version.blob),
+        held_out=table(version.evaluation),
+        training=tuple(table(reference) for reference in version.training),
+        baselines={baseline.name: client.blobs.get(baseline.blob) for baseline in version.baselines},
+        champion=Champion(champion, client.blobs.get(champion.blob)) if champion else None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""The client: every noun of the platform as an attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from headway.client.blobs import Blobs
+from headway.client.changes import Changes
+from headway.client.datasets import Datasets
+from headway.client.gates import Environments, Gates
+from headway.client.http import Connection
+from headway.client.ledger import Ledger, Lineage
+from headway.client.models import Models
+from headway.client.monitors import Alerts, Monitors
+from headway.client.predictions import Predictions
+from headway.client.project import Project
+from headway.client.releases import Releases
+from headway.client.rollouts import Deployments, Rollouts
+from headway.client.run import Exporter, Run
+from headway.client.runs import Pipelines, Runs
+from headway.client.tokens import Tokens
+from headway.kernel.access import Actor
+from headway.kernel.clock import Clock, SystemClock
+from headway.lifecycle.runs.records import Code, StartRun
+from headway.lifecycle.status import Status
+
+
+class Client:
+    """A signed-in client of one server. Close it, or use it as a context manager."""
+
+    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
+        self._connection, self._clock = connection, clock or SystemClock()
+        self.datasets = Datasets(connection)
+        self.runs = Runs(connection)
+        self.pipelines = Pipelines(connection)
+        self.models = Models(connection)
+        self.environments = Environments(connection)
+        self.gates = Gates(connection)
+        self.releases = Releases(connection)
+        self.deployments = Deployments(connection)
+        self.rollouts = Rollouts(connection)
+        self.predictions = Predictions(connection)
+        self.monitors = Monitors(connection)
+        self.alerts = Alerts(connection)
+        self.changes = Changes(connection)
+        self.ledger = Ledger(connection)
+        self.lineage = Lineage(connection)
+        self.tokens = Tokens(connection)
+        self.project = Project(connection)
+        self.blobs = Blobs(connection)
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    def me(self) -> Actor:
+        """Who this client's token says it is."""
+        return self._connection.get("/v1/me", Actor)
+
+    def status(self) -> Status:
+        return self._connection.get("/v1/status", Status)
+
+    def version(self) -> str:
+        """The server's version."""
+        return self._connection.get("/version", dict[str, str])["version"]
+
+    def start_run(
+        self,
+        experiment: str,
+        exporter: Exporter,
+        *,
+        name: str = "",
+        pipeline: str = "",
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent: str = "",
+        change: str = "",
+        code: Code | None = None,
+    ) -> Run:
+        """Begin a run, and return the handle on it."""
+        command = StartRun(
+            experiment=experiment,
+            name=name,
+            pipeline=pipeline,
+            parent=parent,
+            change=change,
+            params={key: str(value) for key, value in (params or {}).items()},
+            tags=dict(tags or {}),
+            code=code or Code(),
+        )
+        return Run(self.runs.start(command), self, exporter, self._clock)
+
+    def resume(self, run: str, exporter: Exporter) -> Run:
+        """The handle on a run that was started before, here or elsewhere."""
+        return Run(self.runs.get(run), self, exporter, self._clock)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,78 @@
+"""Tables on their way to and from a server, which takes and gives Parquet. polars is loaded when a table comes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headway.errors import ExtraMissing, Invalid
+
+if TYPE_CHECKING:
+    import polars
+
+_PARQUET = b"PAR1"
+
+
+def parquet_of(table: Any) -> bytes:
+    """`table` as Parquet: a polars or pandas frame, whatever speaks Arrow, a dict of columns, or a path to CSV or
+    Parquet.
+
+    Raises `Invalid` for anything else, and for a file that is missing or cannot be read.
+    """
+    if isinstance(table, str | Path):
+        return _file(Path(table))
+    buffer = BytesIO()
+    _frame(table).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def frame_of(parquet: bytes) -> polars.DataFrame:
+    frame: polars.DataFrame = _polars().read_parquet(BytesIO(parquet))
+    return frame
+
+
+def _file(path: Path) -> bytes:
+    if not path.is_file():
+        raise Invalid(f"there is no file {path}; give a path to a CSV or Parquet file")
+    data = path.read_bytes()
+    if data.startswith(_PARQUET):
+        return data
+    if path.suffix.lower() not in (".csv", ".txt", ".tsv"):
+        raise Invalid(f"{path} is neither CSV nor Parquet; convert it first")
+    try:
+        frame = _polars().read_csv(
+            data, separator="\t" if path.suffix.lower() == ".tsv" else ",", try_parse_dates=True,
+            infer_schema_length=None,
+        )  # fmt: skip
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Invalid(f"{path} cannot be read as CSV: {reason}") from None
+    return parquet_of(frame)
+
+
+def _frame(table: Any) -> polars.DataFrame:
+    pl = _polars()
+    if isinstance(table, pl.LazyFrame):
+        table = table.collect()
+    if not (isinstance(table, Mapping) or hasattr(table, "__arrow_c_stream__")):
+        raise Invalid(
+            f"a {type(table).__name__} is no table; hand over a polars or pandas frame, a dict of columns, "
+            "or a path to CSV or Parquet"
+        )
+    try:
+        frame: polars.DataFrame = pl.DataFrame(dict(table) if isinstance(table, Mapping) else table)
+    except ImportError as error:
+        raise ExtraMissing(f"this frame needs one more package to be read: {error}") from None
+    except Exception as error:
+        raise Invalid(f"this {type(table).__name__} makes no table: {error}") from None
+    return frame
+
+
+def _polars() -> Any:
+    try:
+        import polars  # noqa: PLC0415
+    except ImportError:
+        raise ExtraMissing("tables need polars: pip install 'headway[ml]'") from None
+    return polars

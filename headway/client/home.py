@@ -1,0 +1,80 @@
+"""Where a home is, and which server is running on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+PROJECT_FILE = "headway.toml"
+
+
+def find_home(
+    home: str | Path | None = None, *, start: Path | None = None, env: Mapping[str, str] = os.environ
+) -> Path:
+    """`home`, else `HEADWAY_HOME`, else `.headway` beside the nearest `headway.toml` upward of `start`, else in it."""
+    named = home or env.get("HEADWAY_HOME")
+    if named:
+        return Path(named).expanduser().resolve()
+    start = (start or Path.cwd()).resolve()
+    return (find_project(start) or start) / ".headway"
+
+
+def find_project(start: Path) -> Path | None:
+    """The nearest folder with a `headway.toml`, from `start` upward."""
+    return next((folder for folder in (start, *start.parents) if (folder / PROJECT_FILE).is_file()), None)
+
+
+def running_server(home: Path) -> str | None:
+    """The address of the server that runs on `home`, if one is alive."""
+    try:
+        said = msgspec.json.decode((home / "server.json").read_bytes(), type=_Server)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return said.url if _alive(said.pid) and _listens(said.url) else None
+
+
+def owner_token(home: Path) -> str:
+    """The secret of the home's owner, or an empty string."""
+    try:
+        return (home / "tokens" / "owner").read_text().strip()
+    except OSError:
+        return ""
+
+
+def is_here(url: str) -> bool:
+    """Whether the address is one of this machine that no other can have."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Server(msgspec.Struct):
+    url: str
+    pid: int
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1.0):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,31 @@
+"""Models, over a connection."""
+
+from __future__ import annotations
+
+from headway.client.blobs import Blobs
+from headway.client.http import Connection, segment
+from headway.kernel.paging import Page
+from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
+
+
+class Models:
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._blobs = connection, Blobs(connection)
+
+    def add(self, command: AddVersion) -> ModelVersion:
+        """Register the next version; `Run.log_model` does it from a trained model."""
+        return self._connection.post("/v1/models/versions", ModelVersion, command)
+
+    def version(self, reference: str) -> ModelVersion:
+        """By id, `name` (the newest) or `name@number`."""
+        return self._connection.get(f"/v1/models/versions/{segment(reference)}", ModelVersion)
+
+    def onnx(self, reference: str) -> bytes:
+        """The model's file."""
+        return self._blobs.get(self.version(reference).blob)
+
+    def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
+        return self._connection.get("/v1/models/versions", Page[ModelVersion], model=model, limit=limit, before=before)
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Model]:
+        return self._connection.get("/v1/models", Page[Model], limit=limit, before=before)

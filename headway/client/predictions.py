@@ -1,0 +1,46 @@
+"""Predictions and labels, over a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from headway.client.http import Connection, segment
+from headway.kernel.paging import Page
+from headway.kernel.records import Value
+from headway.lifecycle.predictions.records import AddLabels, Label, Labelled, Segment
+
+
+class Prediction(Value):
+    """A captured prediction and, once it is known, its label."""
+
+    id: str
+    deployment: str
+    segment: str
+    row: int
+    release: str
+    event_at: datetime
+    score: float | None
+    mirror_release: str | None = None
+    mirror_score: float | None = None
+    label: float | None = None
+
+
+class Predictions:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def label(self, labels: Mapping[str, float] | Iterable[Label]) -> Labelled:
+        """Join labels, such as `{prediction id: truth}`, to their predictions; at most 10,000 at a time.
+
+        Labels of predictions that were not captured yet are listed in the answer and not kept: send them again.
+        """
+        if isinstance(labels, Mapping):
+            labels = [Label(prediction=name, value=float(value)) for name, value in labels.items()]
+        return self._connection.post("/v1/labels", Labelled, AddLabels(labels=tuple(labels)))
+
+    def get(self, identifier: str) -> Prediction:
+        return self._connection.get(f"/v1/predictions/{segment(identifier)}", Prediction)
+
+    def segments(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Segment]:
+        return self._connection.get("/v1/segments", Page[Segment], deployment=deployment, limit=limit, before=before)

@@ -1,0 +1,62 @@
+"""Deployments and rollouts, over a connection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headway.client.http import Connection, segment
+from headway.kernel.paging import Page
+from headway.kernel.records import digest
+from headway.lifecycle.predictions.records import Quality, Segment
+from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
+from headway.lifecycle.rollouts.target import Endpoint
+
+
+class Deployments:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, name: str) -> Deployment:
+        return self._connection.get(_path(name), Deployment)
+
+    def list(self) -> Page[Deployment]:
+        return self._connection.get("/v1/deployments", Page[Deployment])
+
+    def endpoint(self, name: str) -> Endpoint:
+        """What runs for the deployment now; raises `NotFound` before it serves."""
+        return self._connection.get(_path(name) + "/endpoint", Endpoint)
+
+    def traffic(self, name: str, *, limit: int = 100, before: str | None = None) -> Page[TrafficChange]:
+        return self._connection.get(_path(name) + "/traffic", Page[TrafficChange], limit=limit, before=before)
+
+    def served(self, name: str, at: datetime) -> TrafficChange:
+        """What served at `at`, and why; raises `NotFound` before the first release."""
+        return self._connection.get(_path(name) + "/served", TrafficChange, at=at.isoformat())
+
+    def quality(self, name: str, *, release: str | None = None, since_day: str | None = None) -> tuple[Quality, ...]:
+        """Realised quality by release and day of events; days as `2013-04-01`."""
+        return self._connection.get(_path(name) + "/quality", tuple[Quality, ...], release=release, since_day=since_day)
+
+    def ingest(self, name: str, parquet: bytes) -> Segment:
+        """Hand in a segment of captured predictions; the same bytes again are the same segment."""
+        path = f"{_path(name)}/segments/{segment(digest(parquet))}"
+        return self._connection.put(path, Segment, parquet, "application/vnd.apache.parquet")
+
+
+class Rollouts:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, identifier: str) -> Rollout:
+        return self._connection.get(f"/v1/rollouts/{segment(identifier)}", Rollout)
+
+    def roll_back(self, identifier: str, reason: str) -> Rollout:
+        """Give all traffic back to what served before."""
+        return self._connection.post(f"/v1/rollouts/{segment(identifier)}/roll-back", Rollout, {"reason": reason})
+
+    def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Rollout]:
+        return self._connection.get("/v1/rollouts", Page[Rollout], deployment=deployment, limit=limit, before=before)
+
+
+def _path(name: str) -> str:
+    return f"/v1/deployments/{segment(name)}"

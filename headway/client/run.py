@@ -1,0 +1,202 @@
+"""The handle on a run: what happens inside `with hw.start_run("flights") as run:` is logged to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextvars import Token
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from headway.client.active import ACTIVE
+from headway.client.buffer import Buffer
+from headway.errors import Invalid
+from headway.kernel.clock import Clock
+from headway.kernel.records import Value, encode
+from headway.lifecycle.models.records import AddVersion, Baseline, ModelVersion, Parity, Signature, Task
+from headway.lifecycle.runs.records import Artifact, LogBatch, Metric, RunState
+from headway.lifecycle.runs.records import Run as RunRecord
+
+if TYPE_CHECKING:
+    from headway.client.client import Client
+
+
+class Exported(Value):
+    """A model in the form in which it is served. `parity` is None when there is nothing to compare it with."""
+
+    onnx: bytes
+    signature: Signature
+    parity: Parity | None = None
+
+
+class Exporter(Protocol):
+    """Brings a trained model into the form in which it is served."""
+
+    def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
+        """`model` is an ONNX file's bytes or a fitted estimator. `example` is a frame of its features; when it is
+        None, the rows of the dataset version `evaluation` are taken."""
+        ...
+
+
+class Run:
+    """A run that is going on. Metrics, params and tags are gathered and sent every second, when many have come
+    together, and at the end; an error of the server is raised by the next call that logs, or at the end.
+
+    As a context manager it is the active run of its block, and finished, failed or cancelled at its end.
+    """
+
+    def __init__(self, record: RunRecord, client: Client, exporter: Exporter, clock: Clock) -> None:
+        self.record, self.client = record, client
+        self._exporter, self._clock = exporter, clock
+        self._buffer = Buffer(lambda batch: client.runs.log(record.id, batch))
+        self._params = dict(record.params)
+        self._outer: Token[Run | None] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    def log_metric(self, key: str, value: float, *, step: int = 0) -> None:
+        """Add one point to the series `key`; NaN and infinity are values like others."""
+        self.log_metrics({key: value}, step=step)
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        now = self._clock.now()
+        points = tuple(Metric(key=key, value=_number(key, value), at=now, step=step) for key, value in values.items())
+        self._buffer.add(LogBatch(metrics=points))
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Note what the run was given. Raises `Invalid` when the param has another value already."""
+        self.log_params({key: value})
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        texts = {key: str(value) for key, value in values.items()}
+        for key, text in texts.items():
+            if self._params.get(key, text) != text:
+                raise Invalid(f"param {key!r} is {self._params[key]!r} already; params do not change, use a tag")
+        self._params |= texts
+        self._buffer.add(LogBatch(params=texts))
+
+    def set_tag(self, key: str, value: Any) -> None:
+        self._buffer.add(LogBatch(tags={key: str(value)}))
+
+    def log_artifact(self, name: str, content: bytes | Path | Any) -> Artifact:
+        """Keep an output under `name`: bytes, the file at a `Path`, a str, or anything that JSON can say."""
+        if isinstance(content, bytes):
+            return self.client.runs.add_artifact(self.id, name, content)
+        if isinstance(content, Path):
+            if not content.is_file():
+                raise Invalid(f"there is no file {content} to log as {name!r}")
+            return self.client.runs.add_artifact(self.id, name, content.read_bytes())
+        if isinstance(content, str):
+            return self.client.runs.add_artifact(
+                self.id, name, content.encode(), media_type="text/plain; charset=utf-8"
+            )
+        try:
+            data = encode(content)
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise Invalid(f"artifact {name!r} is no bytes, path or JSON: {error}") from None
+        return self.client.runs.add_artifact(self.id, name, data, media_type="application/json")
+
+    def log_model(
+        self,
+        name: str,
+        model: Any,
+        *,
+        training: Sequence[str | Any],
+        evaluation: str | Any,
+        task: Task | str = Task.BINARY,
+        example: Any = None,
+        baselines: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        score: str | None = None,
+        note: str = "",
+    ) -> ModelVersion:
+        """Register `model` as the next version of the model `name`.
+
+        `model` and each of `baselines` are fitted scikit-learn estimators or the bytes of ONNX files. `training` and
+        `evaluation` are dataset versions, or references to them such as `flights@3`; gates will judge the model by
+        `evaluation`, so it must be data that it never saw. An estimator is converted, and its served form compared
+        with it on the rows of `example` (a frame of features; by default those of `evaluation`). `score` names the
+        output that quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
+        """
+        values = {key: _number(key, value) for key, value in (metrics or {}).items()}
+        held_out = _reference(evaluation)
+        exported = self._exporter.export(model, held_out, example, score)
+        simpler = [
+            Baseline(name=other, blob=self.client.blobs.put(self._exporter.export(made, held_out, example, score).onnx))
+            for other, made in (baselines or {}).items()
+        ]
+        if values:
+            self.log_metrics(values)
+        command = AddVersion(
+            model=name,
+            blob=self.client.blobs.put(exported.onnx),
+            signature=exported.signature,
+            task=_task(task),
+            run=self.id,
+            training=tuple(_reference(version) for version in training),
+            evaluation=held_out,
+            parity=exported.parity,
+            baselines=tuple(simpler),
+            metrics={key: value for key, value in values.items() if math.isfinite(value)},
+            note=note,
+        )
+        return self.client.models.add(command)
+
+    def flush(self) -> None:
+        """Send everything that was logged so far."""
+        self._buffer.flush()
+
+    def finish(self) -> None:
+        self._end(RunState.FINISHED)
+
+    def fail(self, error: str) -> None:
+        self._end(RunState.FAILED, error)
+
+    def cancel(self) -> None:
+        self._end(RunState.CANCELLED)
+
+    def _end(self, state: RunState, error: str = "") -> None:
+        self._buffer.close()
+        self.record = self.client.runs.move(self.id, state, error=error)
+
+    def __enter__(self) -> Run:
+        self._outer = ACTIVE.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._outer:
+            ACTIVE.reset(self._outer)
+        if error is None:
+            self.finish()
+        elif isinstance(error, KeyboardInterrupt):
+            self.cancel()
+        else:
+            self.fail(f"{type(error).__name__}: {error}")
+
+    def __repr__(self) -> str:
+        return f"<run {self.id} of {self.record.experiment}>"
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Invalid(f"metric {key!r} takes a number, not {value!r:.80}; log texts as params or tags") from None
+
+
+def _reference(version: str | Any) -> str:
+    return version if isinstance(version, str) else str(version.id)
+
+
+def _task(task: Task | str) -> Task:
+    try:
+        return Task(task)
+    except ValueError:
+        raise Invalid(f"task is one of {', '.join(Task)}, not {task!r}") from None

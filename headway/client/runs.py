@@ -1,0 +1,161 @@
+"""Runs and pipelines, over a connection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from headway.client.blobs import Blobs
+from headway.client.http import Connection, segment
+from headway.errors import NotFound
+from headway.kernel.leases import Lease
+from headway.kernel.paging import Page
+from headway.kernel.records import Value, encode
+from headway.lifecycle.runs.records import (
+    Artifact,
+    Code,
+    Experiment,
+    LogBatch,
+    Metric,
+    Output,
+    Pipeline,
+    PipelineNode,
+    Run,
+    RunState,
+    StartRun,
+    StepResult,
+    StepRun,
+)
+
+
+class Point(Value):
+    """A metric point and its number in the series."""
+
+    number: int
+    key: str
+    value: float
+    at: datetime
+    step: int = 0
+
+
+class Points(Value):
+    points: tuple[Point, ...]
+    next: int | None = None
+
+
+class Steps(Value):
+    steps: tuple[StepRun, ...]
+
+
+class Runs:
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._blobs = connection, Blobs(connection)
+
+    def start(self, command: StartRun) -> Run:
+        """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
+        return self._connection.post("/v1/runs", Run, command)
+
+    def get(self, identifier: str) -> Run:
+        return self._connection.get(_path(identifier), Run)
+
+    def list(
+        self,
+        *,
+        experiment: str | None = None,
+        parent: str | None = None,
+        change: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Page[Run]:
+        return self._connection.get(
+            "/v1/runs", Page[Run], experiment=experiment, parent=parent, change=change, state=state, limit=limit,
+            before=before,
+        )  # fmt: skip
+
+    def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
+        return self._connection.get("/v1/experiments", Page[Experiment], limit=limit, before=before)
+
+    def log(self, identifier: str, batch: LogBatch) -> None:
+        """Add params, tags and metric points. Raises `Conflict` when the run is over."""
+        body = {
+            "params": batch.params,
+            "tags": batch.tags,
+            "metrics": [_on_the_wire(metric) for metric in batch.metrics],
+        }
+        self._connection.post(_path(identifier) + "/log", Any, body)
+
+    def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The last value of each metric, by run and key."""
+        return self._connection.post("/v1/runs/metrics", dict[str, dict[str, float]], {"runs": identifiers})
+
+    def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> Points:
+        return self._connection.get(f"{_path(identifier)}/metrics/{segment(key)}", Points, limit=limit, after=after)
+
+    def claim(self, identifier: str, holder: str) -> Lease:
+        """Take or prolong the lease on a run; raises `LeaseLost` while another worker holds it."""
+        return self._connection.post(_path(identifier) + "/claim", Lease, {"holder": holder})
+
+    def move(self, identifier: str, state: RunState, *, error: str = "", token: int | None = None) -> Run:
+        body: dict[str, Any] = {"state": state, "error": error}
+        if token is not None:
+            body["token"] = token
+        return self._connection.post(_path(identifier) + "/move", Run, body)
+
+    def progress(self, identifier: str, steps: Sequence[StepRun]) -> None:
+        self._connection.post(_path(identifier) + "/steps", Any, Steps(steps=tuple(steps)))
+
+    def steps(self, identifier: str) -> tuple[StepRun, ...]:
+        return self._connection.get(_path(identifier) + "/steps", Steps).steps
+
+    def add_artifact(self, identifier: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
+        """Keep `data` as an output of a run; the same name again replaces."""
+        body = {"name": name, "blob": self._blobs.put(data)} | ({"media_type": media_type} if media_type else {})
+        return self._connection.post(_path(identifier) + "/artifacts", Artifact, body)
+
+    def artifacts(self, identifier: str) -> tuple[Artifact, ...]:
+        return self._connection.get(_path(identifier) + "/artifacts", tuple[Artifact, ...])
+
+
+class Pipelines:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def result(self, key: str) -> StepResult | None:
+        """What the step with this key gave, if all of it is still kept."""
+        try:
+            return self._connection.get(_result(key), StepResult)
+        except NotFound:
+            return None
+
+    def keep(self, result: StepResult) -> StepResult:
+        """Remember a result; the answer has the id it was given."""
+        body: Mapping[str, str | Sequence[Output]] = {"step": result.step, "run": result.run, "outputs": result.outputs}
+        return self._connection.put(_result(result.key), StepResult, encode(body))
+
+    def record(self, name: str, nodes: Sequence[PipelineNode], code: Code) -> Pipeline:
+        """Remember the graph of a pipeline as it ran; the same graph again is the same record."""
+        return self._connection.post("/v1/pipelines", Pipeline, {"name": name, "nodes": nodes, "code": code})
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Pipeline]:
+        return self._connection.get("/v1/pipelines", Page[Pipeline], limit=limit, before=before)
+
+
+def _path(identifier: str) -> str:
+    return f"/v1/runs/{segment(identifier)}"
+
+
+def _result(key: str) -> str:
+    return f"/v1/pipelines/results/{segment(key)}"
+
+
+def _on_the_wire(metric: Metric) -> dict[str, Any]:
+    """JSON has no NaN and no infinity: they travel as text."""
+    value: float | str = metric.value
+    if math.isnan(metric.value):
+        value = "NaN"
+    elif math.isinf(metric.value):
+        value = "Infinity" if metric.value > 0 else "-Infinity"
+    return {"key": metric.key, "value": value, "at": metric.at, "step": metric.step}

@@ -1,0 +1,65 @@
+"""One form for each plain value, so that equal values and only those get the same digest.
+
+Types are told apart (1, 1.0 and True differ, as do a list and a tuple), and a dict keeps its order, since a function
+may depend on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from headway.kernel.records import digest, encode
+
+_BY_REPR = (
+    float, complex, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, range, slice,
+    re.Pattern, type(Ellipsis),
+)  # fmt: skip
+_EXACT_IN_JSON = 2**53
+
+
+def canonical(value: Any, other: Callable[[Any], Any]) -> Any:
+    """`value` as JSON values that tell it apart; `other` does so for what is not plain, or raises."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        return value if abs(value) < _EXACT_IN_JSON else ["int", hex(value)]
+    if kind is str:
+        return value if value.isascii() else ["str", ascii(value)]
+    if kind in (bytes, bytearray):
+        return [kind.__name__, digest(bytes(value))]
+    if kind in (list, tuple):
+        return [kind.__name__, [canonical(item, other) for item in value]]
+    if kind in (set, frozenset):
+        return [kind.__name__, sorted(digest(encode(canonical(item, other))) for item in value)]
+    if kind is dict:
+        return ["dict", [[canonical(key, other), canonical(item, other)] for key, item in value.items()]]
+    if kind in _BY_REPR:
+        return [kind.__name__, repr(value)]
+    if isinstance(value, PurePath):
+        return ["path", ascii(str(value))]
+    if isinstance(value, Enum):
+        return ["enum", other(kind), value.name, canonical(value.value, other)]
+    return _fields(value, other)
+
+
+def _fields(value: Any, other: Callable[[Any], Any]) -> Any:
+    if isinstance(value, msgspec.Struct):
+        names = value.__struct_fields__
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = tuple(field.name for field in dataclasses.fields(value))
+    else:
+        return other(value)
+    return ["fields", other(type(value)), [[name, canonical(getattr(value, name), other)] for name in names]]

@@ -1,0 +1,285 @@
+"""What a function's behaviour depends on inside the project: its own code, and all that it reaches from there.
+
+Code is compared as syntax trees without docstrings, so comments and layout do not count. Followed are global names
+(functions, classes, modules by the attributes used, constants by value or, failing that, by the statement that makes
+them), closures, defaults, decorators that are not Headway's, and imports inside functions. Of a library outside the
+project that a global name leads to, the version counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import importlib
+import sys
+from contextlib import suppress
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from headway.engines.canonical import canonical
+from headway.engines.formats import content_digest
+from headway.engines.sources import belongs
+from headway.engines.syntax import Definition, Source, chains, dump, global_names, local_imports, names_in, read_source
+from headway.errors import BadPipeline
+from headway.kernel.records import digest, encode
+from headway.lifecycle.runs.pipeline import Pipeline, Step
+
+
+class Reach:
+    """Digests of functions of the project in `folder`, for one run.
+
+    Code and constants count as they are when the first digest is asked for: a memo that fills, or a counter that
+    moves, while steps run would otherwise change the keys of those that come later.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folders = {folder.resolve(), folder.absolute()}
+        self._sources: dict[ModuleType, Source | None] = {}
+        self._digests: dict[Any, str] = {}
+
+    def digest(self, function: Any) -> str:
+        """Raises `BadPipeline` when something reached cannot be told apart."""
+        if not self._digests:
+            self._digest_known_steps()
+        if function not in self._digests:
+            self._digests[function] = self._fresh(function)
+        return self._digests[function]
+
+    def _digest_known_steps(self) -> None:
+        own = [module for module in list(sys.modules.values()) if self.is_own(module)]
+        for value in [value for module in own for value in list(vars(module).values())]:
+            if isinstance(value, Step):
+                with suppress(BadPipeline):  # it may never be called
+                    self._digests[value.function] = self._fresh(value.function)
+
+    def _fresh(self, function: Any) -> str:
+        return digest(encode(_Walk(self, function).parts))
+
+    def source(self, module: ModuleType) -> Source | None:
+        if module not in self._sources:
+            self._sources[module] = read_source(module)
+        return self._sources[module]
+
+    def is_own(self, module: ModuleType | None) -> bool:
+        file = getattr(module, "__file__", None)
+        return isinstance(file, str) and self.is_own_file(file)
+
+    def is_own_file(self, file: str) -> bool:
+        """Modules bear the path by which they were found, which may lead through a link."""
+        return any(belongs(folder, file) for folder in self._folders)
+
+
+class _NotPlain(Exception):
+    pass
+
+
+_FOLLOWED = (FunctionType, type, ModuleType, Step, Pipeline)
+
+
+class _Walk:
+    """One function's reach: `parts` has a text for each thing found, in the order of finding. A thing is referred to
+    by its number there, so that two that change places do not go unnoticed."""
+
+    def __init__(self, reach: Reach, root: Any) -> None:
+        self.reach, self.root = reach, root
+        self.parts: list[str] = []
+        self._numbers: dict[Any, int] = {}
+        self._todo: list[tuple[int, Any, ModuleType | None, str]] = []
+        self._current = self._refer(root)
+        while self._todo:
+            self._current, value, module, name = self._todo.pop()
+            self._visit(value, module, name)
+
+    def _refer(self, value: Any, module: ModuleType | None = None, name: str = "") -> int:
+        """The number of `value`, which is called `name` in `module` if it is a global; visited later if it is new."""
+        if isinstance(value, _FOLLOWED):
+            place: Any = id(value)
+        else:
+            place = (module, name) if module else object()
+        if place not in self._numbers:
+            self._numbers[place] = len(self._numbers)
+            self._todo.append((self._numbers[place], value, module, name))
+        return self._numbers[place]
+
+    def _note(self, text: str) -> None:
+        self.parts.append(f"{self._current} {text}")
+
+    def _visit(self, value: Any, module: ModuleType | None, name: str) -> None:
+        if isinstance(value, Step | Pipeline):
+            version = value.version if isinstance(value, Step) else ""
+            self._note(f"step {version} {self._refer(value.function)}")
+        elif isinstance(value, FunctionType):
+            self._function(value)
+        elif isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, ModuleType):
+            self._module(value)
+        else:
+            self._constant(value, module, name)
+
+    def _function(self, function: FunctionType) -> None:
+        module = sys.modules.get(function.__globals__.get("__name__", ""))
+        if not self.reach.is_own(module) and function is not self.root:
+            return self._outside(module, function.__qualname__)
+        code = function.__code__
+        source = self.reach.source(module) if module else None
+        nodes = source.functions.get((code.co_name, code.co_firstlineno), []) if source else []
+        if module is None or not nodes:
+            raise BadPipeline(f"the source of {function.__qualname__} cannot be read; define it in a file")
+        for node in nodes:
+            own = self._without_our_decorators(node, module)
+            self._note(f"def {dump(own)}")
+            around = [*getattr(own, "decorator_list", []), *own.args.defaults, *filter(None, own.args.kw_defaults)]
+            self._follow(module, global_names(code) | names_in(around), own)
+            self._imports(module, own)
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        for value in defaults:
+            self._plain(value)
+        self._closure(function)
+
+    def _without_our_decorators(self, node: Definition, module: ModuleType) -> Definition:
+        if isinstance(node, ast.Lambda):
+            return node
+        own = copy.copy(node)
+        own.decorator_list = [each for each in node.decorator_list if not self._is_ours(each, module)]
+        return own
+
+    @staticmethod
+    def _is_ours(decorator: Any, module: ModuleType) -> bool:
+        """Whether it is `@step`, `@headway.step(...)` and the like, whose options do not change what a step gives."""
+        for root, paths in chains(getattr(decorator, "func", decorator)).items():
+            value = vars(module).get(root)
+            for attribute in next(iter(paths)):
+                value = getattr(value, attribute, None)
+            return str(getattr(value, "__module__", "")).split(".")[0] == "headway"
+        return False
+
+    def _closure(self, function: FunctionType) -> None:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # named before it is bound
+                continue
+            self._note(f"closure {name} {self._refer(value, None, f'{name} of {function.__qualname__}')}")
+
+    def _class(self, cls: type) -> None:
+        module = sys.modules.get(cls.__module__)
+        source = self.reach.source(module) if module and self.reach.is_own(module) else None
+        if module is None or source is None:
+            return self._outside(module, cls.__qualname__)
+        nodes = source.classes.get(cls.__qualname__, [])
+        for node in nodes:
+            self._note(f"class {dump(node)}")
+            self._follow(module, names_in([node]), node)
+            self._imports(module, node)
+        if not nodes:  # made by a call, such as namedtuple
+            self._statement(module, cls.__qualname__)
+
+    def _module(self, module: ModuleType) -> None:
+        source = self.reach.source(module) if self.reach.is_own(module) else None
+        if source is None:
+            return self._outside(module)
+        self._note(f"module {dump(source.tree)}")
+        self._follow(module, names_in([source.tree]), source.tree)
+
+    def _outside(self, module: ModuleType | None, name: str = "") -> None:
+        """Note something outside the project by its name, and the version of the package it is of."""
+        full = module.__name__ if module else ""
+        package = full.split(".")[0]
+        known = package in sys.modules and package != "headway" and package not in sys.stdlib_module_names
+        version = vars(sys.modules[package]).get("__version__", "") if known else ""
+        self._note(f"outside {full} {name} {version}")
+
+    def _constant(self, value: Any, module: ModuleType | None, name: str) -> None:
+        if self._plain(value) or (module is not None and self._statement(module, name)):
+            return
+        inner = self._inside(value)
+        if not inner:
+            raise BadPipeline(
+                f"{name or 'a value'} is a {type(value).__qualname__}, whose content cannot be part of a key; "
+                "hand it over as an argument that can, or mark the step @step(cache=False)"
+            )
+        for each in inner:
+            self._note(f"holds {self._refer(each, None, name)}")
+
+    @staticmethod
+    def _inside(value: Any) -> list[Any]:
+        """The parts of a callable that wraps another."""
+        if isinstance(value, MethodType):
+            return [value.__func__, value.__self__]
+        if isinstance(value, functools.partial):
+            return [value.func, value.args, value.keywords]
+        return [value.__wrapped__] if hasattr(value, "__wrapped__") else []
+
+    def _plain(self, value: Any) -> bool:
+        """Note a value by its content, if that can be told."""
+        try:
+            self._note(f"value {digest(encode(canonical(value, self._other)))}")
+        except _NotPlain:
+            return False
+        return True
+
+    def _other(self, value: Any) -> Any:
+        if isinstance(value, _FOLLOWED):
+            return ["number", self._refer(value)]
+        try:
+            return content_digest(value)
+        except BadPipeline:
+            raise _NotPlain from None
+
+    def _statement(self, module: ModuleType, name: str) -> bool:
+        """Note a global by the statements that make it; False when there are none."""
+        source = self.reach.source(module) if self.reach.is_own(module) else None
+        if source is None:
+            self._outside(module, name)
+            return True
+        if name in source.imported:
+            origin, there = source.imported[name]
+            found = sys.modules.get(resolve_name(origin, module.__package__))
+            if found is not None and self.reach.is_own(found):
+                self._note(f"import {self._attribute(found, (there,))}")
+            else:
+                self._outside(found, there)
+            return True
+        for statement in source.statements.get(name, []):
+            self._note(f"statement {dump(statement)}")
+            self._follow(module, names_in([statement]), statement)
+        return name in source.statements
+
+    def _follow(self, module: ModuleType, names: set[str], node: ast.AST) -> None:
+        """Note what each of `names` that is a global stands for; `node` shows how they are used."""
+        used = chains(node)
+        for name in sorted(names & vars(module).keys()):
+            value = vars(module)[name]
+            if isinstance(value, ModuleType) and self.reach.is_own(value):
+                for path in sorted(used.get(name, {()})):
+                    self._note(f"global {name} {path} {self._attribute(value, path)}")
+            else:
+                self._note(f"global {name} {self._refer(value, module, name)}")
+
+    def _attribute(self, module: ModuleType, path: tuple[str, ...]) -> int:
+        """What `path` leads to from `module`: a global of it, or all of a module that is used as a whole."""
+        while path and path[0] in vars(module):
+            value = vars(module)[path[0]]
+            if not isinstance(value, ModuleType):
+                return self._refer(value, module, path[0])
+            module, path = value, path[1:]
+        return self._refer(module)
+
+    def _imports(self, module: ModuleType, node: ast.AST) -> None:
+        for origin, name in local_imports(node):
+            absolute = resolve_name(origin, module.__package__)
+            if self._is_own_name(absolute.split(".")[0]):
+                found = self._attribute(importlib.import_module(absolute), (name,) if name else ())
+                self._note(f"import {absolute} {name} {found}")
+
+    def _is_own_name(self, top: str) -> bool:
+        try:
+            spec = find_spec(top)
+        except ValueError:  # `__main__` has no spec
+            return False
+        places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+        return any(place and self.reach.is_own_file(place) for place in places)

@@ -1,0 +1,149 @@
+"""Ask an ONNX model for its scores of a table's rows, on one thread, as a model server does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.errors import Invalid
+from headway.kernel.naming import nearest
+from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
+
+Feeds = dict[str, NDArray[Any]]
+
+_FATAL_ONLY = 4
+_BATCH_ROWS = 20_000
+_DATATYPES = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(string)": Datatype.BYTES,
+}
+_DTYPES: dict[Datatype, type[pl.DataType]] = {
+    Datatype.BOOL: pl.Boolean,
+    Datatype.INT32: pl.Int32,
+    Datatype.INT64: pl.Int64,
+    Datatype.FP32: pl.Float32,
+    Datatype.FP64: pl.Float64,
+    Datatype.BYTES: pl.String,
+}
+_FLOATS = (Datatype.FP32, Datatype.FP64)
+
+
+class OnnxModel:
+    """A loaded ONNX model. `signature` is read off the file; `score` names its output to judge by, if not the usual.
+
+    Raises `Invalid` when ONNX Runtime does not load it, when a tensor has a type or shape that cannot be served, or
+    when it is unclear which output is the score.
+    """
+
+    def __init__(self, data: bytes, score: str | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no class
+            raise Invalid(f"ONNX Runtime does not load the model: {str(error)[:500]}") from error
+        inputs = tuple(_tensor("input", node) for node in self._session.get_inputs())
+        outputs = tuple(_tensor("output", node) for node in self._session.get_outputs())
+        self.signature = Signature(inputs=inputs, outputs=outputs, score=score or _usual_score(outputs))
+        _must_be_score(self.signature)
+
+    def run(self, feed: Feeds) -> NDArray[np.float64]:
+        """The last column of the score output, shape [rows]; raises `Invalid` when the model stops."""
+        try:
+            answer = self._session.run([self.signature.score], feed)[0]
+        except Exception as error:  # its exceptions share no class
+            raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
+        scores: NDArray[np.float64] = answer.reshape(len(answer), -1)[:, -1].astype(np.float64)
+        return scores
+
+    def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
+        parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(_BATCH_ROWS)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+
+def signature_of(onnx: bytes, score: str | None = None) -> Signature:
+    """What the model takes and gives; raises `Invalid` as `OnnxModel` does."""
+    return OnnxModel(onnx, score).signature
+
+
+def score(onnx: bytes | OnnxModel, frame: pl.DataFrame) -> NDArray[np.float64]:
+    """One score per row of `frame`, shape [rows]: the last column of the model's score output."""
+    model = onnx if isinstance(onnx, OnnxModel) else OnnxModel(onnx)
+    return model.score(frame)
+
+
+def feeds(signature: Signature, frame: pl.DataFrame) -> Feeds:
+    """The inputs of a model from the columns of `frame`, by name.
+
+    An input wider than one takes the columns `<name>_0`, `<name>_1` ... A missing number is NaN; raises `Invalid` for a
+    column that is not there or holds what its input cannot take, such as a missing text or integer.
+    """
+    found = {}
+    for spec in signature.inputs:
+        columns = [_column(frame, name, spec.datatype) for name in column_names(spec)]
+        found[spec.name] = columns[0] if len(spec.shape) == 1 else np.stack(columns, axis=1)
+    return found
+
+
+def column_names(spec: TensorSpec) -> tuple[str, ...]:
+    """The columns that an input is made of."""
+    if len(spec.shape) == 1 or spec.shape[1] == 1:
+        return (spec.name,)
+    return tuple(f"{spec.name}_{place}" for place in range(spec.shape[1]))
+
+
+def _column(frame: pl.DataFrame, name: str, datatype: Datatype) -> NDArray[Any]:
+    if name not in frame.columns:
+        raise Invalid(f"the model takes a column {name!r}, which the table has not{nearest(name, frame.columns)}")
+    column = frame[name]
+    if (column.dtype == pl.String) != (datatype is Datatype.BYTES) and column.dtype not in (pl.Categorical, pl.Enum):
+        raise Invalid(f"column {name!r} holds {column.dtype}, but the model takes {datatype}")
+    try:
+        column = column.cast(_DTYPES[datatype])
+    except pl.exceptions.PolarsError as error:
+        raise Invalid(f"column {name!r} holds {column.dtype}, of which not all is {datatype}") from error
+    if datatype in _FLOATS:
+        return column.fill_null(np.nan).to_numpy()
+    if column.null_count():
+        raise Invalid(
+            f"column {name!r} misses {column.null_count()} values, but the model takes {datatype}, which cannot be "
+            "missing; train it on a text of its own for what is missing, or on floats"
+        )
+    return column.to_numpy().astype(object) if datatype is Datatype.BYTES else column.to_numpy()
+
+
+def _tensor(side: str, node: Any) -> TensorSpec:
+    if node.type not in _DATATYPES:
+        raise Invalid(f"{side} {node.name!r} is a {node.type}; only tensors of {', '.join(Datatype)} can be served")
+    shape = tuple(size if isinstance(size, int) else -1 for size in node.shape) or (-1,)
+    shape = (-1, *shape[1:])
+    if side == "input" and (len(shape) > 2 or shape[1:] == (-1,)):
+        raise Invalid(f"input {node.name!r} has shape {list(node.shape)}; it must be [rows] or [rows, width]")
+    return TensorSpec(name=node.name, datatype=_DATATYPES[node.type], shape=shape)
+
+
+def _usual_score(outputs: tuple[TensorSpec, ...]) -> str:
+    floats = [spec.name for spec in outputs if spec.datatype in _FLOATS]
+    if len(floats) != 1:
+        names = [spec.name for spec in outputs]
+        raise Invalid(f"of the outputs {names}, {floats} are floats; name the one to judge by with score=...")
+    return floats[0]
+
+
+def _must_be_score(signature: Signature) -> None:
+    chosen = next((spec for spec in signature.outputs if spec.name == signature.score), None)
+    if chosen is None:
+        names = [spec.name for spec in signature.outputs]
+        raise Invalid(f"score={signature.score!r} is none of the model's outputs {names}")
+    if chosen.datatype not in _FLOATS:
+        raise Invalid(f"output {chosen.name!r} is {chosen.datatype}; a score is FP32 or FP64")

@@ -1,0 +1,122 @@
+"""A module's text as a syntax tree without docstrings, indexed by what its parts define."""
+
+from __future__ import annotations
+
+import ast
+import dis
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from types import CodeType, ModuleType
+from typing import Any, TypeAlias
+
+from headway.engines.sources import text_of
+from headway.errors import BadPipeline
+
+Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class Source:
+    """The tree of one module. `functions` are found by name and first line, as a code object knows them, `classes`
+    by qualified name, `statements` by the global names they bind, `imported` by name as (module, name there)."""
+
+    def __init__(self, text: str) -> None:
+        self.tree = ast.parse(text)
+        _drop_docstrings(self.tree)
+        self.functions: dict[tuple[str, int], list[Definition]] = defaultdict(list)
+        self.classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
+        self.statements: dict[str, list[ast.stmt]] = defaultdict(list)
+        self.imported: dict[str, tuple[str, str]] = {}
+        self._index(self.tree, "")
+        for statement in self.tree.body:
+            for name in _bound(statement):
+                self.statements[name].append(statement)
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom):
+                origin = "." * node.level + (node.module or "")
+                self.imported |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
+
+    def _index(self, node: ast.AST, scope: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = scope
+            if isinstance(child, _DEFINITIONS):
+                name = getattr(child, "name", "<lambda>")
+                decorators = getattr(child, "decorator_list", [])
+                self.functions[name, min([child.lineno, *(each.lineno for each in decorators)])].append(child)
+                inner = f"{scope}{name}.<locals>."
+            elif isinstance(child, ast.ClassDef):
+                self.classes[scope + child.name].append(child)
+                inner = f"{scope}{child.name}."
+            self._index(child, inner)
+
+
+def read_source(module: ModuleType) -> Source | None:
+    """The tree of `module`, or None when its text cannot be had."""
+    text = text_of(module)
+    try:
+        return Source(text) if text is not None else None
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise BadPipeline(f"the source of module {module.__name__} cannot be read: {error}") from None
+
+
+def dump(node: ast.AST) -> str:
+    """The same text for the same code, however it is laid out."""
+    return ast.dump(node, annotate_fields=False)
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, *_NAMED)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, _NAMED):
+        return {statement.name}
+    bound = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, _NAMED):
+            bound.add(node.name)
+    return bound
+
+
+def global_names(code: CodeType) -> set[str]:
+    """Names that `code`, with the functions and classes inside it, looks up outside itself."""
+    names = {each.argval for each in dis.get_instructions(code) if each.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= global_names(constant)
+    return names
+
+
+def names_in(nodes: Iterable[ast.AST]) -> set[str]:
+    return {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def chains(tree: ast.AST) -> dict[str, set[tuple[str, ...]]]:
+    """For each name, the attributes that are taken from it: `a.b.c` and `a` give {"a": {("b", "c"), ()}}."""
+    found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    todo: list[Any] = [tree]
+    while todo:
+        node, path = todo.pop(), []
+        while isinstance(node, ast.Attribute):
+            path.append(node.attr)
+            node = node.value
+        if isinstance(node, ast.Name):
+            found[node.id].add(tuple(reversed(path)))
+        else:
+            todo += ast.iter_child_nodes(node)
+    return found
+
+
+def local_imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Module and name of each import inside a function; no name for a module as a whole."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import):
+            yield from ((alias.name, "") for alias in each.names)
+        elif isinstance(each, ast.ImportFrom):
+            origin = "." * each.level + (each.module or "")
+            yield from ((origin, "" if alias.name == "*" else alias.name) for alias in each.names)

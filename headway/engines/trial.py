@@ -1,0 +1,141 @@
+"""A model version on trial: all that a gate may look at, scored once for all checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.engines.frames import kind_of_column, read_table, utc_days
+from headway.engines.scoring import OnnxModel, column_names
+from headway.errors import Invalid
+from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.records import DatasetVersion
+from headway.lifecycle.datasets.schema import Kind
+from headway.lifecycle.gates.check import Subject
+from headway.lifecycle.gates.statistics import squared_losses
+from headway.lifecycle.models.records import ModelVersion, Task
+
+Floats = NDArray[np.float64]
+NO_DAY = "no day"
+"""The day of rows without a time."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A dataset version and its Parquet bytes."""
+
+    version: DatasetVersion
+    data: bytes
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        return read_table(self.data)
+
+    def used_as(self, use: Use) -> str | None:
+        """The only column of this use by the contract, if the table has it."""
+        name = self.version.contract.one(use) if self.version.contract else None
+        return name if name in self.frame.columns else None
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model version that serves now, and its ONNX bytes."""
+
+    version: ModelVersion
+    onnx: bytes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`onnx` are the bytes of `version`, `baselines` those of its baselines by name; `training` is what it learnt from.
+
+    What is derived raises `Invalid` when it cannot be had, with a message for the finding.
+    """
+
+    version: ModelVersion
+    onnx: bytes
+    held_out: Table
+    training: tuple[Table, ...] = ()
+    baselines: Mapping[str, bytes] = field(default_factory=dict)
+    champion: Champion | None = None
+    timer_ns: Callable[[], int] = time.perf_counter_ns
+
+    @cached_property
+    def model(self) -> OnnxModel:
+        return OnnxModel(self.onnx, self.version.signature.score)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that the model takes."""
+        return tuple(name for spec in self.version.signature.inputs for name in column_names(spec))
+
+    @property
+    def contract(self) -> Contract | None:
+        return self.held_out.version.contract
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Of all held-out rows."""
+        return self.model.score(self.held_out.frame)
+
+    @cached_property
+    def labels(self) -> Floats:
+        """Of all held-out rows, NaN where the truth is not known; 0 and 1 for a binary task."""
+        name = self.held_out.used_as(Use.LABEL)
+        if name is None:
+            raise Invalid("no contract says which held-out column is the label; give the dataset one with a label")
+        column = self.held_out.frame[name]
+        if kind_of_column(column.dtype) not in (Kind.INT, Kind.FLOAT, Kind.BOOL):
+            raise Invalid(f"the label {name!r} holds {column.dtype}; it must be a number")
+        labels: Floats = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if self.version.task is Task.BINARY and not np.isin(labels[np.isfinite(labels)], (0.0, 1.0)).all():
+            raise Invalid(f"the label {name!r} of a binary task must be 0 or 1")
+        return labels
+
+    @cached_property
+    def known(self) -> NDArray[np.intp]:
+        """The rows whose truth is known: those to judge by."""
+        return np.flatnonzero(np.isfinite(self.labels))
+
+    @cached_property
+    def labelled(self) -> pl.DataFrame:
+        return self.held_out.frame[self.known]
+
+    @cached_property
+    def truth(self) -> Floats:
+        return self.labels[self.known]
+
+    @cached_property
+    def days(self) -> NDArray[Any] | None:
+        """The day of each labelled row by the contract's time column; None without one."""
+        name = self.held_out.used_as(Use.TIME)
+        return None if name is None else utc_days(self.labelled[name]).fill_null(NO_DAY).to_numpy()
+
+    @property
+    def unit(self) -> str:
+        """What counts as independent."""
+        return "rows" if self.days is None else "days"
+
+    @cached_property
+    def losses(self) -> Floats:
+        """The squared error of each labelled row, as for served predictions."""
+        return squared_losses(self.truth, self.scores[self.known])
+
+    @cached_property
+    def baseline_losses(self) -> dict[str, Floats]:
+        return {name: self.losses_of(OnnxModel(onnx)) for name, onnx in self.baselines.items()}
+
+    def losses_of(self, other: OnnxModel) -> Floats:
+        return squared_losses(self.truth, other.score(self.labelled))
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What a check of the project gets to see."""
+        return Subject(version=self.version, frame=self.held_out.frame, scores=self.scores, labels=self.labels)

@@ -1,0 +1,232 @@
+"""What `import headway as hw` offers beyond plain records: connecting, runs, pipelines, the way of a model to ONNX.
+
+It stands beside the command line at the top: the one place where the client, the engines and a server in this process
+come together.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from headway.client import connect as connecting
+from headway.client.active import active_run
+from headway.client.client import Client
+from headway.client.home import find_project
+from headway.client.run import Exported, Run
+from headway.errors import ExtraMissing, Invalid
+from headway.kernel.clock import SystemClock
+from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.records import DatasetVersion
+from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.runs.pipeline import Pipeline
+from headway.lifecycle.runs.records import Artifact, Code, StepRun
+from headway.lifecycle.runs.results import resolved
+
+if TYPE_CHECKING:
+    import httpx2
+    import polars
+
+_PARITY_ROWS = 5000
+
+
+class OnnxExporter:
+    """Converts estimators, and compares the served form with them; needs the extra `[ml]`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._examples: dict[str, polars.DataFrame] = {}
+
+    def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
+        """ONNX bytes are taken as they are, and nothing can be said of their parity."""
+        engine = _export_engine()
+        if isinstance(model, bytes):
+            return Exported(onnx=model, signature=engine.signature_of(model, score))
+        rows = self._held_out(model, evaluation) if example is None else example
+        onnx: bytes = engine.to_onnx(model, rows)
+        parity = engine.parity(model, onnx, rows.head(_PARITY_ROWS))
+        return Exported(onnx=onnx, signature=engine.signature_of(onnx, score), parity=parity)
+
+    def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
+        """The features among the held-out rows: those the model names, else those of the contract.
+
+        Floats are float32, as they are when the model is asked: so it should be trained.
+        """
+        if evaluation not in self._examples:
+            self._examples[evaluation] = self._client.datasets.read(evaluation)
+        frame = self._examples[evaluation]
+        names = getattr(model, "feature_names_in_", None)
+        if names is None:
+            contract = self._client.datasets.version(evaluation).contract
+            names = contract.used_as(Use.FEATURE) if contract else ()
+        missing = [name for name in names if name not in frame.columns]
+        if missing or not len(names):
+            what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
+            raise Invalid(f"{evaluation} {what}; hand over example=, a frame of the model's features")
+        import polars  # noqa: PLC0415
+
+        return frame.select(list(names)).cast({polars.Float64: polars.Float32})
+
+
+_client: Client | None = None
+
+
+def open_client(url: str | None = None, home: str | Path | None = None, token: str | None = None) -> Client:
+    """A client of the named server, of the one that runs on the home, or of one in this process."""
+    return connecting.connect(url, home, token, local=_local)
+
+
+def connect(url: str | None = None, home: str | Path | None = None, token: str | None = None) -> Client:
+    """A client, which from now on is also the one that runs and pipelines of this process go to.
+
+    Without `url` (or `HEADWAY_URL`) it is the server that runs on the home, or else the same platform in this
+    process, without a socket: the same code works with a server and without.
+    """
+    global _client
+    if _client is None:
+        atexit.register(_disconnect)
+    _client = open_client(url, home, token)
+    return _client
+
+
+def start_run(
+    experiment: str, *, name: str = "", params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+) -> Run:
+    """Begin a run. As `with hw.start_run("flights") as run:` it is the active run of the block, and ends with it."""
+    client = _connected()
+    outer = active_run()
+    return client.start_run(
+        experiment, OnnxExporter(client), name=name, params=params, tags=tags, code=_code(Path.cwd()),
+        parent=outer.id if outer else "",
+    )  # fmt: skip
+
+
+def run(pipeline: Pipeline, /, **params: Any) -> Any:
+    """Run a pipeline in this process, as a run of its own with a cache, and return what it gives, as plain values.
+
+    `params` are the arguments of the pipeline's function. Raises `Invalid` for wrong ones, `StepFailed` for a step
+    that raised.
+    """
+    return run_on(_connected(), pipeline, params)[1]
+
+
+def run_on(
+    client: Client, pipeline: Pipeline, params: Mapping[str, Any], *, folder: Path | None = None,
+    report: Any = None,
+) -> tuple[str, Any]:  # fmt: skip
+    """`run` on a client; the project is in `folder`. Returns the run's id too."""
+    from headway.client.session import ClientSession  # noqa: PLC0415
+    from headway.engines.executor import LocalExecutor  # noqa: PLC0415
+
+    try:
+        bound = pipeline.signature.bind(**params)
+    except (TypeError, AttributeError) as error:
+        raise Invalid(f"pipeline {getattr(pipeline, 'name', pipeline)!r} cannot be run so: {error}") from None
+    bound.apply_defaults()
+    folder = folder or _folder_of(pipeline)
+    code = _code(folder)
+    handle = client.start_run(
+        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=bound.arguments,
+        code=code,
+    )  # fmt: skip
+    with handle:
+        session = ClientSession(client, handle.id, pipeline.name, code)
+        executor = LocalExecutor(session, SystemClock(), folder, report or _silent)
+        return handle.id, resolved(executor.run(pipeline, bound.arguments))
+
+
+def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:
+    """Add a table (a frame, a dict of columns, or a path to CSV or Parquet) as the next version of a dataset.
+
+    The same content under the same contract is the version that is there already. Raises `ContractBroken`.
+    """
+    return _connected().datasets.add(name, table, contract=contract, note=note)
+
+
+def read_dataset(reference: str) -> polars.DataFrame:
+    """The table of a dataset version: `name` for the newest, `name@number`, or an id."""
+    return _connected().datasets.read(reference)
+
+
+def log_metric(key: str, value: float, *, step: int = 0) -> None:
+    """Add one point to a series of the active run."""
+    _active().log_metric(key, value, step=step)
+
+
+def log_metrics(values: Mapping[str, float], *, step: int = 0) -> None:
+    _active().log_metrics(values, step=step)
+
+
+def log_param(key: str, value: Any) -> None:
+    _active().log_param(key, value)
+
+
+def log_params(values: Mapping[str, Any]) -> None:
+    _active().log_params(values)
+
+
+def log_artifact(name: str, content: Any) -> Artifact:
+    return _active().log_artifact(name, content)
+
+
+def log_model(name: str, model: Any, **told: Any) -> ModelVersion:
+    """Register a model version from the active run; see `Run.log_model` for what to tell of it."""
+    return _active().log_model(name, model, **told)
+
+
+def _active() -> Run:
+    run = active_run()
+    if run is None:
+        raise Invalid(
+            "no run is active here; log inside `with hw.start_run(...)`, inside a pipeline, or on a run itself"
+        )
+    return run
+
+
+def _connected() -> Client:
+    """The client of the active run; outside of runs, that of the process."""
+    run = active_run()
+    return run.client if run else _client or connect()
+
+
+def _disconnect() -> None:
+    global _client
+    if _client is not None:
+        _client.close()
+        _client = None
+
+
+def _local(home: Path) -> httpx2.BaseTransport:
+    from headway.server.local import local_transport  # noqa: PLC0415
+
+    return local_transport(home)
+
+
+def _silent(step: StepRun) -> None:
+    """Tells nobody."""
+
+
+def _folder_of(pipeline: Pipeline) -> Path:
+    """The project that the pipeline's code is in, or the folder of its file; that of a notebook is where it runs."""
+    code = getattr(pipeline.function, "__code__", None)
+    file = Path(code.co_filename) if code else Path()
+    start = file.parent if file.is_file() else Path.cwd()
+    return find_project(start.resolve()) or start.resolve()
+
+
+def _code(folder: Path) -> Code:
+    from headway.engines.project import code_of  # noqa: PLC0415
+
+    project = find_project(folder.resolve())
+    return code_of(project) if project else Code()
+
+
+def _export_engine() -> ModuleType:
+    try:
+        from headway.engines import export  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
+    return export

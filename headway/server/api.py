@@ -1,0 +1,75 @@
+"""The native API as one ASGI application: counted, guarded, then routed."""
+
+from __future__ import annotations
+
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp, ControllerRouterHandler
+
+from headway.kernel.access import Actor
+from headway.server import errors
+from headway.server.app import Application
+from headway.server.auth import Guard, actor_of
+from headway.server.body import ApiRequest
+from headway.server.metrics import Metered
+from headway.server.openapi import routes_of
+from headway.server.routes import (
+    blobs,
+    changes,
+    datasets,
+    deployments,
+    gates,
+    ledger,
+    metrics,
+    models,
+    monitors,
+    pipelines,
+    predictions,
+    project,
+    releases,
+    rollouts,
+    runs,
+    schema,
+    status,
+    tokens,
+)
+from headway.server.routing import refuse_unknown_query
+
+_MODULES = (
+    status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
+    predictions, monitors, changes, ledger, schema,
+)  # fmt: skip
+
+
+def asgi(application: Application) -> ASGIApp:
+    """The whole application, ready for a server or for a transport in process."""
+    guarded = Guard(routed(application), application.platform.access, application.settings)
+    return Metered(guarded, application.counters)
+
+
+def routed(application: Application) -> Litestar:
+    """The routes without their guard."""
+    settings = application.settings
+
+    def by(request: ApiRequest) -> Actor:
+        return actor_of(request.scope)
+
+    def app() -> Application:
+        return application
+
+    handlers: list[ControllerRouterHandler] = [route for module in _MODULES for route in module.ROUTES]
+    handlers.append(Router("/", route_handlers=blobs.ROUTES, request_max_body_size=settings.most_blob_bytes))
+    handlers.append(Router("/", route_handlers=[predictions.ingest], request_max_body_size=settings.most_segment_bytes))
+    paths: list[str] = []
+    litestar = Litestar(
+        handlers,
+        dependencies={"app": Provide(app, sync_to_thread=False), "by": Provide(by, sync_to_thread=False)},
+        guards=[refuse_unknown_query],
+        request_class=ApiRequest,
+        request_max_body_size=settings.most_json_bytes,
+        exception_handlers=errors.handlers(paths),
+        openapi_config=None,
+        logging_config=None,
+    )
+    paths += dict(routes_of(litestar))
+    return litestar

@@ -1,0 +1,95 @@
+"""Who asks: one guard before every route. What is not listed as public needs a token."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+from litestar.types import ASGIApp, Receive, Send
+
+from headway.errors import Forbidden, NotSignedIn
+from headway.kernel.access import AccessService, Actor, Permission, Role
+from headway.server.errors import rendered
+from headway.server.settings import Auth, Settings
+
+PUBLIC = frozenset({"/health", "/version", "/schema", "/schema/openapi.json"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_ACTOR = "headway_actor"
+
+
+def actor_of(scope: Any) -> Actor:
+    """Whom the guard let in."""
+    actor: Actor = scope[_ACTOR]
+    return actor
+
+
+class Guard:
+    """Lets through to `app` who has a token that holds, and everybody to what is public.
+
+    On loopback it also refuses names that are not this machine's (a foreign page can make its own name lead here:
+    DNS rebinding), and everywhere it refuses writes that a page of another origin sends.
+    """
+
+    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings) -> None:
+        self._app, self._access, self._loopback = app, access, settings.loopback
+        self._local_owner: Actor | None = None
+        if settings.auth is Auth.NONE:
+            self._local_owner = Actor(name=_user(), role=Role.OWNER)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # nothing else is served
+            return
+        try:
+            await self._check(scope)
+        except Exception as error:
+            await _answer(send, error)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _check(self, scope: Any) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get(b"host", "")
+        if self._loopback and _hostname(host) not in _LOCAL_NAMES:
+            raise Forbidden(f"this server answers to localhost only, not to {host[:100]!r}")
+        origin = headers.get(b"origin")
+        if origin is not None and scope["method"] not in _SAFE and urlsplit(origin).netloc != host:
+            raise Forbidden(f"writes from pages of another origin are refused ({origin[:100]!r})")
+        if scope["path"] not in PUBLIC:
+            actor = await self._actor(headers.get(b"authorization"))
+            actor.must(Permission.READ)
+            scope[_ACTOR] = actor
+
+    async def _actor(self, authorization: str | None) -> Actor:
+        if authorization is None:
+            if self._local_owner is None:
+                raise NotSignedIn("this needs a token: send it as `Authorization: Bearer hw_...`")
+            return self._local_owner
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotSignedIn("send the token as `Authorization: Bearer hw_...`")
+        return await to_thread.run_sync(self._access.actor, secret.strip())
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a process whose user has no name
+        return "local"
+
+
+async def _answer(send: Send, error: Exception) -> None:
+    status, body, extra = rendered(error)
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **extra}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,74 @@
+"""The engines of a control plane, wired: conductor, scheduler, observer, and the supervisor of local model servers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headway.engines.conductor import Conductor
+from headway.engines.loop import Loop
+from headway.engines.observer import Observer
+from headway.engines.scheduler import Scheduler
+from headway.engines.targets.process import ProcessTarget
+from headway.engines.workers import Workers
+from headway.lifecycle.platform import Platform
+from headway.lifecycle.rollouts.target import Target
+from headway.server.app import Application
+from headway.server.extras import profile_day
+
+_PAUSE_S = 0.25
+WORKER_COMMAND = (sys.executable, "-m", "headway.cli.workers")
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """Takes its turn among the engines when they stop: what was started is ended before the database is closed."""
+
+    conductor: Conductor
+    target: ProcessTarget
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        self.conductor.close()
+        self.target.close()
+
+
+def with_engines(application: Application, project: Path | None) -> Application:
+    """The application with its engines, not started yet. `project` is the folder whose pipelines it runs."""
+    home, platform = application.home, application.platform
+
+    def url() -> str:
+        """Known once the server listens, which is before any engine starts."""
+        serving = home.serving()
+        return serving.url if serving else ""
+
+    def env(role: str) -> dict[str, str]:
+        token = home.token(role).read_text().strip()
+        return {"HEADWAY_URL": url(), "HEADWAY_TOKEN": token, "HEADWAY_HOME": str(home.folder)}
+
+    workers = Workers(home.folder / "workers", WORKER_COMMAND, env)
+    target = ProcessTarget(home.folder / "deployments", home.blobs, url, home.token("worker"))
+    conductor = Conductor(
+        platform, application.stores.leases, workers, target, application.clock, application.ids("holder"), project
+    )
+    scheduler, observer = Scheduler(platform, application.clock), Observer(platform, profile_day)
+    wait = application.journal.wait
+    engines = (
+        _Closing(conductor, target),
+        Loop("supervisor", lambda: _supervise(platform, target), time.sleep, _PAUSE_S),
+        Loop("conductor", conductor.step, wait, _PAUSE_S),
+        Loop("scheduler", scheduler.step, wait, _PAUSE_S),
+        Loop("observer", observer.step, wait, _PAUSE_S),
+    )
+    return replace(application, target=target, engines=engines)
+
+
+def _supervise(platform: Platform, target: Target) -> None:
+    """Hold every deployment to what it should serve, whatever died or was killed meanwhile."""
+    for deployment in platform.rollouts.deployments():
+        if deployment.generation:
+            target.apply(platform.rollouts.routing(deployment.name))

@@ -1,0 +1,65 @@
+"""Deployments: standing endpoints, what they serve and served, and how well."""
+
+from __future__ import annotations
+
+from litestar.params import FromPath, FromQuery
+
+from headway.errors import NotFound
+from headway.kernel.clock import Instant
+from headway.kernel.paging import Page
+from headway.lifecycle.predictions.records import Quality
+from headway.lifecycle.rollouts.records import Deployment, TrafficChange
+from headway.lifecycle.rollouts.target import Endpoint
+from headway.server.routing import App, aware, get
+
+
+@get("/v1/deployments")
+def deployments(app: App) -> Page[Deployment]:
+    """All deployments."""
+    return Page(items=tuple(app.platform.rollouts.deployments()))
+
+
+@get("/v1/deployments/{name:str}")
+def deployment(name: FromPath[str], app: App) -> Deployment:
+    """One deployment, with the traffic it has now."""
+    return app.platform.rollouts.deployment(name)
+
+
+@get("/v1/deployments/{name:str}/endpoint")
+def endpoint(name: FromPath[str], app: App) -> Endpoint:
+    """What runs for a deployment now."""
+    app.platform.rollouts.deployment(name)
+    found = app.target.observe(name) if app.target else None
+    if found is None:
+        raise NotFound(f"{name} serves nothing yet; ship a model version to it")
+    return found
+
+
+@get("/v1/deployments/{name:str}/traffic")
+def traffic(
+    name: FromPath[str], app: App, limit: FromQuery[int] = 100, before: FromQuery[str | None] = None
+) -> Page[TrafficChange]:
+    """Every change of what a deployment serves."""
+    app.platform.rollouts.deployment(name)
+    return app.platform.rollouts.traffic(name, limit=limit, before=before)
+
+
+@get("/v1/deployments/{name:str}/served")
+def served(name: FromPath[str], app: App, at: FromQuery[Instant]) -> TrafficChange:
+    """What a deployment served at a moment, and why."""
+    found = app.platform.rollouts.served(name, aware(at))
+    if found is None:
+        raise NotFound(f"{name} served nothing at {at.isoformat()}: that was before its first release")
+    return found
+
+
+@get("/v1/deployments/{name:str}/quality")
+def quality(
+    name: FromPath[str], app: App, release: FromQuery[str | None] = None, since_day: FromQuery[str] = ""
+) -> list[Quality]:
+    """Realised quality by release and day of events, as sums."""
+    app.platform.rollouts.deployment(name)
+    return app.platform.predictions.quality(name, release, since_day=since_day)
+
+
+ROUTES = (deployments, deployment, endpoint, traffic, served, quality)

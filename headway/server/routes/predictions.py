@@ -1,0 +1,54 @@
+"""Predictions, their labels, and the segments in which they arrive."""
+
+from __future__ import annotations
+
+from litestar.params import FromPath, FromQuery, JSONBody, RawBody
+from msgspec.structs import asdict
+
+from headway.kernel.paging import Page
+from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Segment
+from headway.server.routing import TABLE, App, By, get, post, put
+
+
+class Prediction(Captured):
+    """A captured prediction and, once it is known, the truth."""
+
+    label: float | None = None
+
+
+@put("/v1/deployments/{name:str}/segments/{digest:str}", opt={"body": TABLE})
+def ingest(name: FromPath[str], digest: FromPath[str], body: RawBody, app: App, by: By) -> Segment:
+    """Hand in captured predictions as Parquet; the same bytes again are the same segment."""
+    segment = app.platform.predictions.ingest(name, digest, body, by=by)
+    app.counters.add("headway_segments_total", deployment=name)
+    app.counters.add("headway_prediction_rows_total", segment.rows, deployment=name)
+    return segment
+
+
+@get("/v1/segments")
+def segments(
+    app: App,
+    deployment: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 100,
+    before: FromQuery[str | None] = None,
+) -> Page[Segment]:
+    """The captured segments of one deployment, or of all."""
+    return app.platform.predictions.list(deployment, limit=limit, before=before)
+
+
+@post("/v1/labels", status_code=200)
+def label(data: JSONBody[AddLabels], app: App, by: By) -> Labelled:
+    """Join the truth to predictions; those that were not captured yet are listed, and not kept."""
+    return app.platform.predictions.label(data, by=by)
+
+
+@get("/v1/predictions/{identifier:path}")
+def prediction(identifier: FromPath[str], app: App) -> Prediction:
+    """One captured prediction and its label."""
+    found = app.platform.predictions.find(identifier.removeprefix("/"))
+    known = app.platform.predictions.labels([found.id])
+    return Prediction(**asdict(found), label=known.get(found.id))
+
+
+ROUTES = (segments, label, prediction)
+"""Those within the common limit of a body; `ingest` has its own."""

@@ -1,0 +1,110 @@
+"""Runs: what is executed, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from headway.kernel.access import Permission
+from headway.kernel.leases import Lease
+from headway.kernel.paging import Page
+from headway.kernel.records import Value
+from headway.lifecycle.runs.records import Artifact, Experiment, Run, RunState, StartRun, StepRun
+from headway.server.routing import App, By, get, post
+
+
+class MoveRun(Value):
+    state: RunState
+    error: str = ""
+    token: int | None = None
+    """Of the lease that the worker holds: a late worker is refused."""
+
+
+class ClaimRun(Value):
+    holder: str
+
+
+class Steps(Value):
+    steps: tuple[StepRun, ...]
+
+
+class AddArtifact(Value):
+    name: str
+    blob: str
+    media_type: str = ""
+
+
+@post("/v1/runs")
+def start(data: JSONBody[StartRun], app: App, by: By) -> Run:
+    """Create a run; with a change, the run that this change has already is the answer."""
+    return app.platform.runs.start(data, by=by)
+
+
+@get("/v1/runs")
+def runs(
+    app: App,
+    experiment: FromQuery[str | None] = None,
+    parent: FromQuery[str | None] = None,
+    change: FromQuery[str | None] = None,
+    run_state: Annotated[RunState | None, QueryParameter(name="state")] = None,
+    limit: FromQuery[int] = 100,
+    before: FromQuery[str | None] = None,
+) -> Page[Run]:
+    """Runs; an empty `parent` asks for those that are inside no other."""
+    return app.platform.runs.list(
+        experiment=experiment, parent=parent, change=change, state=run_state, limit=limit, before=before
+    )
+
+
+@get("/v1/experiments")
+def experiments(app: App, limit: FromQuery[int] = 100, before: FromQuery[str | None] = None) -> Page[Experiment]:
+    """All experiments."""
+    return app.platform.runs.experiments(limit=limit, before=before)
+
+
+@get("/v1/runs/{identifier:str}")
+def run(identifier: FromPath[str], app: App) -> Run:
+    """One run."""
+    return app.platform.runs.get(identifier)
+
+
+@post("/v1/runs/{identifier:str}/move", status_code=200)
+def move(identifier: FromPath[str], data: JSONBody[MoveRun], app: App, by: By) -> Run:
+    """Move a run to another state."""
+    return app.platform.runs.move(identifier, data.state, by=by, error=data.error, token=data.token)
+
+
+@post("/v1/runs/{identifier:str}/claim", status_code=200)
+def claim(identifier: FromPath[str], data: JSONBody[ClaimRun], app: App, by: By) -> Lease:
+    """Take or prolong the lease on a run, for a worker."""
+    by.must(Permission.WRITE)
+    return app.platform.runs.claim(identifier, data.holder)
+
+
+@get("/v1/runs/{identifier:str}/steps")
+def steps(identifier: FromPath[str], app: App) -> Steps:
+    """How far the steps of a run are."""
+    return Steps(steps=tuple(app.platform.runs.steps(identifier)))
+
+
+@post("/v1/runs/{identifier:str}/steps", status_code=200)
+def progress(identifier: FromPath[str], data: JSONBody[Steps], app: App, by: By) -> Steps:
+    """Tell how far the steps of a run are."""
+    app.platform.runs.progress(identifier, data.steps, by=by)
+    return data
+
+
+@post("/v1/runs/{identifier:str}/artifacts")
+def add_artifact(identifier: FromPath[str], data: JSONBody[AddArtifact], app: App, by: By) -> Artifact:
+    """Name a blob as an output of a run; the same name again replaces."""
+    return app.platform.runs.add_artifact(identifier, data.name, data.blob, by=by, media_type=data.media_type)
+
+
+@get("/v1/runs/{identifier:str}/artifacts")
+def artifacts(identifier: FromPath[str], app: App) -> list[Artifact]:
+    """The outputs of a run."""
+    return list(app.platform.runs.artifacts(identifier))
+
+
+ROUTES = (start, runs, experiments, run, move, claim, steps, progress, add_artifact, artifacts)

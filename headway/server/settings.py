@@ -1,0 +1,71 @@
+"""How a control plane is started: where it keeps things, where it listens, who may talk to it, how much it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+from headway.errors import BadSettings
+
+MIB = 1 << 20
+
+
+class Auth(StrEnum):
+    TOKEN = "token"
+    NONE = "none"
+    """Who has no token is the owner; on loopback only."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Raises `BadSettings` for what cannot work, and for a server that all could use from elsewhere."""
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 7070
+    """0 takes any free port."""
+    auth: Auth = Auth.TOKEN
+    database: str = ""
+    """URL of a PostgreSQL database; empty for SQLite in the home."""
+    project: Path | None = None
+    """The folder with `headway.toml` whose pipelines this server runs."""
+    most_json_bytes: int = 16 * MIB
+    most_segment_bytes: int = 64 * MIB
+    most_blob_bytes: int = 2048 * MIB
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise BadSettings(f"port must be from 0 to 65535, not {self.port}")
+        if not self.host:
+            raise BadSettings("host must be an address to listen on, such as 127.0.0.1")
+        for name in ("most_json_bytes", "most_segment_bytes", "most_blob_bytes"):
+            if getattr(self, name) < 1:
+                raise BadSettings(f"{name} must be at least 1 byte, not {getattr(self, name)}")
+        if self.auth is Auth.NONE and not self.loopback:
+            raise BadSettings(
+                f"without authentication the server listens on loopback only, not on {self.host}: "
+                "anybody who reaches it would be its owner; use auth=token, or host=127.0.0.1"
+            )
+        if self.project is not None and not (self.project / "headway.toml").is_file():
+            raise BadSettings(f"{self.project} is no project: it holds no headway.toml; `headway init` writes one")
+
+    @classmethod
+    def of(cls, home: str | Path, *, auth: str = Auth.TOKEN, project: str | Path | None = None, **rest: Any) -> Self:
+        """Settings from texts, as a command line or an environment has them."""
+        if auth not in list(Auth):
+            raise BadSettings(f"auth must be token or none, not {auth!r}")
+        folder = Path(project).resolve() if project else None
+        return cls(home=Path(home).expanduser().resolve(), auth=Auth(auth), project=folder, **rest)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

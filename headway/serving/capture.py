@@ -1,0 +1,134 @@
+"""Keeps every request and answer, off the path of the request: a bounded queue, emptied into segments by a thread.
+
+A queue that is full, by rows or by bytes, drops the newest and counts them. All state is touched on the event loop
+alone; the thread gets a batch and gives back a tally.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from headway.lifecycle.models.records import TensorSpec
+from headway.serving.counters import CaptureStatus
+from headway.serving.exchange import Exchange
+from headway.serving.segments import Tally, segment, write
+from headway.serving.shipping import Shipper
+
+FLUSH_INTERVAL_S = 0.5
+FLUSH_ROWS = 20_000
+MOST_BYTES = 32 * 2**20
+_EXCHANGE_BYTES = 1000
+"""What an exchange holds beside its body."""
+
+log = logging.getLogger(__name__)
+
+
+class Capture:
+    """`most_rows` bounds what waits in memory; `spool` is where segments wait for the control plane."""
+
+    def __init__(self, spool: Path, shipper: Shipper, most_rows: int = 200_000, most_bytes: int = MOST_BYTES) -> None:
+        self._spool, self._shipper = spool, shipper
+        self._most_rows, self._most_bytes = most_rows, most_bytes
+        self._queue: list[Exchange] = []
+        self._rows = self._bytes = 0
+        self._counts, self._mirror_error = CaptureStatus(), ""
+        self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
+        for unfinished in spool.glob("*.tmp"):
+            unfinished.unlink()
+
+    def add(self, exchange: Exchange) -> None:
+        """Queue an exchange, or drop it and count its rows."""
+        rows, size = self._rows + exchange.rows, self._bytes + exchange.size + _EXCHANGE_BYTES
+        if rows > self._most_rows or size > self._most_bytes:
+            self._counts = self._counts.but(dropped=self._counts.dropped + exchange.rows)
+            return
+        self._queue.append(exchange)
+        self._rows, self._bytes = rows, size
+        if rows >= FLUSH_ROWS:
+            self._wake.set()
+
+    def status(self) -> CaptureStatus:
+        error = self._counts.error or self._shipper.error
+        return self._counts.but(queued=self._rows, unsent=self._shipper.unsent, error=error)
+
+    async def run(self) -> None:
+        """Flush every half second, or when much waits, until `close`; then once more."""
+        while not self._closing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), FLUSH_INTERVAL_S)
+            self._wake.clear()
+            try:
+                await self.flush()
+            except Exception:  # whatever is wrong with one flush must not end the capture
+                log.exception("flush failed")
+        await self.flush(at_once=True)
+
+    def close(self) -> None:
+        """Let `run` come to its end."""
+        self._closing = True
+        self._wake.set()
+
+    async def flush(self, *, at_once: bool = False) -> CaptureStatus:
+        """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""
+        async with self._flushing:
+            await self._write()
+            await asyncio.to_thread(self._shipper.send, at_once=at_once)
+        return self.status()
+
+    async def _write(self) -> None:
+        queue, self._queue = self._queue, []
+        self._rows = self._bytes = 0
+        groups: defaultdict[tuple[TensorSpec, ...], list[Exchange]] = defaultdict(list)
+        for exchange in queue:
+            groups[_inputs(exchange)].append(exchange)
+        for inputs, exchanges in groups.items():
+            try:
+                tally = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
+            except OSError as error:
+                self._put_back(exchanges, f"segments cannot be written to {self._spool}: {error}")
+            except Exception as error:  # one batch that cannot be written must not end the capture
+                log.exception("capture failed")
+                rows = sum(exchange.rows for exchange in exchanges)
+                self._counts = self._counts.but(dropped=self._counts.dropped + rows, error=f"{type(error).__name__}")
+            else:
+                self._count(tally)
+
+    def _put_back(self, exchanges: list[Exchange], error: str) -> None:
+        if error != self._counts.error:
+            log.error("capture waits", extra={"facts": {"error": error}})
+        self._counts = self._counts.but(error=error)
+        waiting, self._queue = self._queue, []
+        self._rows = self._bytes = 0
+        for exchange in (*exchanges, *waiting):
+            self.add(exchange)
+
+    def _count(self, tally: Tally) -> None:
+        counts = self._counts
+        if tally.mirror_error != self._mirror_error:
+            self._mirror_error = tally.mirror_error
+            log.warning("mirror changed", extra={"facts": {"error": tally.mirror_error}})
+        self._counts = counts.but(
+            captured=counts.captured + tally.rows,
+            non_finite=counts.non_finite + tally.non_finite,
+            mirrored=counts.mirrored + tally.mirrored,
+            mirror_failures=counts.mirror_failures + tally.mirror_failures,
+            segments=counts.segments + 1,
+            error="",
+        )
+
+
+def _inputs(exchange: Exchange) -> tuple[TensorSpec, ...]:
+    """The features that the exchange's segment has: its release's, or the first one's when none was chosen."""
+    routes = exchange.table.routes
+    loaded = next((each for each in routes if each.route.release == exchange.release), routes[0])
+    return loaded.route.signature.inputs
+
+
+def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
+    made = segment(exchanges, inputs)
+    write(made.data, spool)
+    return made.tally

@@ -1,0 +1,112 @@
+"""What a model server counts, and its Prometheus text."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from headway.kernel.records import Value
+
+BOUNDS_US = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+
+
+class ReleaseCounters:
+    """Requests of one release: by status, and by latency in the cells that end at `BOUNDS_US`."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.cells = [0] * (len(BOUNDS_US) + 1)
+        self.latency_us = 0.0
+
+    def add(self, status: int, latency_us: float) -> None:
+        self.statuses[status] += 1
+        self.cells[bisect_left(BOUNDS_US, latency_us)] += 1
+        self.latency_us += latency_us
+
+
+class ReleaseStatus(Value):
+    requests: int
+    statuses: dict[int, int]
+    latency_us_mean: float
+
+
+class CaptureStatus(Value):
+    """Rows by what became of them. `queued` wait in memory, `unsent` counts the segments in the spool."""
+
+    queued: int = 0
+    captured: int = 0
+    dropped: int = 0
+    non_finite: int = 0
+    mirrored: int = 0
+    mirror_failures: int = 0
+    segments: int = 0
+    unsent: int = 0
+    error: str = ""
+
+
+class ServerStatus(Value):
+    """`error` says why the last table was refused; empty when the active one is the last."""
+
+    deployment: str
+    generation: int
+    error: str
+    pid: int
+    releases: dict[str, ReleaseStatus]
+    capture: CaptureStatus
+
+
+class ServerCounters:
+    """By release; requests that failed before one was chosen count under the empty name."""
+
+    def __init__(self) -> None:
+        self.releases: defaultdict[str, ReleaseCounters] = defaultdict(ReleaseCounters)
+
+    def status(self) -> dict[str, ReleaseStatus]:
+        return {release: _status(counters) for release, counters in self.releases.items()}
+
+    def prometheus(self, capture: CaptureStatus) -> str:
+        """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
+        return "\n".join([*self._requests(), *self._latency(), *_capture(capture)]) + "\n"
+
+    def _requests(self) -> Iterator[str]:
+        yield "# TYPE headway_requests_total counter"
+        for release, counters in self.releases.items():
+            for status, count in sorted(counters.statuses.items()):
+                yield f'headway_requests_total{{release="{_escaped(release)}",status="{status}"}} {count}'
+
+    def _latency(self) -> Iterator[str]:
+        name = "headway_request_duration_seconds"
+        yield f"# TYPE {name} histogram"
+        for release, counters in self.releases.items():
+            label, below = f'release="{_escaped(release)}"', 0
+            for bound, count in zip((*BOUNDS_US, None), counters.cells, strict=True):
+                below += count
+                edge = "+Inf" if bound is None else f"{bound / 1e6:g}"
+                yield f'{name}_bucket{{{label},le="{edge}"}} {below}'
+            yield f"{name}_sum{{{label}}} {counters.latency_us / 1e6:.6f}"
+            yield f"{name}_count{{{label}}} {below}"
+
+
+def _status(counters: ReleaseCounters) -> ReleaseStatus:
+    requests = sum(counters.statuses.values())
+    mean = counters.latency_us / requests if requests else 0.0
+    return ReleaseStatus(requests=requests, statuses=dict(counters.statuses), latency_us_mean=mean)
+
+
+def _capture(capture: CaptureStatus) -> Iterator[str]:
+    for name, kind, value in (
+        ("capture_queued_rows", "gauge", capture.queued),
+        ("capture_unsent_segments", "gauge", capture.unsent),
+        ("captured_rows_total", "counter", capture.captured),
+        ("capture_dropped_rows_total", "counter", capture.dropped),
+        ("non_finite_scores_total", "counter", capture.non_finite),
+        ("mirrored_rows_total", "counter", capture.mirrored),
+        ("mirror_failures_total", "counter", capture.mirror_failures),
+    ):
+        yield f"# TYPE headway_{name} {kind}"
+        yield f"headway_{name} {value}"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

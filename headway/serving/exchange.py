@@ -1,0 +1,45 @@
+"""One inference request and its answer, as far as it came: what is captured and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from headway.serving.router import LoadedTable
+
+
+class Exchange(msgspec.Struct, gc=False):
+    """Filled as the request moves on, so that a failure is captured with all that was known by then."""
+
+    table: LoadedTable
+    received_ns: int
+    size: int
+    """Bytes of the body: the measure of what it holds in memory."""
+    request: str = ""
+    key: str = ""
+    event_us: int | None = None
+    """Microseconds since 1970 in UTC; None is the time of arrival."""
+    release: str = ""
+    rows: int = 1
+    predictions: list[str] | None = None
+    cells: tuple[Any, ...] = ()
+    """The features as `Batch.cells` gives them, in the signature's order; empty when they could not be read."""
+    scores: list[float] | None = None
+    status: int = 200
+    error: str = ""
+    latency_us: float = 0.0
+
+    def prediction_ids(self) -> list[str]:
+        if self.predictions:
+            return self.predictions
+        if self.rows == 1:
+            return [self.request]
+        return [f"{self.request}-{row}" for row in range(self.rows)]
+
+    def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
+        """One tuple of `width` features per row."""
+        if not self.cells:
+            return [(None,) * width] * self.rows
+        return [self.cells] if self.rows == 1 else zip(*self.cells, strict=True)

@@ -1,0 +1,147 @@
+"""The active routing table with its models, replaced in one assignment: a request sees one table, whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from headway.errors import Invalid, LedgerBroken, NotFound
+from headway.kernel.blobs import checked_digest
+from headway.kernel.records import digest
+from headway.lifecycle.models.records import Datatype
+from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
+from headway.serving.runtimes import OnnxRuntime, Runtime
+from headway.serving.tensors import Inputs
+
+POLL_INTERVAL_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class LoadedRoute:
+    """A route whose model is in memory and warm. Raises `Invalid` when the model is not as the route says."""
+
+    def __init__(self, route: Route, runtime: Runtime) -> None:
+        self.route, self.runtime = route, runtime
+        self.inputs = Inputs(route.signature, route.contract)
+        numeric = [spec.name if spec.datatype != Datatype.BYTES else "" for spec in route.signature.outputs]
+        if route.signature.score not in numeric:
+            raise Invalid(f"release {route.release}: no output of numbers is named {route.signature.score!r}")
+        self._score_place = numeric.index(route.signature.score)
+        try:
+            self.scores(runtime.run(self.inputs.example()), rows=1)
+        except Exception as error:  # of whatever class the runtime likes
+            raise Invalid(f"release {route.release}: the model cannot score one row: {error}") from error
+
+    def scores(self, outputs: list[NDArray[Any]], rows: int) -> list[float]:
+        """The last column of the output that the signature names as its score."""
+        scores: list[float] = outputs[self._score_place].reshape(rows, -1)[:, -1].tolist()
+        return scores
+
+
+class LoadedTable:
+    """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
+
+    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...]) -> None:
+        self.table, self.routes = table, routes
+        self.infer_path = f"/v2/models/{table.deployment}/infer"
+        self._by_release = {loaded.route.release: loaded for loaded in routes}
+        self.mirrors: dict[str, LoadedRoute] = {}
+        if table.mirror and len(routes) > 1:
+            self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
+            self.mirrors[routes[0].route.release] = routes[1]
+
+    def choose(self, key: str) -> LoadedRoute:
+        if len(self.routes) == 1:
+            return self.routes[0]
+        return self._by_release[self.table.choose(key).release]
+
+
+class ModelFiles(Protocol):
+    def get(self, digest: str) -> bytes:
+        """The model's bytes; raises `NotFound`, or `LedgerBroken` when they do not have this digest."""
+        ...
+
+
+class BlobFolder:
+    """Content-addressed files on the local disk: `b3:<hex>` is `<hex[:2]>/<hex[2:]>`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def get(self, name: str) -> bytes:
+        hexadecimal = checked_digest(name).removeprefix("b3:")
+        path = self._root / hexadecimal[:2] / hexadecimal[2:]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFound(f"model {name} cannot be read: {error}") from error
+        if digest(data) != name:
+            raise LedgerBroken(f"model file {path} was changed: its digest is no longer {name}")
+        return data
+
+
+class Router:
+    """Holds the active table. A table that cannot be loaded is refused: the one before keeps serving."""
+
+    def __init__(self, file: Path, models: ModelFiles) -> None:
+        self._file, self._models = file, models
+        self._seen: tuple[int, int, int] | None = None
+        self.active: LoadedTable | None = None
+        self.error = ""
+
+    async def watch(self) -> None:
+        """Load each table that the file is replaced with, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Load the file if it is another one than before; hashing and loading happen off the event loop."""
+        try:
+            stat = self._file.stat()
+        except OSError as error:
+            self.error, self._seen = f"the routing table cannot be read: {error}", None
+            return
+        seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self.active = await asyncio.to_thread(self._load)
+        except Exception as error:  # whatever is wrong with a table must not end the watch
+            self.error = f"routing table refused: {error}"
+            log.error("table refused", extra={"facts": {"error": str(error)}})
+            return
+        self.error = ""
+        table = self.active.table
+        shares = {route.release: route.percent for route in table.routes}
+        log.info("table active", extra={"facts": {"generation": table.generation, "shares": shares}})
+
+    def _load(self) -> LoadedTable:
+        table = read_table(self._file.read_bytes())
+        _check(table, self.active.table if self.active else None)
+        loaded = {old.route.but(percent=0): old for old in self.active.routes} if self.active else {}
+        routes = []
+        for route in table.routes:
+            old = loaded.get(route.but(percent=0))
+            routes.append(old or self._load_route(route))
+        return LoadedTable(table, tuple(routes))
+
+    def _load_route(self, route: Route) -> LoadedRoute:
+        return LoadedRoute(route, OnnxRuntime(self._models.get(route.blob), route.signature))
+
+
+def _check(table: RoutingTable, active: RoutingTable | None) -> None:
+    if active and table.deployment != active.deployment:
+        raise Invalid(f"this server serves {active.deployment!r}; start another one for {table.deployment!r}")
+    if table.routes and (
+        sum(route.percent for route in table.routes) != 100 or min(r.percent for r in table.routes) < 0
+    ):
+        raise Invalid(f"shares must sum to 100, not {[route.percent for route in table.routes]}")
+    if len({route.release for route in table.routes}) != len(table.routes):
+        raise Invalid("a release stands twice in the routing table")

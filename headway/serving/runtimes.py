@@ -1,0 +1,62 @@
+"""What runs a model: ONNX Runtime, inline, on one thread."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from headway.errors import Invalid
+from headway.lifecycle.models.records import Datatype, Signature
+from headway.serving.tensors import Feed
+
+_FATAL_ONLY = 4
+
+
+class Runtime(Protocol):
+    def run(self, feed: Feed) -> list[NDArray[Any]]:
+        """The outputs in the signature's order, each with one entry per row in its first dimension."""
+        ...
+
+
+class OnnxRuntime:
+    """An ONNX model on the CPU. Raises `Invalid` when `model` cannot be loaded or is not as `signature` says."""
+
+    def __init__(self, model: bytes, signature: Signature) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no class
+            raise Invalid(f"ONNX Runtime does not load the model: {error}") from error
+        self._outputs = [spec.name for spec in signature.outputs]
+        _must_agree("inputs", self._session.get_inputs(), {spec.name: spec.datatype for spec in signature.inputs})
+        _must_agree("outputs", self._session.get_outputs(), {spec.name: spec.datatype for spec in signature.outputs})
+
+    def run(self, feed: Feed) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, feed)
+        return outputs
+
+
+_DATATYPES = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(string)": Datatype.BYTES,
+}
+
+
+def _must_agree(side: str, nodes: list[Any], declared: dict[str, Datatype]) -> None:
+    found = {node.name: _DATATYPES.get(node.type, node.type) for node in nodes}
+    missing = declared.keys() - found.keys()
+    undeclared = found.keys() - declared.keys() if side == "inputs" else set()
+    differing = {name for name in declared.keys() & found.keys() if declared[name] != found[name]}
+    if strange := sorted(missing | undeclared | differing):
+        raise Invalid(
+            f"the model's {side} are not as its signature says: look at {strange[:10]}; "
+            f"the model has {found}, the signature {declared}"
+        )

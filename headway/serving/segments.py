@@ -1,0 +1,148 @@
+"""Captured exchanges as columnar Parquet segments: one row per prediction.
+
+Columns: the features, typed by the signature, and beside them, set apart by an underscore, `_prediction`, `_request`,
+`_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_rows` and
+`_latency_us` (both of the whole request), `_score`, `_mirror_release`, `_mirror_score`. A score that is not finite
+stands as null. A failed request whose rows are not known is one row without features.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.kernel.records import digest
+from headway.lifecycle.models.records import Datatype, TensorSpec
+from headway.serving.exchange import Exchange
+from headway.serving.router import LoadedRoute
+from headway.serving.tensors import column_names, feature_names
+
+_DTYPES: dict[Datatype, type[pl.DataType]] = {
+    Datatype.BOOL: pl.Boolean,
+    Datatype.INT32: pl.Int32,
+    Datatype.INT64: pl.Int64,
+    Datatype.FP32: pl.Float32,
+    Datatype.FP64: pl.Float64,
+    Datatype.BYTES: pl.String,
+}
+Columns = dict[str, tuple[Any, ...]]
+_UTC = pl.Datetime("us", "UTC")
+
+
+class Tally(NamedTuple):
+    """What writing found out about the rows."""
+
+    rows: int
+    non_finite: int
+    mirrored: int
+    mirror_failures: int
+    mirror_error: str
+
+
+class Segment(NamedTuple):
+    data: bytes
+    tally: Tally
+
+
+def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Segment:
+    """Exchanges whose features are those of `inputs` (or unknown) as the bytes of one Parquet file."""
+    names = feature_names(inputs)
+    columns = dict(zip(names, zip(*_feature_rows(exchanges, len(names)), strict=True), strict=True))
+    scores = np.fromiter(chain.from_iterable(each.scores or [np.nan] * each.rows for each in exchanges), np.float64)
+    scored = np.repeat([each.scores is not None for each in exchanges], [each.rows for each in exchanges])
+    mirror_releases, mirror_scores, failures, error = _mirrored(exchanges, columns)
+    frame = _requests(exchanges).with_columns(
+        pl.Series("_prediction", list(chain.from_iterable(each.prediction_ids() for each in exchanges)), pl.String),
+        _finite("_score", scores),
+        mirror_releases,
+        _finite("_mirror_score", mirror_scores),
+        *(pl.Series(name, columns[name], _DTYPES[spec.datatype]) for spec in inputs for name in column_names(spec)),
+    )
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", compression_level=1)
+    non_finite = int((~np.isfinite(scores) & scored).sum())
+    return Segment(buffer.getvalue(), Tally(len(scores), non_finite, int(mirror_releases.count()), failures, error))
+
+
+def write(data: bytes, spool: Path) -> Path:
+    """Keep `data` in `spool` under its digest; the file appears whole or not at all."""
+    path = spool / f"{digest(data).removeprefix('b3:')}.parquet"
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(path)
+    folder = os.open(spool, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return path
+
+
+def _requests(exchanges: Sequence[Exchange]) -> pl.DataFrame:
+    """What is known of the requests, repeated for each of their rows."""
+    received_us = [exchange.received_ns // 1000 for exchange in exchanges]
+    events = [
+        received if each.event_us is None else each.event_us
+        for each, received in zip(exchanges, received_us, strict=True)
+    ]
+    frame = pl.DataFrame(
+        [
+            pl.Series("_request", [each.request for each in exchanges], pl.String),
+            pl.Series("_key", [each.key or None for each in exchanges], pl.String),
+            pl.Series("_release", [each.release or None for each in exchanges], pl.String),
+            pl.Series("_event_at", events, pl.Int64).cast(_UTC),
+            pl.Series("_received_at", received_us, pl.Int64).cast(_UTC),
+            pl.Series("_status", [each.status for each in exchanges], pl.Int16),
+            pl.Series("_error", [each.error or None for each in exchanges], pl.String),
+            pl.Series("_rows", [each.rows for each in exchanges], pl.Int32),
+            pl.Series("_latency_us", [each.latency_us for each in exchanges], pl.Float64),
+        ]
+    )
+    rows = frame["_rows"].to_numpy()
+    return frame if rows.max() == 1 else frame[np.repeat(np.arange(len(rows)), rows)]
+
+
+def _feature_rows(exchanges: Sequence[Exchange], width: int) -> Iterable[tuple[Any, ...]]:
+    return chain.from_iterable(each.feature_rows(width) for each in exchanges)
+
+
+def _mirrored(exchanges: Sequence[Exchange], columns: Columns) -> tuple[pl.Series, NDArray[np.float64], int, str]:
+    """By row, the release that scored it once more and that score; the number of rows on which that failed, and why."""
+    starts = np.cumsum([0, *(each.rows for each in exchanges)])
+    releases: list[str | None] = [None] * int(starts[-1])
+    scores = np.full(int(starts[-1]), np.nan)
+    failures, reason = 0, ""
+    groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
+    for place, each in enumerate(exchanges):
+        if each.status == 200 and (mirror := each.table.mirrors.get(each.release)):
+            groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
+    for mirror, rows in groups.values():
+        try:
+            scores[rows] = _rescored(mirror, columns, rows)
+        except Exception as error:  # the other model may fail in any way; the captured rows must not be lost by it
+            failures += len(rows)
+            reason = f"release {mirror.route.release}: {error!r}"[:500]
+            continue
+        for row in rows:
+            releases[row] = mirror.route.release
+    return pl.Series("_mirror_release", releases, pl.String), scores, failures, reason
+
+
+def _rescored(mirror: LoadedRoute, columns: Columns, rows: list[int]) -> list[float]:
+    own = {name: [columns[name][row] for row in rows] for name in mirror.inputs.columns}
+    return mirror.scores(mirror.runtime.run(mirror.inputs.feed(own)), len(rows))
+
+
+def _finite(name: str, scores: NDArray[np.float64]) -> pl.Series:
+    return pl.Series(name, np.where(np.isfinite(scores), scores, np.nan), nan_to_null=True)

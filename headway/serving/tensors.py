@@ -1,0 +1,258 @@
+"""From the tensors of a request to what a model takes, checked against its signature and its contract."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from headway.errors import BadTensor, ContractBroken, Invalid
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
+from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
+from headway.serving.protocol import Tensor
+
+Feed = dict[str, NDArray[Any]]
+
+
+class Element(NamedTuple):
+    """What one element of a datatype may be; no bounds where every value fits."""
+
+    dtype: DTypeLike
+    types: frozenset[type]
+    low: float | None = None
+    high: float | None = None
+
+
+_FP32_MAX, _FP64_MAX = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+ELEMENTS = {
+    Datatype.BOOL: Element(np.bool_, frozenset({bool})),
+    Datatype.INT32: Element(np.int32, frozenset({int}), -(2**31), 2**31 - 1),
+    Datatype.INT64: Element(np.int64, frozenset({int}), -(2**63), 2**63 - 1),
+    Datatype.FP32: Element(np.float32, frozenset({int, float}), -_FP32_MAX, _FP32_MAX),
+    Datatype.FP64: Element(np.float64, frozenset({int, float}), -_FP64_MAX, _FP64_MAX),
+    Datatype.BYTES: Element(np.object_, frozenset({str})),
+}
+_WITH_NAN = (Datatype.FP32, Datatype.FP64)
+
+
+class Batch(msgspec.Struct, gc=False):
+    """The rows of one request: `feed` for the model, and the same by column, a missing number as None."""
+
+    feed: Feed
+    columns: dict[str, list[Any]]
+    rows: int
+
+    def cells(self, names: Sequence[str]) -> tuple[Any, ...]:
+        """The columns in the order of `names`: a list each, or, of a single row, its values, which take up so much
+        less memory that thousands may wait to be written."""
+        columns = map(self.columns.__getitem__, names)
+        return tuple(chain.from_iterable(columns)) if self.rows == 1 else tuple(columns)
+
+
+class InputTensor:
+    """One input of a signature. Raises `Invalid` for a shape other than [-1] and [-1, width]."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        match spec.shape:
+            case (-1,):
+                self.width = 1
+            case (-1, width) if width >= 1:
+                self.width = width
+            case _:
+                raise Invalid(f"input {spec.name!r} has shape {list(spec.shape)}; it must be [-1] or [-1, width]")
+        self.name, self.datatype, self.shape = spec.name, spec.datatype, spec.shape
+        self.columns = column_names(spec)
+
+    def values(self, tensor: Tensor, rows: int) -> list[Any]:
+        """The elements of `rows` rows in one list; their types are not looked at."""
+        shape, data, width = tensor.shape, tensor.data, self.width
+        if tensor.datatype != self.datatype:
+            raise self.bad(f"has datatype {tensor.datatype!r}, but the model takes {self.datatype}")
+        if not ((len(shape) == 2 and shape[1] == width) or len(shape) == width == 1) or shape[0] < 1:
+            raise self.bad(f"has shape {shape}, but the model takes {list(self.shape)} with at least one row")
+        if shape[0] != rows:
+            raise self.bad(f"has {shape[0]} rows, but the first input has {rows}")
+        if data and type(data[0]) is list:
+            data = self._flat(shape, data)
+        if len(data) != rows * width:
+            raise self.bad(f"has {len(data)} elements, but its shape {shape} holds {math.prod(shape)}")
+        return data
+
+    def bad(self, what: str) -> BadTensor:
+        return BadTensor(f"input {self.name!r} {what}", tensor=self.name)
+
+    def _flat(self, shape: list[int], data: list[Any]) -> list[Any]:
+        if len(shape) != 2 or any(type(row) is not list or len(row) != self.width for row in data):
+            raise self.bad(f"has nested data that is not {shape}: send one list of {self.width} per row")
+        return list(chain.from_iterable(data))
+
+
+class Panel:
+    """Inputs of one datatype and shape, which are checked and turned into arrays together: a model with a tensor per
+    feature would else pay for each of them."""
+
+    def __init__(self, tensors: Sequence[InputTensor]) -> None:
+        self.tensors = tensors
+        self._datatype, self._tail = tensors[0].datatype, tensors[0].shape[1:]
+        self._element = ELEMENTS[self._datatype]
+
+    def arrays(self, values: Sequence[list[Any]], rows: int) -> NDArray[Any]:
+        """One array per tensor, stacked; None becomes NaN. Raises `BadTensor` for an element of another type."""
+        elements = list(chain.from_iterable(values))
+        if strange := self._strange(elements):
+            for tensor, own in zip(self.tensors, values, strict=True):
+                strange = self._strange(own)
+                if strange:
+                    raise tensor.bad(strange)
+        return np.array(elements, dtype=self._element.dtype).reshape(len(self.tensors), rows, *self._tail)
+
+    def _strange(self, elements: list[Any]) -> str:
+        """What is wrong with the elements, or nothing."""
+        types, low, high = self._element.types, self._element.low, self._element.high
+        strange = set(map(type, elements)) - types
+        if strange == {type(None)} and self._datatype in _WITH_NAN:
+            elements = [element for element in elements if element is not None]
+        elif strange:
+            names = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in strange))
+            return f"is {self._datatype}, but its data holds {names}"
+        if low is not None and high is not None and elements and (min(elements) < low or max(elements) > high):
+            return f"holds a number that is out of the range of {self._datatype}"
+        return ""
+
+
+class Rule:
+    """A quick look at a column. What it lets pass keeps the contract's rule; what it doubts, the contract judges."""
+
+    def __init__(self, rule: ColumnRule) -> None:
+        self._nullable = rule.nulls > 0
+        self._low = -math.inf if rule.low is None else rule.low
+        self._high = math.inf if rule.high is None else rule.high
+        self._levels = None if rule.levels is None else frozenset(rule.levels)
+
+    def keeps(self, values: list[Any]) -> bool:
+        if None in values:
+            if not self._nullable:
+                return False
+            values = [value for value in values if value is not None]
+            if not values:
+                return True
+        if isinstance(values[0], str):
+            return self._levels is None or self._levels.issuperset(values)
+        return bool(self._low <= min(values) and max(values) <= self._high)
+
+
+class Inputs:
+    """The inputs of one model version: reads and checks what a request brings."""
+
+    def __init__(self, signature: Signature, contract: Contract | None) -> None:
+        self._tensors = {spec.name: InputTensor(spec) for spec in signature.inputs}
+        self._panels = _panels(self._tensors.values())
+        self._contract = contract
+        self._features = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
+        self.columns = columns = feature_names(signature.inputs)
+        if not columns or len(set(columns)) < len(columns) or any(name.startswith("_") for name in columns):
+            raise Invalid(f"features must differ, and not begin with an underscore as captured columns do: {columns}")
+        self._rules = {name: Rule(self._features[name]) for name in columns if name in self._features}
+        self._narrow = all(tensor.width == 1 for tensor in self._tensors.values())
+        self._unruled = [name for name in columns if name not in self._features]
+
+    def read(self, tensors: Sequence[Tensor]) -> Batch:
+        """The rows in `tensors`; raises `BadTensor` naming the tensor that does not fit the signature."""
+        known = self._tensors
+        brought = {tensor.name: tensor for tensor in tensors}
+        if brought.keys() != known.keys() or len(tensors) != len(known):
+            raise self._wrong_names([tensor.name for tensor in tensors])
+        rows = tensors[0].shape[0] if tensors[0].shape else 0
+        values = {name: known[name].values(tensor, rows) for name, tensor in brought.items()}
+        columns = self._columns(values)
+        for name in self._unruled:
+            if None in columns[name]:
+                raise BadTensor(f"feature {name!r} is null, which no contract allows", tensor=name)
+        return Batch(self._feed(values, rows), columns, rows)
+
+    def check(self, batch: Batch) -> None:
+        """Raise `ContractBroken` if a row breaks the contract."""
+        doubted = {
+            name: batch.columns[name] for name, rule in self._rules.items() if not rule.keeps(batch.columns[name])
+        }
+        if doubted and self._contract and (found := request_violations(self._contract, doubted)):
+            raise ContractBroken("; ".join(map(str, found)), violations=found)
+
+    def feed(self, columns: dict[str, list[Any]]) -> Feed:
+        """What the model takes, from columns that were read before; raises KeyError for one that is missing."""
+        values = {}
+        for name, tensor in self._tensors.items():
+            split = [columns[column] for column in tensor.columns]
+            values[name] = split[0] if tensor.width == 1 else list(chain.from_iterable(zip(*split, strict=True)))
+        first = next(iter(self._tensors.values()))
+        return self._feed(values, len(columns[first.columns[0]]))
+
+    def example(self) -> Feed:
+        """One row that keeps the contract, to warm a model with."""
+        columns = {}
+        for tensor in self._tensors.values():
+            for name in tensor.columns:
+                columns[name] = [_example(self._features.get(name), tensor.datatype)]
+        return self.feed(columns)
+
+    def _feed(self, values: dict[str, list[Any]], rows: int) -> Feed:
+        feed: Feed = {}
+        for panel in self._panels:
+            arrays = panel.arrays([values[tensor.name] for tensor in panel.tensors], rows)
+            for tensor, array in zip(panel.tensors, arrays, strict=True):
+                feed[tensor.name] = array
+        return feed
+
+    def _columns(self, values: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if self._narrow:
+            return values
+        columns: dict[str, list[Any]] = {}
+        for name, elements in values.items():
+            tensor = self._tensors[name]
+            columns |= {column: elements[at :: tensor.width] for at, column in enumerate(tensor.columns)}
+        return columns
+
+    def _wrong_names(self, names: list[str]) -> BadTensor:
+        missing = sorted(self._tensors.keys() - set(names))[:10]
+        strange = sorted(name for name, times in Counter(names).items() if name not in self._tensors or times > 1)[:10]
+        return BadTensor(
+            f"the inputs do not fit the model: missing {missing}, unknown or repeated {strange}",
+            missing=missing,
+            unknown=strange,
+        )
+
+
+def _panels(tensors: Iterable[InputTensor]) -> list[Panel]:
+    groups: dict[tuple[Datatype, tuple[int, ...]], list[InputTensor]] = {}
+    for tensor in tensors:
+        groups.setdefault((tensor.datatype, tensor.shape), []).append(tensor)
+    return [Panel(group) for group in groups.values()]
+
+
+def column_names(spec: TensorSpec) -> tuple[str, ...]:
+    """The features in a tensor: its own name, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+    if len(spec.shape) < 2 or spec.shape[1] == 1:
+        return (spec.name,)
+    return tuple(f"{spec.name}_{place}" for place in range(spec.shape[1]))
+
+
+def feature_names(inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
+    """The features of all inputs, in their order."""
+    return tuple(name for spec in inputs for name in column_names(spec))
+
+
+def _example(rule: ColumnRule | None, datatype: Datatype) -> Any:
+    if datatype is Datatype.BYTES:
+        return rule.levels[0] if rule and rule.levels else ""
+    value = 0.0
+    if rule and rule.low is not None:
+        value = max(value, rule.low)
+    if rule and rule.high is not None:
+        value = min(value, rule.high)
+    return value if datatype in _WITH_NAN else int(value)

@@ -1,0 +1,123 @@
+"""Blobs in an object store: local files first, S3, GCS or Azure by the same calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
+from headway.kernel.blobs import checked_digest
+from headway.kernel.records import digest as digest_of
+
+
+class ObjectBlobStore:
+    """A blob with digest `b3:<hex>` lies at `<hex[:2]>/<hex[2:]>` below the store's root."""
+
+    def __init__(self, store: ObjectStore, root: str | Path) -> None:
+        """`root` is the folder, or the URL, that `store` was opened on."""
+        self._store, self._root = store, root
+
+    def put(self, data: bytes) -> str:
+        digest = digest_of(data)
+        with _reached(self._root):
+            if not self._intact(digest):
+                self._store.put(_place(digest), data)
+        if isinstance(self._root, Path):
+            _sync(self._root, self._root / _place(digest))
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        data = self._read(digest)
+        if data is None:
+            raise NotFound(f"no blob {digest}", digest=digest)
+        if digest_of(data) != digest:
+            raise LedgerBroken(f"blob {digest} is not as it was written; restore it from a backup", digest=digest)
+        return data
+
+    def has(self, digest: str) -> bool:
+        place = _place(checked_digest(digest))
+        with _reached(self._root):
+            try:
+                self._store.head(place)
+            except (FileNotFoundError, NotFoundError):
+                return False
+            return True
+
+    def delete(self, digest: str) -> None:
+        """Remove the blob; one that is not there is as good as removed."""
+        place = _place(checked_digest(digest))
+        with _reached(self._root):
+            try:
+                self._store.delete(place)
+            except (FileNotFoundError, NotFoundError):
+                return
+
+    def all(self) -> Iterator[str]:
+        with _reached(self._root):
+            for chunk in self._store.list():
+                for found in chunk:
+                    name = "b3:" + found["path"].replace("/", "")
+                    if len(name) == len("b3:") + 64:  # an upload that was cut off leaves a file of another name
+                        yield name
+
+    def address(self, digest: str) -> str:
+        place = _place(checked_digest(digest))
+        return str(self._root / place) if isinstance(self._root, Path) else f"{self._root.rstrip('/')}/{place}"
+
+    def _read(self, digest: str) -> bytes | None:
+        place = _place(checked_digest(digest))
+        with _reached(self._root):
+            try:
+                return bytes(self._store.get(place).bytes())
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    def _intact(self, digest: str) -> bool:
+        """Whether it is kept whole: a loss of power may leave a name before its content."""
+        data = self._read(digest)
+        return data is not None and digest_of(data) == digest
+
+
+def open_blobs(where: str | Path) -> ObjectBlobStore:
+    """The blobs below a folder, which is made if it is missing, or at a URL such as `s3://bucket/prefix`."""
+    if "://" not in str(where):
+        root = Path(where).absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        return ObjectBlobStore(LocalStore(root), root)
+    try:
+        return ObjectBlobStore(from_url(str(where)), str(where))
+    except (BaseError, ValueError) as error:
+        raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {_first_line(error)}") from error
+
+
+def _place(digest: str) -> str:
+    name = digest.removeprefix("b3:")
+    return f"{name[:2]}/{name[2:]}"
+
+
+def _sync(root: Path, path: Path) -> None:
+    """Bring a file to disk, then the names that lead to it."""
+    for each in (path, path.parent, root):
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _reached(root: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise Unavailable(f"the blobs at {root} cannot be reached: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

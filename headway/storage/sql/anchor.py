@@ -1,0 +1,61 @@
+"""The ledger's head, kept in a file outside the database: what shows that a tail was cut off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import msgspec
+
+from headway.errors import LedgerBroken
+from headway.kernel.ledger import GENESIS, Anchor
+from headway.kernel.records import encode
+
+_log = logging.getLogger("headway.storage")
+_read_anchor = msgspec.json.Decoder(Anchor).decode
+
+
+class AnchorFile:
+    """Follows the database and is never ahead of it: written after a commit, replaced in one step.
+
+    It is not synced to disk by itself: after a loss of power it may lag behind, which verifies; it cannot lead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.last = self.read() or Anchor(number=0, hash=GENESIS)
+        """The newest head that this process knows to have been kept."""
+
+    def read(self) -> Anchor | None:
+        """What the file says, or None when there is none; raises `LedgerBroken` when it is no anchor."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if not data:  # a loss of power between the rename and the data
+            return None
+        try:
+            return _read_anchor(data)
+        except msgspec.DecodeError as error:
+            raise LedgerBroken(f"{self._path} is damaged; restore it, or remove it to give up the proof") from error
+
+    def advance(self, head: Anchor) -> None:
+        """Replace the file, unless another process has brought it further."""
+        with self._lock:
+            if head.number <= self.last.number:
+                return
+            self.last = head
+            try:
+                self._replace(head)
+            except OSError as error:  # what it follows is committed: the writer must not be told otherwise
+                _log.warning("the ledger's anchor %s lags behind: %s", self._path, error)
+
+    def _replace(self, head: Anchor) -> None:
+        kept = self.read()
+        if kept is None or kept.number < head.number:
+            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            fresh.write_bytes(encode(head))
+            os.replace(fresh, self._path)

@@ -1,0 +1,160 @@
+"""One SQL engine behind every store: short reads beside the writer, and writes inside a transaction only.
+
+A transaction belongs to the thread that opened it. While it is open, everything that thread reads or writes through
+any store goes through it; other threads read what was last committed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError
+
+from headway.errors import AlreadyExists, Invalid, Unavailable
+from headway.kernel.ledger import Anchor
+from headway.storage.sql.anchor import AnchorFile
+
+AnyInsert = SqliteInsert | PostgresInsert
+
+
+class Transaction:
+    """`head` is the ledger's last entry as this transaction leaves it, or None while it has not looked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.head: Anchor | None = None
+
+
+class Database(Protocol):
+    """What differs between SQLite and PostgreSQL."""
+
+    @property
+    def insert(self) -> Callable[[Table], AnyInsert]:
+        """The dialect's own insert, which knows ON CONFLICT."""
+        ...
+
+    mark: str
+    """Stands for a value in a statement: the driver's own."""
+
+    def reading(self) -> AbstractContextManager[Connection]: ...
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """A connection whose reads all see one committed state."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """One after the other over all threads and processes; leaves only once what was written is durable."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SqlEngine:
+    def __init__(self, database: Database, anchor: AnchorFile) -> None:
+        self._database, self.anchor = database, anchor
+        self._open = threading.local()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Write, all or nothing; a second one on the same thread raises `RuntimeError`."""
+        if self._ambient() is not None:
+            raise RuntimeError("this thread has a transaction open already: acts cannot be nested")
+        with _answered(), self._database.transaction() as transaction:
+            self._open.connection, self._open.writable = transaction.connection, True
+            try:
+                yield transaction
+            finally:
+                self._open.connection, self._open.writable = None, False
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads of this thread inside see one state."""
+        if self._ambient() is not None:
+            yield
+            return
+        with _answered(), self._database.snapshot() as connection:
+            self._open.connection = connection
+            try:
+                yield
+            finally:
+                self._open.connection = None
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The connection of this thread's transaction; raises `RuntimeError` outside one."""
+        connection = self._ambient()
+        if connection is None or not self._open.writable:
+            raise RuntimeError("a store writes only inside `with journal.act(...)`")
+        with _answered(), _keepable():
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The connection of this thread's transaction or snapshot, else one of the pool."""
+        connection = self._ambient()
+        with _answered(), _keepable():
+            if connection is not None:
+                yield connection
+            else:
+                with self._database.reading() as pooled:
+                    yield pooled
+
+    def insert(self, table: Table) -> AnyInsert:
+        """An insert that knows ON CONFLICT."""
+        return self._database.insert(table)
+
+    def upsert(self, table: Table) -> AnyInsert:
+        """An insert that replaces the row of the same primary key."""
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+    def insert_rows(self, table: Table, rows: Sequence[tuple[Any, ...]], *, unless_there: bool = False) -> None:
+        """Insert thousands of rows, each with a value for every column, straight through the driver.
+
+        SQLAlchemy's way from a list of dicts costs more than the database itself does.
+        """
+        if not rows:
+            return
+        mark = self._database.mark
+        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join(mark for _ in table.columns)})'
+        with self.writing() as connection:
+            connection.exec_driver_sql(statement + (" ON CONFLICT DO NOTHING" if unless_there else ""), list(rows))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _ambient(self) -> Connection | None:
+        return getattr(self._open, "connection", None)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        if type(error) not in (OperationalError, DatabaseError):  # the others are not the database's doing
+            raise
+        raise Unavailable(f"the database does not answer, or is damaged: {_first_line(error)}") from error
+
+
+@contextmanager
+def _keepable() -> Iterator[None]:
+    try:
+        yield
+    except (DataError, OverflowError, UnicodeError) as error:
+        raise Invalid(f"the database cannot keep this value: {_first_line(error)}") from error
+    except IntegrityError as error:
+        raise AlreadyExists(f"it is there already: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

@@ -1,0 +1,92 @@
+"""The journal on SQL: an act is one transaction with the record, its ledger entry, its lineage and its events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from headway.errors import LedgerBroken
+from headway.kernel.clock import Clock
+from headway.kernel.journal import AnyRecord, Keeps
+from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.records import digest, encode
+from headway.storage.sql.engine import SqlEngine, Transaction
+from headway.storage.sql.events import EVENTS
+from headway.storage.sql.ledger import LEDGER, entry_row
+from headway.storage.sql.lineage import LINEAGE
+from headway.storage.sql.tables import to_us
+
+_HEAD = (
+    select(LEDGER.c.number, LEDGER.c.hash)
+    .where(LEDGER.c.number.in_([bindparam("anchored"), select(func.max(LEDGER.c.number)).scalar_subquery()]))
+    .order_by(LEDGER.c.number)
+)
+
+
+class SqlAct:
+    def __init__(self, engine: SqlEngine, clock: Clock, transaction: Transaction, **signed: str) -> None:
+        self._engine, self._clock, self._transaction, self._signed = engine, clock, transaction, signed
+
+    def save(self, store: Keeps[AnyRecord], record: AnyRecord, *, came_from: Iterable[str] = ()) -> AnyRecord:
+        """As `Act.save`; an empty id in `came_from` is left out."""
+        store.put(record)
+        head, now = self._head(), self._clock.now()
+        sealed = digest(encode(record))
+        entry = Entry(
+            number=head.number + 1, at=now, subject=record.id, record=sealed, before=head.hash, **self._signed
+        )
+        with self._engine.writing() as connection:
+            entry = seal(entry)
+            connection.execute(LEDGER.insert(), entry_row(entry))
+        edges = [(record.id, parent, to_us(now)) for parent in came_from if parent]
+        self._engine.insert_rows(LINEAGE, edges, unless_there=True)
+        self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
+        return record
+
+    def emit(self, kind: str, subject: str, **facts: Any) -> None:
+        event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
+        with self._engine.writing() as connection:
+            connection.execute(EVENTS.insert(), event)
+
+    def _head(self) -> Anchor:
+        """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
+        if self._transaction.head is None:
+            anchored = self._engine.anchor.last
+            with self._engine.writing() as connection:
+                kept = {row.number: row.hash for row in connection.execute(_HEAD, {"anchored": anchored.number})}
+            if kept.get(anchored.number, GENESIS) != anchored.hash:
+                raise LedgerBroken(
+                    f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
+                    "run `headway ledger verify`, then restore the home from a backup",
+                    number=anchored.number,
+                )
+            number = max(kept, default=0)
+            self._transaction.head = Anchor(number=number, hash=kept.get(number, GENESIS))
+        return self._transaction.head
+
+
+class SqlJournal:
+    def __init__(self, engine: SqlEngine, clock: Clock) -> None:
+        self._engine, self._clock = engine, clock
+        self._committed = threading.Condition()
+        self._acts = 0
+        self._seen = threading.local()
+
+    @contextmanager
+    def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[SqlAct]:
+        with self._engine.transaction() as transaction:
+            yield SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
+        with self._committed:
+            self._acts += 1
+            self._committed.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until an act of this process is committed that this thread has not been woken for yet."""
+        with self._committed:
+            woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
+            self._seen.acts = self._acts
+            return woken

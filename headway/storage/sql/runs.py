@@ -1,0 +1,111 @@
+"""Experiments, runs, what they log, and results of steps in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Column, Integer, LargeBinary, Table, select
+
+from headway.kernel.paging import Page
+from headway.kernel.records import encode
+from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.storage.sql.engine import SqlEngine
+from headway.storage.sql.metrics import SqlMetrics
+from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
+
+EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
+RUNS = RecordTable(
+    "runs", Run, "experiment", "parent", "change", "state", index=["experiment", "parent", "change", "state"]
+)
+ARTIFACTS = RecordTable("artifacts", Artifact, "run", "name", index=["run"])
+STEP_RESULTS = RecordTable("step_results", StepResult, "key", index=["key"])
+PIPELINES = RecordTable("pipelines", Pipeline, "name", index=["name"])
+STEPS = Table(
+    "steps",
+    METADATA,
+    Column("run", TEXT, primary_key=True),
+    Column("step", TEXT, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+_read_step = msgspec.json.Decoder(StepRun).decode
+
+
+class SqlExperimentStore(SqlRecordStore[Experiment]):
+    table = EXPERIMENTS
+
+    def named(self, name: str) -> Experiment | None:
+        return self._first(EXPERIMENTS.rows.c.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
+        return self._page(limit, before)
+
+
+class SqlRunStore(SqlRecordStore[Run]):
+    table = RUNS
+
+    def __init__(self, engine: SqlEngine) -> None:
+        super().__init__(engine)
+        self._metrics = SqlMetrics(engine)
+
+    def log(self, run: str, metrics: Sequence[Metric]) -> None:
+        self._metrics.log(run, metrics)
+
+    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
+        """As the protocol says; of two points at one step and time the greater value counts as the last."""
+        return self._metrics.latest(runs)
+
+    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
+        return self._metrics.history(run, key, limit, after)
+
+    def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
+        """Keep the state of each of `steps`; those of the run that are not named stay as they are."""
+        with self._engine.writing() as connection:
+            query = select(STEPS.c.step, STEPS.c.place).where(STEPS.c.run == run)
+            places = {row.step: row.place for row in connection.execute(query)}
+            for step in steps:
+                places.setdefault(step.step, len(places))
+            rows = [{"run": run, "step": step.step, "place": places[step.step], "body": encode(step)} for step in steps]
+            if rows:
+                connection.execute(self._engine.upsert(STEPS), rows)
+
+    def steps(self, run: str) -> list[StepRun]:
+        query = select(STEPS.c.body).where(STEPS.c.run == run).order_by(STEPS.c.place)
+        with self._engine.reading() as connection:
+            return [_read_step(body) for body in connection.scalars(query)]
+
+    def list(
+        self, *, experiment: str | None = None, parent: str | None = None, change: str | None = None,
+        state: str | None = None, limit: int = 100, before: str | None = None,
+    ) -> Page[Run]:  # fmt: skip
+        return self._page(limit, before, experiment=experiment, parent=parent, change=change, state=state)
+
+
+class SqlArtifactStore(SqlRecordStore[Artifact]):
+    table = ARTIFACTS
+
+    def named(self, run: str, name: str) -> Artifact | None:
+        return self._first(ARTIFACTS.rows.c.run == run, ARTIFACTS.rows.c.name == name)
+
+    def list(self, run: str) -> list[Artifact]:
+        """Oldest first."""
+        return self._every(ARTIFACTS.rows.c.run == run)
+
+
+class SqlStepResultStore(SqlRecordStore[StepResult]):
+    table = STEP_RESULTS
+
+    def keyed(self, key: str) -> StepResult | None:
+        return self._first(STEP_RESULTS.rows.c.key == key)
+
+
+class SqlPipelineStore(SqlRecordStore[Pipeline]):
+    table = PIPELINES
+
+    def named(self, name: str) -> Pipeline | None:
+        return self._first(PIPELINES.rows.c.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Pipeline]:
+        return self._page(limit, before)

@@ -1,0 +1,134 @@
+"""The kernel's stores in memory, and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+
+from headway.errors import NotFound
+from headway.kernel.access import AccessToken
+from headway.kernel.blobs import checked_digest
+from headway.kernel.events import Event
+from headway.kernel.leases import Lease
+from headway.kernel.ledger import Anchor, Entry
+from headway.kernel.lineage import Edge
+from headway.kernel.records import digest
+from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
+
+
+class MemoryTokenStore(MemoryRecordStore[AccessToken]):
+    record_type = AccessToken
+    unique = (("secret_sha256",),)
+
+    def by_secret(self, secret_sha256: str) -> AccessToken | None:
+        return self._first(lambda token: token.secret_sha256 == secret_sha256)
+
+    def all(self) -> list[AccessToken]:
+        return self._every(lambda _: True)
+
+
+class MemoryLedgerStore:
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+
+    def entries(self, *, after: int = 0, subject: str | None = None, limit: int = 1000) -> list[Entry]:
+        found = [entry for entry in self._journal.ledger.all().values() if entry.number > after]
+        return [entry for entry in found if subject is None or entry.subject == subject][:limit]
+
+    def latest(self, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+        entries = reversed(self._journal.ledger.all().values())
+        return [entry for entry in entries if before is None or entry.number < before][:limit]
+
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        for table in self._journal.records:
+            yield from table.all().items()
+
+    def anchor(self) -> Anchor | None:
+        return self._journal.anchor
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._journal.snapshot()
+
+
+class MemoryLineageStore:
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+
+    def parents(self, child: str) -> list[Edge]:
+        return self._edges(lambda edge: edge.child == child)
+
+    def children(self, parent: str) -> list[Edge]:
+        return self._edges(lambda edge: edge.parent == parent)
+
+    def _edges(self, fits: Callable[[Edge], bool]) -> list[Edge]:
+        found = filter(fits, self._journal.edges.all().values())
+        return sorted(found, key=lambda edge: (edge.at, edge.child, edge.parent))
+
+
+class MemoryEventStore:
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._events, self._marks = journal.events, MemoryTable[str, int](journal)
+
+    def after(self, number: int, limit: int = 100) -> list[Event]:
+        return [event for event in self._events.all().values() if event.number > number][:limit]
+
+    def heard(self, listener: str) -> int:
+        return self._marks.get(listener) or 0
+
+    def mark(self, listener: str, number: int) -> None:
+        self._marks.set(listener, number)
+
+
+class MemoryLeaseStore:
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+        self._leases: dict[str, Lease] = {}
+
+    def take(self, name: str, holder: str, now: datetime, seconds: float) -> Lease | None:
+        with self._journal.alone():
+            known = self._leases.get(name)
+            runs = known is not None and bool(known.holder) and known.expires_at > now
+            if known is not None and runs and known.holder != holder:
+                return None
+            token = 1 if known is None else known.token if runs else known.token + 1
+            lease = Lease(name=name, holder=holder, token=token, expires_at=now + timedelta(seconds=seconds))
+            self._leases[name] = lease
+            return lease
+
+    def give_back(self, lease: Lease) -> None:
+        with self._journal.alone():
+            known = self._leases.get(lease.name)
+            if known is not None and known.token == lease.token:
+                self._leases[lease.name] = known.but(holder="")
+
+    def held(self, name: str, token: int) -> bool:
+        known = self._leases.get(name)
+        return known is not None and bool(known.holder) and known.token == token
+
+
+class MemoryBlobStore:
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> str:
+        name = digest(data)
+        self._blobs[name] = bytes(data)
+        return name
+
+    def get(self, digest: str) -> bytes:
+        if not self.has(digest):
+            raise NotFound(f"no blob {digest}")
+        return self._blobs[digest]
+
+    def has(self, digest: str) -> bool:
+        return checked_digest(digest) in self._blobs
+
+    def delete(self, digest: str) -> None:
+        self._blobs.pop(checked_digest(digest), None)
+
+    def all(self) -> Iterable[str]:
+        return sorted(self._blobs)
+
+    def address(self, digest: str) -> str:
+        return "memory:" + checked_digest(digest)

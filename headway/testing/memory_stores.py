@@ -1,0 +1,329 @@
+"""The stores of the stages in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from headway.kernel.paging import Page
+from headway.lifecycle.changes.records import Change, Trigger
+from headway.lifecycle.datasets.records import Dataset, DatasetVersion
+from headway.lifecycle.environments.records import Environment
+from headway.lifecycle.gates.records import Evidence, Verdict
+from headway.lifecycle.models.records import Model, ModelVersion
+from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Window
+from headway.lifecycle.predictions.records import Segment
+from headway.lifecycle.releases.records import Approval, Release
+from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
+from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
+
+_NAME = (("name",),)
+
+
+class MemoryDatasetStore(MemoryRecordStore[Dataset]):
+    record_type = Dataset
+    unique = _NAME
+
+    def named(self, name: str) -> Dataset | None:
+        return self._first(lambda dataset: dataset.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Dataset]:
+        return self._page(limit, before)
+
+
+class MemoryDatasetVersionStore(MemoryRecordStore[DatasetVersion]):
+    record_type = DatasetVersion
+    unique = (("dataset", "number"),)
+
+    def of(self, dataset: str, number: int | None = None) -> DatasetVersion | None:
+        return self._first(
+            lambda version: version.dataset == dataset and number in (None, version.number),
+            order=lambda version: version.number,
+        )
+
+    def holding(self, dataset: str, blob: str) -> DatasetVersion | None:
+        return self._first(lambda version: (version.dataset, version.blob) == (dataset, blob))
+
+    def list(self, dataset: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[DatasetVersion]:
+        return self._page(limit, before, dataset=dataset)
+
+
+class MemoryExperimentStore(MemoryRecordStore[Experiment]):
+    record_type = Experiment
+    unique = _NAME
+
+    def named(self, name: str) -> Experiment | None:
+        return self._first(lambda experiment: experiment.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
+        return self._page(limit, before)
+
+
+class MemoryRunStore(MemoryRecordStore[Run]):
+    record_type = Run
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self._points = MemoryTable[tuple[str, str, int, datetime, str], Metric](journal)
+        self._steps = MemoryTable[tuple[str, str], StepRun](journal)
+
+    def log(self, run: str, metrics: Sequence[Metric]) -> None:
+        for metric in metrics:
+            self._points.set((run, metric.key, metric.step, metric.at, repr(metric.value)), metric)
+
+    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
+        newest: dict[str, dict[str, Metric]] = {run: {} for run in runs}
+        for (run, key, *_), metric in self._points.all().items():
+            if run in newest and _rank(metric) >= _rank(newest[run].get(key, metric)):
+                newest[run][key] = metric
+        return {run: {key: metric.value for key, metric in found.items()} for run, found in newest.items()}
+
+    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
+        points = [metric for known, metric in self._points.all().items() if known[:2] == (run, key)]
+        return list(enumerate(points, 1))[after:][:limit]
+
+    def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
+        for step in steps:
+            self._steps.set((run, step.step), step)
+
+    def steps(self, run: str) -> list[StepRun]:
+        return [step for (owner, _), step in self._steps.all().items() if owner == run]
+
+    def inside(self, run: str) -> set[str]:
+        """Ids of the runs whose parent is `run`."""
+        return {child.id for child in self._every(lambda child: child.parent == run)}
+
+    def list(
+        self, *, experiment: str | None = None, parent: str | None = None, change: str | None = None,
+        state: str | None = None, limit: int = 100, before: str | None = None,
+    ) -> Page[Run]:  # fmt: skip
+        return self._page(limit, before, experiment=experiment, parent=parent, change=change, state=state)
+
+
+def _rank(metric: Metric) -> tuple[int, datetime, bool, float]:
+    nan = math.isnan(metric.value)
+    return metric.step, metric.at, not nan, 0.0 if nan else metric.value
+
+
+class MemoryArtifactStore(MemoryRecordStore[Artifact]):
+    record_type = Artifact
+
+    def named(self, run: str, name: str) -> Artifact | None:
+        return self._first(lambda artifact: (artifact.run, artifact.name) == (run, name))
+
+    def list(self, run: str) -> list[Artifact]:
+        return self._every(lambda artifact: artifact.run == run)
+
+
+class MemoryStepResultStore(MemoryRecordStore[StepResult]):
+    record_type = StepResult
+
+    def keyed(self, key: str) -> StepResult | None:
+        return self._first(lambda result: result.key == key)
+
+
+class MemoryPipelineStore(MemoryRecordStore[Pipeline]):
+    record_type = Pipeline
+
+    def named(self, name: str) -> Pipeline | None:
+        return self._first(lambda pipeline: pipeline.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Pipeline]:
+        return self._page(limit, before)
+
+
+class MemoryModelStore(MemoryRecordStore[Model]):
+    record_type = Model
+    unique = _NAME
+
+    def named(self, name: str) -> Model | None:
+        return self._first(lambda model: model.name == name)
+
+    def all(self, *, limit: int = 100, before: str | None = None) -> Page[Model]:
+        return self._page(limit, before)
+
+
+class MemoryModelVersionStore(MemoryRecordStore[ModelVersion]):
+    record_type = ModelVersion
+    unique = (("model", "number"),)
+
+    def __init__(self, journal: MemoryJournal, runs: MemoryRunStore) -> None:
+        super().__init__(journal)
+        self._runs = runs
+
+    def of(self, model: str, number: int | None = None) -> ModelVersion | None:
+        return self._first(
+            lambda version: version.model == model and number in (None, version.number),
+            order=lambda version: version.number,
+        )
+
+    def made_by(self, run: str) -> ModelVersion | None:
+        among = {run, *self._runs.inside(run)}
+        return self._first(lambda version: version.run in among)
+
+    def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
+        return self._page(limit, before, model=model)
+
+
+class MemoryEnvironmentStore(MemoryRecordStore[Environment]):
+    record_type = Environment
+    unique = _NAME
+
+    def named(self, name: str) -> Environment | None:
+        return self._first(lambda environment: environment.name == name)
+
+    def all(self) -> list[Environment]:
+        return self._every(lambda _: True, order=lambda environment: environment.name)
+
+
+class MemoryEvidenceStore(MemoryRecordStore[Evidence]):
+    record_type = Evidence
+
+    def list(self, subject: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Evidence]:
+        return self._page(limit, before, subject=subject)
+
+
+class MemoryVerdictStore(MemoryRecordStore[Verdict]):
+    record_type = Verdict
+
+    def list(self, model_version: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Verdict]:
+        return self._page(limit, before, model_version=model_version)
+
+
+class MemoryApprovalStore(MemoryRecordStore[Approval]):
+    record_type = Approval
+
+    def list(self, change: str) -> list[Approval]:
+        return self._every(lambda approval: approval.change == change)
+
+
+class MemoryReleaseStore(MemoryRecordStore[Release]):
+    record_type = Release
+
+    def list(self, environment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Release]:
+        return self._page(limit, before, environment=environment)
+
+
+class MemoryDeploymentStore(MemoryRecordStore[Deployment]):
+    record_type = Deployment
+    unique = _NAME
+
+    def named(self, name: str) -> Deployment | None:
+        return self._first(lambda deployment: deployment.name == name)
+
+    def all(self) -> list[Deployment]:
+        return self._every(lambda _: True, order=lambda deployment: deployment.name)
+
+
+class MemoryTrafficStore(MemoryRecordStore[TrafficChange]):
+    record_type = TrafficChange
+
+    def at(self, deployment: str, moment: datetime) -> TrafficChange | None:
+        return self._first(
+            lambda change: change.deployment == deployment and change.created_at <= moment,
+            order=lambda change: (change.created_at, change.generation),
+        )
+
+    def list(self, deployment: str, *, limit: int = 100, before: str | None = None) -> Page[TrafficChange]:
+        return self._page(limit, before, deployment=deployment)
+
+
+class MemoryRolloutStore(MemoryRecordStore[Rollout]):
+    record_type = Rollout
+
+    def open(self, deployment: str | None = None) -> list[Rollout]:
+        return self._every(lambda rollout: not rollout.over and deployment in (None, rollout.deployment))
+
+    def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Rollout]:
+        return self._page(limit, before, deployment=deployment)
+
+
+class MemorySegmentStore(MemoryRecordStore[Segment]):
+    record_type = Segment
+
+    def holding(self, deployment: str, blob: str) -> Segment | None:
+        return self._first(lambda segment: (segment.deployment, segment.blob) == (deployment, blob))
+
+    def between(self, deployment: str, start: datetime, end: datetime) -> list[Segment]:
+        return self._every(
+            lambda segment: (
+                segment.deployment == deployment and segment.first_event_at < end and segment.last_event_at >= start
+            ),
+            order=lambda segment: (segment.first_event_at, segment.id),
+        )
+
+    def since(self, deployment: str, identifier: str = "", limit: int = 1000) -> list[Segment]:
+        kept = list(self._bodies.all())
+        after = kept.index(identifier) + 1 if identifier in kept else 0
+        segments = [segment for known in kept[after:] if (segment := self.get(known)) is not None]
+        return [segment for segment in segments if segment.deployment == deployment][:limit]
+
+    def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Segment]:
+        return self._page(limit, before, deployment=deployment)
+
+
+class MemoryMonitorStore(MemoryRecordStore[Monitor]):
+    record_type = Monitor
+    unique = _NAME
+
+    def named(self, name: str) -> Monitor | None:
+        return self._first(lambda monitor: monitor.name == name)
+
+    def all(self) -> list[Monitor]:
+        return self._every(lambda _: True, order=lambda monitor: monitor.name)
+
+
+class MemoryWindowStore(MemoryRecordStore[Window]):
+    record_type = Window
+
+    def of(self, monitor: str, release: str, day: str | None = None) -> Window | None:
+        return self._first(
+            lambda window: (window.monitor, window.release) == (monitor, release) and day in (None, window.day),
+            order=lambda window: (window.day, window.id),
+        )
+
+    def list(self, monitor: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Window]:
+        return self._page(limit, before, monitor=monitor)
+
+
+class MemoryAlertStore(MemoryRecordStore[Alert]):
+    record_type = Alert
+
+    def unresolved(self, monitor: str | None = None) -> list[Alert]:
+        return self._every(lambda alert: alert.state is not AlertState.RESOLVED and monitor in (None, alert.monitor))
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Alert]:
+        return self._page(limit, before)
+
+
+class MemoryTriggerStore(MemoryRecordStore[Trigger]):
+    record_type = Trigger
+    unique = _NAME
+
+    def named(self, name: str) -> Trigger | None:
+        return self._first(lambda trigger: trigger.name == name)
+
+    def all(self) -> list[Trigger]:
+        return self._every(lambda _: True, order=lambda trigger: trigger.name)
+
+
+class MemoryChangeStore(MemoryRecordStore[Change]):
+    record_type = Change
+    unique = (("number",),)
+
+    def numbered(self, number: int) -> Change | None:
+        return self._first(lambda change: change.number == number)
+
+    def last_number(self) -> int:
+        return max((change.number for change in self._every(lambda _: True)), default=0)
+
+    def open(self) -> list[Change]:
+        return self._every(lambda change: not change.over)
+
+    def caused(self, trigger: str, cause: str | None = None) -> Change | None:
+        return self._first(lambda change: change.trigger == trigger and cause in (None, change.caused_by))
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Change]:
+        return self._page(limit, before)

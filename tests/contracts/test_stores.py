@@ -1,0 +1,34 @@
+"""Every contract over every storage."""
+
+from __future__ import annotations
+
+from headway.testing.contracts.journal import JournalContract
+from headway.testing.contracts.leases import LeaseStoreContract
+from headway.testing.contracts.predictions import PredictionStoreContract
+from headway.testing.contracts.questions import QuestionsContract
+from headway.testing.contracts.records import RecordStoreContract
+from headway.testing.contracts.runs import RunStoreContract
+
+
+class TestJournal(JournalContract):
+    pass
+
+
+class TestRecords(RecordStoreContract):
+    pass
+
+
+class TestQuestions(QuestionsContract):
+    pass
+
+
+class TestRuns(RunStoreContract):
+    pass
+
+
+class TestPredictions(PredictionStoreContract):
+    pass
+
+
+class TestLeases(LeaseStoreContract):
+    pass

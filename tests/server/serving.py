@@ -1,0 +1,67 @@
+"""Real control planes in processes of their own, on loopback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from headway.server.home import Home, Serving
+
+_PROGRAM = """
+import sys
+from headway.errors import HeadwayError
+from headway.server.app import compose
+from headway.server.settings import Settings
+from headway.server.up import serve
+
+try:
+    serve(compose(Settings.of(sys.argv[1], host=sys.argv[2], port=int(sys.argv[3]))))
+except HeadwayError as error:
+    sys.exit(f"{error.code}: {error}")
+"""
+
+
+def start(home: Path, port: int = 0, host: str = "127.0.0.1") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _PROGRAM, str(home), host, str(port)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def running(home: Path, process: subprocess.Popen[str]) -> Serving:
+    """Where it serves, once it says so."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        said = Home(home).serving()
+        if said is not None and said.pid == process.pid:
+            return said
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError("the server does not start")
+
+
+def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Exit code and last words after a signal."""
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    return process.returncode, said
+
+
+@contextmanager
+def served(home: Path, host: str = "127.0.0.1") -> Iterator[httpx2.Client]:
+    """A client of a server on `home`, signed in as its owner."""
+    process = start(home, host=host)
+    try:
+        said = running(home, process)
+        headers = {"authorization": f"Bearer {Home(home).token('owner').read_text()}"}
+        with httpx2.Client(base_url=said.url, headers=headers, timeout=30) as client:
+            yield client
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
