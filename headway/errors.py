@@ -63,6 +63,12 @@ class BadPipeline(Invalid):
     code = "bad_pipeline"
 
 
+class StepFailed(BadPipeline):
+    """A step, or the pipeline between its steps, raised; the cause is chained, `details["traceback"]` tells where."""
+
+    code = "step_failed"
+
+
 class BadTensor(Invalid):
     """A prediction request does not fit the model's signature."""
 

@@ -89,7 +89,7 @@ class CommandLine(click.Group):
             sys.exit(code if isinstance(code, int) else 0)
         except HeadwayError as error:
             invocation.complain(str(error), error.code, error.details)
-            sys.exit(next(code for branch, code in _EXIT_CODES.items() if isinstance(error, branch)))
+            sys.exit(next((code for branch, code in _EXIT_CODES.items() if isinstance(error, branch)), UNEXPECTED))
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(2)

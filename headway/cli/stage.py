@@ -17,7 +17,7 @@ from headway.lifecycle.changes.records import Change, OpenChange
 from headway.lifecycle.changes.records import Stage as Reached
 from headway.lifecycle.gates.records import Outcome
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 300.0
 _LOOK_S = 0.05
 
 
@@ -26,6 +26,7 @@ class Stage:
         self.owner = owner
         self._began = time.monotonic()
         self._line = ""
+        self._told: dict[int, set[Reached]] = {}
 
     def title(self, text: str) -> None:
         self._clear()
@@ -60,7 +61,7 @@ class Stage:
 
     def follow(self, client: Client, number: int, *, until: str) -> Change:
         """Wait until a change has come to a stage, telling of each; raises `GateRefused` when it ends before."""
-        told: set[Reached] = set()
+        told = self._told.setdefault(number, set())
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             change = client.changes.get(str(number))

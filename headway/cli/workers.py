@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from headway.client.client import Client
 from headway.client.session import ClientSession
 from headway.engines.executor import LocalExecutor
 from headway.engines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, LeaseLost, Unavailable
 from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
@@ -38,12 +40,13 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("headway.worker")
 _BEAT_S = 2.0
+_LOOK_S = 0.5
 
 
 def main(arguments: list[str]) -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
-    _end_with_parent(os.getppid())
+    _end_with_parent(int(os.environ.get(PARENT) or os.getppid()))
     what, identifier = arguments
     with open_client() as client:
         try:
@@ -57,7 +60,9 @@ def main(arguments: list[str]) -> int:
 def _end_with_parent(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(0.5)
+            time.sleep(_LOOK_S)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)  # what its steps have started goes with it
         os._exit(3)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
@@ -137,7 +142,7 @@ def find_pipeline(
 
 def measure_change(client: Client, identifier: str) -> None:
     """Measure what the environment's gate demands of the change's model version, and hand the findings in."""
-    from headway.engines.gatekeeper import measure  # noqa: PLC0415
+    from headway.engines.gatekeeper import measure
 
     change = client.changes.get(identifier)
     version = client.models.version(change.model_version)
@@ -165,7 +170,7 @@ def _load_checks(folder: Path, project: Project) -> None:
 
 
 def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
-    from headway.engines.trial import Champion, Table, Trial  # noqa: PLC0415
+    from headway.engines.trial import Champion, Table, Trial
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))

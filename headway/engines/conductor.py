@@ -1,7 +1,9 @@
 """Carries out what the rules decide: for each open change the next action, for each open rollout the next step.
 
 Every action can be cut short at any point and be repeated: what a change has gathered is found again by the change's
-id. Only the holder of the lease acts, and each move of a change is fenced by the lease's token.
+id. Only the holder of the lease acts, and each move of a change is fenced by the lease's token. It writes down what
+should be served; to make servers do so is another loop's, the only one that applies routing tables, so that none can
+apply an older one late.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Conductor:
         holder: str,
         project: Path | None,
     ) -> None:
-        self._platform, self._leases, self._workers, self._target = platform, leases, workers, target
+        self._platform, self._leases, self._workers = platform, leases, workers
         self._clock, self._holder, self._project = clock, holder, project
         self._health = HealthReader(platform, target)
 
@@ -54,6 +56,7 @@ class Conductor:
                 self._guarded(self.advance, change, lease)
             for rollout in self._platform.rollouts.open():
                 self._guarded(self.roll, rollout)
+            self._workers.keep(self._worked_on())
         except LeaseLost:
             _LOG.warning("another conductor has taken over")
 
@@ -77,7 +80,6 @@ class Conductor:
             action = next_action(change, self._platform.changes.facts(change))
             if isinstance(action, Reach):
                 change = self._platform.changes.reach(change, action, fence=lease, event_at=self._event_at(change))
-                self._tidy(change)
             elif isinstance(action, Sign | StartRollout | rules.StartRun):
                 self._do(change, action)
             else:
@@ -128,12 +130,11 @@ class Conductor:
             reason = f"the gate could not be measured in {ATTEMPTS} attempts; the worker's last words are in {log}"
             self._platform.changes.reach(change, Reach(stage=Stage.REJECTED, reason=reason), fence=lease)
 
-    def _tidy(self, change: Change) -> None:
-        """End the workers that a change no longer waits for, and the alert that it has dealt with."""
-        if change.stage in (Stage.REGISTERED, Stage.REJECTED) and change.run:
-            self._workers.forget(change.run)
-        if change.stage in (Stage.JUDGED, Stage.REJECTED):
-            self._workers.forget(_gate_key(change))
+    def _worked_on(self) -> set[str]:
+        """What open changes wait for: a worker at anything else works for nobody, as after a cancelled change."""
+        changes = self._platform.changes.open_ones()
+        runs = {change.run for change in changes if change.stage is Stage.RUNNING}
+        return runs | {_gate_key(change) for change in changes if change.stage is Stage.REGISTERED}
 
     def roll(self, rollout: Rollout) -> None:
         """Look at one rollout and carry out its next step."""
@@ -153,7 +154,6 @@ class Conductor:
             rollouts.roll_back(rollout.id, decision.reason, by=SYSTEM, event_at=moment)
         if not isinstance(decision, Advance):
             self._health.forget(rollout)
-        self._target.apply(rollouts.routing(rollout.deployment))
 
     def _event_at(self, change: Change) -> datetime | None:
         return self._platform.predictions.last_event_at(change.deployment)

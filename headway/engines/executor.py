@@ -10,7 +10,7 @@ from typing import Any
 from headway.engines.failures import told
 from headway.engines.keys import Keys
 from headway.engines.outputs import Stored, pack
-from headway.errors import BadPipeline, HeadwayError
+from headway.errors import BadPipeline, HeadwayError, StepFailed
 from headway.kernel.clock import Clock
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.pipeline import Pipeline, Step, executing
@@ -22,12 +22,6 @@ Report = Callable[[StepRun], None]
 """Told of each state a step comes to."""
 _HELD_BYTES = 64 * 2**20
 """Outputs up to this size stay in memory for as long as a handle on them is there."""
-
-
-class StepFailed(BadPipeline):
-    """A step, or the pipeline between its steps, raised; the cause is chained."""
-
-    code = "step_failed"
 
 
 def _silent(step: StepRun) -> None:

@@ -22,7 +22,17 @@ from typing import Any
 from headway.engines.canonical import canonical
 from headway.engines.formats import content_digest
 from headway.engines.sources import belongs
-from headway.engines.syntax import Definition, Source, chains, dump, global_names, local_imports, names_in, read_source
+from headway.engines.syntax import (
+    Definition,
+    Source,
+    chains,
+    dump,
+    dump_code,
+    global_names,
+    local_imports,
+    names_in,
+    read_source,
+)
 from headway.errors import BadPipeline
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.pipeline import Pipeline, Step
@@ -125,16 +135,19 @@ class _Walk:
         if not self.reach.is_own(module) and function is not self.root:
             return self._outside(module, function.__qualname__)
         code = function.__code__
-        source = self.reach.source(module) if module else None
-        nodes = source.functions.get((code.co_name, code.co_firstlineno), []) if source else []
-        if module is None or not nodes:
-            raise BadPipeline(f"the source of {function.__qualname__} cannot be read; define it in a file")
+        if module is None:
+            raise BadPipeline(f"the module of {function.__qualname__} cannot be found; define it in a file")
+        source = self.reach.source(module)
+        nodes = source.definitions(code) if source else []
         for node in nodes:
             own = self._without_our_decorators(node, module)
             self._note(f"def {dump(own)}")
             around = [*getattr(own, "decorator_list", []), *own.args.defaults, *filter(None, own.args.kw_defaults)]
             self._follow(module, global_names(code) | names_in(around), own)
             self._imports(module, own)
+        if not nodes:
+            self._note(f"code {dump_code(code)}")
+            self._follow(module, global_names(code), ast.Pass())
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         for value in defaults:
             self._plain(value)

@@ -23,6 +23,7 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self.tree = ast.parse(text)
+        self._codes = {(code.co_qualname, code.co_firstlineno, _bytecode(code)) for code in _codes(text)}
         _drop_docstrings(self.tree)
         self.functions: dict[tuple[str, int], list[Definition]] = defaultdict(list)
         self.classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
@@ -36,6 +37,12 @@ class Source:
             if isinstance(node, ast.ImportFrom):
                 origin = "." * node.level + (node.module or "")
                 self.imported |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
+
+    def definitions(self, code: CodeType) -> list[Definition]:
+        """The definitions that `code` was made from; none when the text is not what it was made from, as when a file
+        was edited after it was imported."""
+        known = (code.co_qualname, code.co_firstlineno, _bytecode(code)) in self._codes
+        return self.functions.get((code.co_name, code.co_firstlineno), []) if known else []
 
     def _index(self, node: ast.AST, scope: str) -> None:
         for child in ast.iter_child_nodes(node):
@@ -63,6 +70,33 @@ def read_source(module: ModuleType) -> Source | None:
 def dump(node: ast.AST) -> str:
     """The same text for the same code, however it is laid out."""
     return ast.dump(node, annotate_fields=False)
+
+
+def dump_code(code: CodeType) -> str:
+    """What `code` does, for want of its text: the same for the same code, however it was laid out."""
+    inner = [_dump_constant(each) for each in code.co_consts]
+    return repr(
+        (code.co_name, code.co_code.hex(), code.co_names, code.co_varnames, code.co_exceptiontable.hex(), inner)
+    )
+
+
+def _dump_constant(value: Any) -> str:
+    if isinstance(value, CodeType):
+        return dump_code(value)
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value)
+
+
+def _codes(text: str) -> Iterator[CodeType]:
+    todo = [compile(text, "<module>", "exec", dont_inherit=True)]
+    while todo:
+        code = todo.pop()
+        yield code
+        todo += [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _bytecode(code: CodeType) -> tuple[Any, ...]:
+    plain = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType | frozenset))
+    return code.co_code, code.co_names, code.co_varnames, plain
 
 
 def _drop_docstrings(tree: ast.Module) -> None:

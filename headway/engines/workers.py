@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from headway.engines import processes
 from headway.engines.processes import Child
 
 ATTEMPTS = 3
+PARENT = "HEADWAY_PARENT"
+"""Tells a worker whose end is its own: by the time it can look, its parent may be gone already."""
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of a numerical library that wait for each other sleep: spinning, they would take the cores that the control
+plane and the model servers need."""
 
 
 class Workers:
@@ -34,7 +39,7 @@ class Workers:
             if self._attempts.get(key, 0) >= ATTEMPTS:
                 return False
             self._attempts[key] = self._attempts.get(key, 0) + 1
-            env = {**os.environ, **self._env(role)}
+            env = {**_ENVIRONMENT, **os.environ, **self._env(role), PARENT: str(os.getpid())}
             pid = processes.start([*self._command, *arguments], self.log(key), env, cwd)
             self._running[key] = Child(pid=pid, mark=arguments[-1])
             processes.remember(self._running[key], self._note(key))
@@ -44,14 +49,15 @@ class Workers:
         child = self._running.get(key)
         return child is not None and processes.alive(child)
 
-    def forget(self, key: str) -> None:
-        """The work is done: end the worker if it lingers, and drop the note."""
+    def keep(self, keys: Collection[str]) -> None:
+        """End what works on anything but `keys`, and drop its notes."""
         with self._lock:
-            child = self._running.pop(key, None)
-            self._attempts.pop(key, None)
-            if child and processes.alive(child):
-                processes.end(child)
-            self._note(key).unlink(missing_ok=True)
+            for key in self._attempts.keys() - set(keys):
+                child = self._running.pop(key, None)
+                del self._attempts[key]
+                if child:
+                    processes.end(child)
+                self._note(key).unlink(missing_ok=True)
 
     def close(self) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from headway.errors import LedgerBroken
+from headway.kernel.lineage import Edge
 from headway.kernel.records import Value, digest, encode
 
 GENESIS = "b3:" + "0" * 64
@@ -28,6 +29,8 @@ class Entry(Value):
     """Digest of the record as written."""
     before: str
     """Hash of the entry before."""
+    came_from: tuple[str, ...] = ()
+    """The record's lineage as it was told with this write."""
     hash: str = ""
 
 
@@ -51,6 +54,10 @@ class LedgerStore(Protocol):
         """Every record that is kept: its id and its canonical bytes, rebuilt from the row and its columns."""
         ...
 
+    def edges(self) -> Iterator[Edge]:
+        """All lineage."""
+        ...
+
     def anchor(self) -> Anchor | None: ...
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -67,14 +74,17 @@ def verify(store: LedgerStore) -> int:
     """The number of entries, all of which hold; raises `LedgerBroken` naming the first that does not."""
     anchor = store.anchor()
     with store.snapshot():
-        latest = _verify_chain(store, anchor)
+        latest, edges = _verify_chain(store, anchor)
         _verify_records(store.records(), latest)
+        _verify_lineage(store.edges(), edges)
     return max((entry.number for entry in latest.values()), default=0)
 
 
-def _verify_chain(store: LedgerStore, anchor: Anchor | None) -> dict[str, Entry]:
-    """The last entry of each subject."""
-    count, head, latest = 0, GENESIS, dict[str, Entry]()
+def _verify_chain(
+    store: LedgerStore, anchor: Anchor | None
+) -> tuple[dict[str, Entry], dict[tuple[str, str], datetime]]:
+    """The last entry of each subject, and when each edge of the lineage was first told."""
+    count, head, latest, edges = 0, GENESIS, dict[str, Entry](), dict[tuple[str, str], datetime]()
     for entry in _all(store):
         count += 1
         if entry.number != count:
@@ -84,9 +94,19 @@ def _verify_chain(store: LedgerStore, anchor: Anchor | None) -> dict[str, Entry]
         if anchor and anchor.number == entry.number and anchor.hash != entry.hash:
             raise LedgerBroken(f"entry {entry.number} is not the one that was anchored", number=count)
         head, latest[entry.subject] = entry.hash, entry
+        for parent in entry.came_from:
+            edges.setdefault((entry.subject, parent), entry.at)
     if anchor and anchor.number > count:
         raise LedgerBroken(f"the tail is cut: {anchor.number} entries were written, {count} are left", number=count)
-    return latest
+    return latest, edges
+
+
+def _verify_lineage(kept: Iterable[Edge], told: dict[tuple[str, str], datetime]) -> None:
+    for edge in kept:
+        if told.pop((edge.child, edge.parent), None) != edge.at:
+            raise LedgerBroken(f"the ledger does not say so: {edge.child} came from {edge.parent}", subject=edge.child)
+    for child, parent in told:
+        raise LedgerBroken(f"the lineage no longer says that {child} came from {parent}", subject=child)
 
 
 def _verify_records(records: Iterable[tuple[str, bytes]], latest: dict[str, Entry]) -> None:

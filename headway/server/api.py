@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
@@ -39,6 +41,12 @@ _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
     predictions, monitors, changes, ledger, schema,
 )  # fmt: skip
+
+
+def threads() -> ThreadPoolExecutor:
+    """Where handlers run: set as the default of the event loop, whose own is six threads on a machine of two cores,
+    and those could all be waiting for the disk."""
+    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="headway-route")
 
 
 def asgi(application: Application) -> ASGIApp:

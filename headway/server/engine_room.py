@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -51,9 +52,9 @@ def with_engines(application: Application, project: Path | None) -> Application:
         return {"HEADWAY_URL": url(), "HEADWAY_TOKEN": token, "HEADWAY_HOME": str(home.folder)}
 
     workers = Workers(home.folder / "workers", WORKER_COMMAND, env)
-    target = ProcessTarget(home.folder / "deployments", home.blobs, url, home.token("worker"))
+    target = ProcessTarget(home.folder / "deployments", home.blobs, home.server, home.token("worker"))
     conductor = Conductor(
-        platform, application.stores.leases, workers, target, application.clock, application.ids("holder"), project
+        platform, application.stores.leases, workers, target, application.clock, _holder(home.folder), project
     )
     scheduler, observer = Scheduler(platform, application.clock), Observer(platform, profile_day)
     wait = application.journal.wait
@@ -65,6 +66,11 @@ def with_engines(application: Application, project: Path | None) -> Application:
         Loop("observer", observer.step, wait, _PAUSE_S),
     )
     return replace(application, target=target, engines=engines)
+
+
+def _holder(home: Path) -> str:
+    """The same after a restart: only one server runs on a home, so it need not wait for its own lease to run out."""
+    return f"{socket.gethostname()}:{home}"
 
 
 def _supervise(platform: Platform, target: Target) -> None:

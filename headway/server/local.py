@@ -12,7 +12,7 @@ import httpx2
 from litestar.types import ASGIApp
 
 from headway.errors import Unreachable
-from headway.server.api import asgi
+from headway.server.api import asgi, threads
 from headway.server.app import Application, compose
 from headway.server.settings import Settings
 from headway.server.tokens import local_token
@@ -36,6 +36,7 @@ class LocalTransport(httpx2.BaseTransport):
     def __init__(self, application: Application) -> None:
         self._application, self._app = application, asgi(application)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(threads())
         self._thread = threading.Thread(target=self._loop.run_forever, name="headway-local", daemon=True)
         self._thread.start()
 

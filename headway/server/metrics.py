@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,11 +34,11 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, Counter[Labels]] = {}
+        self._counts: defaultdict[str, Counter[Labels]] = defaultdict(Counter)
 
-    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1, /, **labels: str) -> None:
         with self._lock:
-            self._counts.setdefault(name, Counter())[tuple(labels.items())] += amount  # type: ignore[assignment]
+            self._counts[name][tuple(labels.items())] += amount  # type: ignore[assignment]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self.add("headway_requests_total", method=method, route=route, status=str(status))

@@ -18,7 +18,7 @@ import uvicorn
 from headway.engines.processes import write_whole
 from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import encode
-from headway.server.api import asgi
+from headway.server.api import asgi, threads
 from headway.server.app import Application
 from headway.server.home import Home, Serving
 from headway.server.settings import Settings
@@ -30,17 +30,21 @@ _DRAIN_S = 10
 def serve(application: Application, *, ready: Callable[[str], None] = lambda url: None) -> None:
     """Serve until SIGINT or SIGTERM, then let open requests finish; `ready` is told the URL once it listens.
 
-    Raises `AlreadyExists` when a server runs on this home, `Unavailable` when the port is taken.
+    The application is left open. Raises `AlreadyExists` when a server runs on this home, `Unavailable` when the port
+    is taken, `BadSettings` when there is no such host.
     """
     with _alone(application.home), _listening(application.settings) as listener:
         url = _url(application.settings.host, listener.getsockname()[1])
         server = _Server(application, lambda: ready(url), Serving(url=url, pid=os.getpid()))
-        with _told_to_stop(server):
-            server.run(sockets=[listener])
+        try:
+            with _told_to_stop(server):
+                server.run(sockets=[listener])
+        finally:
+            application.home.server.unlink(missing_ok=True)
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it listens, runs the engines meanwhile, and unsays it when it stops."""
+    """Says where it is once it listens, and runs the engines meanwhile."""
 
     def __init__(self, application: Application, ready: Callable[[], None], note: Serving) -> None:
         super().__init__(
@@ -62,18 +66,16 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_default_executor(threads())
         await super().startup(sockets)
         write_whole(self._application.home.server, encode(self._note))
         self._application.start()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            # In a thread: model servers that are told to stop still hand over what they captured.
-            await asyncio.to_thread(self._application.stop)
-            await super().shutdown(sockets)
-        finally:
-            self._application.home.server.unlink(missing_ok=True)
+        # In a thread: model servers that are told to stop still hand over what they captured.
+        await asyncio.to_thread(self._application.stop)
+        await super().shutdown(sockets)
 
 
 @contextmanager

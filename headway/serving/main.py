@@ -23,7 +23,7 @@ from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
 from headway.serving.log import log_to_stderr
 from headway.serving.router import BlobFolder, Router
-from headway.serving.shipping import Shipper
+from headway.serving.shipping import Shipper, url_in
 
 DRAIN_TIMEOUT_S = 30
 _SWITCH_INTERVAL_S = 0.0005
@@ -50,7 +50,7 @@ def build(settings: argparse.Namespace) -> App:
     router, counters = Router(settings.routing, BlobFolder(settings.blobs)), ServerCounters()
     shipper = Shipper(
         settings.spool,
-        settings.control,
+        lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
         settings.token_file,
         lambda: router.active.table.deployment if router.active else "",
     )
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--control", help="URL of the control plane; without it segments stay in the spool")
+    parser.add_argument("--control-file", type=Path, help="or the file with its URL, read again at each send")
     parser.add_argument("--token-file", type=Path, help="holds the token for the control plane")
     parser.add_argument("--body-bytes", type=int, default=8 * 2**20, help="largest body of a request")
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")

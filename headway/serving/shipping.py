@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import time
 import urllib.error
@@ -19,13 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class Shipper:
-    """`control` is the control plane's URL, or None to keep everything; `deployment` names what the segments belong
-    to, empty until that is known. The token file is read at each send: a token may be replaced meanwhile."""
+    """`control` gives the control plane's URL, or nothing to keep everything; `deployment` names what the segments
+    belong to, empty until that is known. Both are asked at each send, and the token file is read: a control plane may
+    come back elsewhere, a token may be replaced."""
 
     def __init__(
         self,
         spool: Path,
-        control: str | None,
+        control: Callable[[], str],
         token_file: Path | None,
         deployment: Callable[[], str],
         elapsed_s: Callable[[], float] = time.monotonic,
@@ -40,14 +42,14 @@ class Shipper:
 
     def send(self, *, at_once: bool = False) -> None:
         """Send what is there. After a failure the next attempt waits, twice as long each time, unless `at_once`."""
-        paths, deployment = self._segments(), self._deployment()
+        paths, deployment, control = self._segments(), self._deployment(), self._control()
         self.unsent = len(paths)
-        if not paths or not self._control or not deployment or (not at_once and self._elapsed_s() < self._next_at_s):
+        if not paths or not control or not deployment or (not at_once and self._elapsed_s() < self._next_at_s):
             return
         error = ""
         for path in paths:
             try:
-                self._put(deployment, path)
+                self._put(control, deployment, path)
             except urllib.error.HTTPError as refusal:
                 error = f"the control plane answered {refusal.code} to segment {path.stem}"
                 continue
@@ -58,8 +60,8 @@ class Shipper:
             self.unsent -= 1
         self._settle(error)
 
-    def _put(self, deployment: str, path: Path) -> None:
-        url = f"{self._control}/v1/deployments/{quote(deployment, safe='')}/segments/b3:{path.stem}"
+    def _put(self, control: str, deployment: str, path: Path) -> None:
+        url = f"{control}/v1/deployments/{quote(deployment, safe='')}/segments/b3:{path.stem}"
         request = urllib.request.Request(url, data=path.read_bytes(), method="PUT")
         request.add_header("Content-Type", "application/vnd.apache.parquet")
         if self._token_file:
@@ -82,3 +84,11 @@ class Shipper:
     def _segments(self) -> list[Path]:
         """Oldest first."""
         return sorted(self._spool.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def url_in(file: Path) -> str:
+    """The `url` that a control plane has written to `file`; empty when there is none."""
+    try:
+        return str(json.loads(file.read_bytes())["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

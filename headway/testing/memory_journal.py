@@ -122,20 +122,21 @@ class MemoryAct:
         store.put(record)
         entries, now = self._journal.ledger.all(), self._clock.now()
         before = entries[len(entries)].hash if entries else GENESIS
-        sealed = digest(encode(record))
+        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
         entry = Entry(
-            number=len(entries) + 1, at=now, subject=record.id, record=sealed, before=before, **self._signed
+            number=len(entries) + 1, at=now, subject=record.id, record=digest(encode(record)), before=before,
+            came_from=parents, **self._signed,
         )  # fmt: skip
         try:
             self._journal.ledger.set(entry.number, seal(entry))
         except UnicodeEncodeError as error:
             raise Invalid(f"the ledger cannot keep this text: {error}") from error
-        for parent in came_from:
-            if parent and self._journal.edges.get((record.id, parent)) is None:
+        for parent in parents:
+            if self._journal.edges.get((record.id, parent)) is None:
                 self._journal.edges.set((record.id, parent), Edge(child=record.id, parent=parent, at=now))
         return record
 
-    def emit(self, kind: str, subject: str, **facts: Any) -> None:
+    def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
         number = len(self._journal.events.all()) + 1
         event = Event(number=number, kind=kind, subject=subject, at=self._clock.now(), facts=facts)
         self._journal.events.set(number, msgspec.json.decode(encode(event), type=Event))

@@ -44,6 +44,9 @@ class MemoryLedgerStore:
         for table in self._journal.records:
             yield from table.all().items()
 
+    def edges(self) -> Iterator[Edge]:
+        yield from self._journal.edges.all().values()
+
     def anchor(self) -> Anchor | None:
         return self._journal.anchor
 

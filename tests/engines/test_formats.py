@@ -68,11 +68,13 @@ _PLAIN = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(_PLAIN)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
     assert repr(there_and_back(value)) == repr(value), "types, order and NaN included"
 
 
+@settings(max_examples=60)
 @given(_PLAIN)
 def test_parts_of_a_handle_are_the_parts_of_the_value(value: Any) -> None:
     blobs = Blobs()

@@ -314,6 +314,17 @@ def test_one_baseline_that_is_as_good_is_enough_to_leave_it_unproven(sound: Tria
     assert find(sound, "better-than-baseline", margin=0.9).outcome is Outcome.FAIL
 
 
+def test_a_rival_that_is_nearly_as_good_may_have_a_margin_of_its_own(sound: Trial, models: dict[str, bytes]) -> None:
+    trial = replace(sound, baselines={"constant": models["constant"], "same": models["same"]})
+    finding = find(trial, "better-than-baseline", margins={"same": -0.01})
+    assert (finding.outcome, "no more than 0.01 worse than same" in finding.reason) == (Outcome.PASS, True)
+    assert find(trial, "better-than-baseline", margins={"constant": -0.01}).outcome is Outcome.UNPROVEN
+    shuffled = with_model(trial, models["shuffled"])
+    assert find(shuffled, "better-than-baseline", margins={"same": -0.01}).outcome is Outcome.FAIL
+    typo = find(trial, "better-than-baseline", margins={"sane": -0.01})
+    assert (typo.outcome, "did you mean 'same'" in typo.reason) == (Outcome.UNPROVEN, True)
+
+
 @pytest.mark.parametrize("rows", [80, 3 * ROWS_A_DAY])
 def test_too_few_rows_or_days_prove_nothing(sound: Trial, held_out: pl.DataFrame, rows: int) -> None:
     finding = find(with_held_out(sound, held_out.head(rows)), "better-than-baseline")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.engines.canonical import canonical
@@ -284,8 +286,11 @@ def test_a_default_that_is_given_is_the_default(key: Key) -> None:
     assert key(1, files=FILES) != key(1, 11, files=FILES)
 
 
-@given(a=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists),
-       b=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))  # fmt: skip
+_ANY = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=4)
+
+
+@settings(max_examples=50)
+@given(a=_ANY, b=_ANY)
 def test_plain_values_are_told_apart_just_when_they_differ(a: Any, b: Any) -> None:
     def form(value: Any) -> bytes:
         return encode(canonical(value, repr))
@@ -337,9 +342,45 @@ def test_a_closure_without_content_is_named(key: Key) -> None:
         key(1, files={"steps.py": HEAD + text})
 
 
-def test_code_that_was_never_in_a_file_is_refused(tmp_path: Path) -> None:
+def test_code_of_no_module_is_refused(tmp_path: Path) -> None:
     space: dict[str, Any] = {"__name__": "nowhere"}
     exec("def f(x): return x", space)
     work = Step(space["f"])
-    with pytest.raises(BadPipeline, match="source of f cannot be read"):
+    with pytest.raises(BadPipeline, match="module of f cannot be found"):
         Keys(tmp_path).of(work, work.signature.bind(1))
+
+
+def test_code_that_its_file_no_longer_shows_counts_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that was imported in the common way, and edited since: in a notebook, say."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def key_of(text: str, then: str) -> str:
+        (tmp_path / "kit_flow.py").write_text(HEAD + text)
+        sys.modules.pop("kit_flow", None)
+        importlib.invalidate_caches()
+        work: Step = importlib.import_module("kit_flow").work
+        (tmp_path / "kit_flow.py").write_text(HEAD + then)
+        return Keys(tmp_path).of(work, work.signature.bind(1))
+
+    one, two = "@step\ndef work(x):\n    return x + K\nK = 1\n", "@step\ndef work(x):\n    return x - K\nK = 1\n"
+    assert key_of(one, then=one) != key_of(two, then=two)
+    assert key_of(one, then=two) != key_of(two, then=two)
+    assert key_of(one, then=two) != key_of(one.replace("K = 1", "K = 2"), then=two)
+    assert key_of(one, then=two) == key_of(one, then=two.replace("x - K", "x * K"))
+
+
+def test_another_process_gives_the_same_key(tmp_path: Path, key: Key) -> None:
+    text = "SET = {'a', 'b', 'c'}\nclass C:\n    pass\n@step\ndef work(x):\n    return x in SET, x in {'d', 'e'}, C"
+    here = key({"x", "y", "z"}, files={"steps.py": HEAD + text})
+    script = (
+        "import sys, importlib, pathlib\n"
+        "from headway.engines.keys import Keys\nfrom headway.engines.sources import open_project\n"
+        "folder = pathlib.Path(sys.argv[1])\nopen_project(folder)\nwork = importlib.import_module('steps').work\n"
+        "print(Keys(folder).of(work, work.signature.bind({'x', 'y', 'z'})))"
+    )
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == here

@@ -16,21 +16,30 @@ from headway.server.home import Home, Serving
 
 _PROGRAM = """
 import sys
-from headway.errors import HeadwayError
+from dataclasses import replace
+from urllib.request import urlopen
 from headway.server.app import compose
 from headway.server.settings import Settings
 from headway.server.up import serve
 
-try:
-    serve(compose(Settings.of(sys.argv[1], host=sys.argv[2], port=int(sys.argv[3]))))
-except HeadwayError as error:
-    sys.exit(f"{error.code}: {error}")
+application = compose(Settings.of(sys.argv[1], port=0))
+
+class Engine:
+    def start(self):
+        print("started", file=sys.stderr)
+
+    def stop(self):
+        answer = urlopen(application.home.serving().url + "/health")
+        print("stopped, still answered", answer.status, file=sys.stderr)
+
+serve(replace(application, engines=(Engine(),)))
 """
+LAST_WORDS = "started\nstopped, still answered 200\n"
 
 
-def start(home: Path, port: int = 0, host: str = "127.0.0.1") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _PROGRAM, str(home), host, str(port)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def start(home: Path) -> subprocess.Popen[str]:
+    """A server with one engine, which asks the server something while it is stopped."""
+    return subprocess.Popen([sys.executable, "-c", _PROGRAM, str(home)], stderr=subprocess.PIPE, text=True)
 
 
 def running(home: Path, process: subprocess.Popen[str]) -> Serving:
@@ -53,9 +62,9 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple
 
 
 @contextmanager
-def served(home: Path, host: str = "127.0.0.1") -> Iterator[httpx2.Client]:
+def served(home: Path) -> Iterator[httpx2.Client]:
     """A client of a server on `home`, signed in as its owner."""
-    process = start(home, host=host)
+    process = start(home)
     try:
         said = running(home, process)
         headers = {"authorization": f"Bearer {Home(home).token('owner').read_text()}"}

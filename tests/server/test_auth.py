@@ -107,7 +107,7 @@ def test_what_is_not_there_is_not_public_either(world: World, path: str) -> None
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic b3duZXI6", "hw_secret", "Bearer \xe9"])
 def test_what_is_no_token_lets_nobody_in(world: World, header: str) -> None:
-    answer = world.client(None).get("/v1/me", headers={"authorization": header.encode("latin-1")})
+    answer = world.client(None).get("/v1/me", headers={b"authorization": header.encode("latin-1")})
     assert answer.status_code == 401
 
 
@@ -115,7 +115,7 @@ def test_a_revoked_token_ends_at_once_and_one_past_its_time_too(home: Path) -> N
     clock = FrozenClock()
     application = compose(Settings(home=home), clock=clock)
     transport = LocalTransport(application)
-    short, secret = application.platform.access.grant("short", Role.READER, by=SYSTEM, days=1)
+    _, secret = application.platform.access.grant("short", Role.READER, by=SYSTEM, days=1)
     with httpx2.Client(transport=transport, base_url="http://localhost") as client:
         client.headers["authorization"] = f"Bearer {secret}"
         assert client.get("/v1/me").json() == {"name": "short", "role": "reader"}
@@ -140,8 +140,8 @@ def test_no_answer_holds_what_is_kept_of_a_secret(world: World) -> None:
 
 HOSTS = [
     ("localhost", 200), ("localhost:7070", 200), ("127.0.0.1:1", 200), ("[::1]:7070", 200), ("LOCALHOST", 200),
-    ("evil.example", 403), ("evil.example:7070", 403), ("localhost.evil.example", 403), ("127.0.0.1.nip.io", 403), ("", 403),
-    ("[", 403), ("localhost@evil.example", 403),
+    ("evil.example", 403), ("evil.example:7070", 403), ("localhost.evil.example", 403), ("127.0.0.1.nip.io", 403),
+    ("", 403), ("[", 403), ("localhost@evil.example", 403),
 ]  # fmt: skip
 
 

@@ -200,7 +200,7 @@ def test_a_fault_is_logged_whole_and_never_sent(failing: httpx2.Client, caplog: 
     assert "Traceback" in caplog.text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(body=st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
 def test_no_body_makes_the_server_fail(world: World, body: bytes) -> None:
     owner = world.client(Role.OWNER)
@@ -208,7 +208,7 @@ def test_no_body_makes_the_server_fail(world: World, body: bytes) -> None:
         assert owner.request(method, path, content=body).status_code == 400, path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(text=st.text(max_size=60))
 def test_no_path_or_query_makes_the_server_fail(world: World, text: str) -> None:
     owner = world.client(Role.OWNER)

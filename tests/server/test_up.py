@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import digest
+from headway.server.app import compose
 from headway.server.home import Home
 from headway.server.local import local_token, local_transport
-from tests.server.serving import ended, running, served, start
+from headway.server.settings import Settings
+from headway.server.up import serve
+from tests.server.serving import LAST_WORDS, ended, running, served, start
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +35,8 @@ def test_a_blob_is_streamed_kept_and_given_back(server: httpx2.Client) -> None:
     data = os.urandom(3 << 20)
 
     def chunks() -> Iterator[bytes]:
-        for start in range(0, len(data), 100_000):
-            yield data[start : start + 100_000]
+        for place in range(0, len(data), 100_000):
+            yield data[place : place + 100_000]
 
     answer = server.put(f"/v1/blobs/{digest(data)}", content=chunks())
     assert (answer.status_code, answer.json()) == (201, {"digest": digest(data), "size": len(data)})
@@ -83,40 +89,41 @@ def test_it_says_where_it_is_stops_when_told_and_leaves_all_as_it_was(home: Path
     url = running(home, first).url
     headers = {"authorization": f"Bearer {local_token(home)}"}
     run = httpx2.post(f"{url}/v1/runs", json={"experiment": "e"}, headers=headers).json()
-    code, said = ended(first)
-    assert (code, said) == (0, "")
+    with pytest.raises(AlreadyExists, match=re.escape(f"already at {url} (pid {first.pid})")):
+        serve_on(home)
+    assert ended(first) == (0, LAST_WORDS)
     assert not Home(home).server.exists()
 
     second = start(home)
     url = running(home, second).url
     assert httpx2.get(f"{url}/v1/runs/{run['id']}", headers=headers).json() == run
-    assert httpx2.post(f"{url}/v1/ledger/verify", headers=headers).json()["entries"] > 3
-
-    third = start(home)
-    _, said = third.communicate(timeout=20)
-    assert said.startswith("already_exists: a server runs on")
-    assert url in said
-    assert str(second.pid) in said
-
-    second.send_signal(signal.SIGKILL)
+    second.kill()
     second.communicate()
     assert Home(home).server.exists()
-    after = start(home)
-    assert httpx2.get(f"{running(home, after).url}/v1/runs/{run['id']}", headers=headers).json() == run
-    assert ended(after, signal.SIGINT)[0] == 0
+
+    third = start(home)
+    url = running(home, third).url
+    assert httpx2.get(f"{url}/v1/runs/{run['id']}", headers=headers).json() == run
+    assert httpx2.post(f"{url}/v1/ledger/verify", headers=headers).json()["entries"] > 3
+    assert ended(third, signal.SIGINT) == (0, LAST_WORDS)
 
 
-def test_a_taken_port_is_said_and_nothing_is_left_behind(home: Path) -> None:
+def serve_on(home: Path, **said: Any) -> None:
+    application = compose(Settings(home=home, **said))
+    try:
+        serve(application)
+    finally:
+        application.close()
+
+
+def test_where_it_cannot_listen_is_said_and_nothing_is_left_behind(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        _, said = start(home, port).communicate(timeout=20)
-    assert said == f"unavailable: port {port} is taken; choose another with --port, or 0 for any\n"
+        with pytest.raises(Unavailable, match=f"port {port} is taken; choose another"):
+            serve_on(home, port=port)
+    with pytest.raises(BadSettings, match=r"cannot listen on 203\.0\.113\.7:0"):
+        serve_on(home, host="203.0.113.7", port=0)
     assert not Home(home).server.exists()
-
-
-def test_a_host_that_is_not_here_is_said(home: Path) -> None:
-    _, said = start(home, host="203.0.113.7").communicate(timeout=20)
-    assert said.startswith("bad_settings: cannot listen on 203.0.113.7:0")
 
 
 def test_the_home_is_for_its_owner_alone(home: Path) -> None:

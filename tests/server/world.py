@@ -40,8 +40,9 @@ class RunningTarget:
 
     def observe(self, deployment: str) -> Endpoint | None:
         table = self.tables.get(deployment)
-        url = "http://127.0.0.1:1"
-        return table and Endpoint(deployment=deployment, url=url, generation=table.generation, ready=True)
+        if table is None:
+            return None
+        return Endpoint(deployment=deployment, url="http://127.0.0.1:1", generation=table.generation, ready=True)
 
     def close(self) -> None:
         self.tables.clear()
@@ -72,7 +73,7 @@ class Unclosed(httpx2.BaseTransport):
         return self._transport.handle_request(request)
 
 
-def open_world(home: Path, **limits: int) -> World:
+def open_world(home: Path, **limits: Any) -> World:
     target = RunningTarget()
     application = replace(compose(Settings(home=home, **limits)), target=target)
     secrets = {role: application.platform.access.grant(f"a {role}", role, by=SYSTEM)[1] for role in Role}

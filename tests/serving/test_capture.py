@@ -75,7 +75,7 @@ def test_a_full_queue_drops_and_counts(small: Server) -> None:
 
 
 def test_bounds_by_rows_and_bytes(tmp_path: Path) -> None:
-    capture = Capture(tmp_path, Shipper(tmp_path, None, None, str), most_rows=3, most_bytes=10_000)
+    capture = Capture(tmp_path, Shipper(tmp_path, str, None, str), most_rows=3, most_bytes=10_000)
     capture.add(exchange("large", 20_000))
     for number in range(5):
         capture.add(exchange(f"{number}"))
@@ -86,7 +86,7 @@ def test_bounds_by_rows_and_bytes(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_waits(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    capture = Capture(spool, Shipper(spool, None, None, str))
+    capture = Capture(spool, Shipper(spool, str, None, str))
     capture.add(exchange("kept"))
     asyncio.run(capture.flush())
     assert capture.status().queued == 1
@@ -204,7 +204,7 @@ def test_kill_leaves_whole_segments(start_server: StartServer) -> None:
 
 def test_back_off(tmp_path: Path) -> None:
     elapsed_s = [0.0]
-    shipper = Shipper(tmp_path, "http://127.0.0.1:9", None, lambda: "flights", lambda: elapsed_s[0])
+    shipper = Shipper(tmp_path, lambda: "http://127.0.0.1:9", None, lambda: "flights", lambda: elapsed_s[0])
     (tmp_path / "00.parquet").write_bytes(b"x")
     waits = []
     for tick in range(600):

@@ -33,7 +33,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ope
     opened = open_stores(home / "headway.db", FrozenClock(), home / "ledger.head")
     for name, record in samples(time_sorted(SystemClock()), FrozenClock()).items():
         with opened.journal.act("ada", f"{name}.add", why="a sample") as act:
-            act.save(getattr(opened.stores, name), record)
+            act.save(getattr(opened.stores, name), record, came_from=[f"from-{name}"])
     yield home / "headway.db", opened
     assert verify(opened.stores.ledger) == len(SEALED) - 1, "each change was undone"
     opened.engine.close()
@@ -61,6 +61,29 @@ def test_any_byte_changed_in_a_record_or_an_entry_is_found(filled: tuple[Path, O
         finally:
             restored = changed if column == "number" and table == "ledger" else row
             database.execute(write, (value, restored))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE lineage SET parent = 'elsewhere' WHERE parent = 'from-runs'",
+        "UPDATE lineage SET at = at + 1 WHERE parent = 'from-runs'",
+        "DELETE FROM lineage WHERE parent = 'from-runs'",
+        "INSERT INTO lineage VALUES ('rn_nobody', 'dv_nobody', 0)",
+        "UPDATE ledger SET came_from = 'elsewhere' WHERE came_from = 'from-runs'",
+    ],
+)
+def test_changed_lineage_is_found(filled: tuple[Path, Opened], change: str) -> None:
+    path, opened = filled
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        kept = {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in ("lineage", "ledger")}
+        assert database.execute(change).rowcount == 1
+        with pytest.raises(LedgerBroken):
+            verify(opened.stores.ledger)
+        for table, rows in kept.items():
+            database.execute(f"DELETE FROM {table}")
+            places = ", ".join("?" * len(rows[0]))
+            database.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
 
 
 def _changed(value: Any, data: st.DataObject) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 
 from headway.engines.scoring import OnnxModel
 from headway.engines.trial import NO_DAY, Trial
+from headway.errors import Invalid
+from headway.kernel.naming import nearest
 from headway.lifecycle.gates import statistics
 from headway.lifecycle.gates.names import BaselineSettings, ChampionSettings
 from headway.lifecycle.gates.records import Finding, Outcome
@@ -33,7 +35,7 @@ def better_than_baseline(trial: Trial, settings: BaselineSettings) -> Finding:
         name: paired_difference(trial.losses, losses, settings.alpha, trial.days)
         for name, losses in trial.baseline_losses.items()
     }
-    margins = {name: settings.margins.get(name, settings.margin) for name in found}
+    margins = _margins(settings, list(found))
     not_better = dict(zip(found, holm([one.p_above(-margins[name]) for name, one in found.items()]), strict=True))
     numbers["baselines"] = {
         name: {
@@ -51,6 +53,16 @@ def better_than_baseline(trial: Trial, settings: BaselineSettings) -> Finding:
         return Finding(outcome=Outcome.FAIL, reason=f"it is not so: {told}", numbers=numbers)
     reason = f"not shown: {told}"
     return Finding(outcome=Outcome.UNPROVEN, reason=reason, numbers=numbers)
+
+
+def _margins(settings: BaselineSettings, baselines: list[str]) -> dict[str, float]:
+    for name in settings.margins:
+        if name not in baselines:
+            there = ", ".join(baselines)
+            raise Invalid(
+                f"margins names no baseline of this version: {name!r}{nearest(name, baselines)}; it has {there}"
+            )
+    return {name: settings.margins.get(name, settings.margin) for name in baselines}
 
 
 def _goal(name: str, margin: float) -> str:

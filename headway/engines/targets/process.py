@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,20 @@ from headway.lifecycle.rollouts.routing import RoutingTable, read_table
 from headway.lifecycle.rollouts.target import Endpoint
 
 _HOST = "127.0.0.1"
+_FAILURES_AT_A_PORT = 3
+"""After so many, somebody else may have the port."""
 _STARTING_S = 30.0
 """A server that does not answer within this time of its start is replaced."""
 
 
 class ProcessTarget:
-    """`folder` holds a folder for each deployment: routing file, spool, log, and a note of its process."""
+    """`folder` holds a folder for each deployment: routing file, spool, log, and a note of its process.
 
-    def __init__(self, folder: Path, blobs: Path, control_url: Callable[[], str], token_file: Path) -> None:
-        self._folder, self._blobs, self._control_url, self._token_file = folder, blobs, control_url, token_file
+    `control_file` says where the control plane is, which may be elsewhere after a restart; servers read it again.
+    """
+
+    def __init__(self, folder: Path, blobs: Path, control_file: Path, token_file: Path) -> None:
+        self._folder, self._blobs, self._control_file, self._token_file = folder, blobs, control_file, token_file
         self._lock = threading.RLock()
         self._started_at: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -101,12 +106,12 @@ class ProcessTarget:
         last = self._started_at.get(deployment)
         if failures and last is not None and time.monotonic() - last < min(0.25 * 2**failures, 30.0):
             return
-        port = before.port if before else _free_port()
+        port = before.port if before and failures < _FAILURES_AT_A_PORT else _free_port()
         folder = self._folder / deployment
         command = [
             sys.executable, "-m", "headway.serving.main", "--routing", str(self._routing(deployment)),
             "--blobs", str(self._blobs), "--spool", str(folder / "spool"), "--port", str(port), "--host", _HOST,
-            "--control", self._control_url(), "--token-file", str(self._token_file),
+            "--control-file", str(self._control_file), "--token-file", str(self._token_file),
         ]  # fmt: skip
         pid = processes.start(command, folder / "server.log")
         processes.remember(Child(pid=pid, mark=str(self._routing(deployment)), port=port), self._note(deployment))

@@ -28,5 +28,6 @@ class Session(Protocol):
         ...
 
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
-        """Tell how far the steps are; called whenever one changes its state."""
+        """Tell how far the steps are that have changed since the last call, and at the end all of them; `nodes` is the
+        graph as drawn so far."""
         ...

@@ -10,7 +10,7 @@ from headway.server.page import page
 from headway.server.routing import get
 
 
-@get("/schema", media_type="text/html; charset=utf-8")
+@get("/schema", media_type="text/html")
 def schema(request: ApiRequest) -> str:
     """This API, to be read."""
     return page(document(request.app))

@@ -35,7 +35,7 @@ def status(app: App) -> Status:
     return status_of(app.platform, app.target)
 
 
-@get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8")
+@get("/metrics", media_type="text/plain; version=0.0.4")
 def metrics(app: App) -> str:
     """What Prometheus asks for."""
     return exposition(app.platform, app.counters)

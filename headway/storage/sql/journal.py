@@ -35,19 +35,25 @@ class SqlAct:
         """As `Act.save`; an empty id in `came_from` is left out."""
         store.put(record)
         head, now = self._head(), self._clock.now()
-        sealed = digest(encode(record))
+        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
         entry = Entry(
-            number=head.number + 1, at=now, subject=record.id, record=sealed, before=head.hash, **self._signed
+            number=head.number + 1,
+            at=now,
+            subject=record.id,
+            record=digest(encode(record)),
+            before=head.hash,
+            came_from=parents,
+            **self._signed,
         )
         with self._engine.writing() as connection:
             entry = seal(entry)
             connection.execute(LEDGER.insert(), entry_row(entry))
-        edges = [(record.id, parent, to_us(now)) for parent in came_from if parent]
+        edges = [(record.id, parent, to_us(now)) for parent in parents]
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
         return record
 
-    def emit(self, kind: str, subject: str, **facts: Any) -> None:
+    def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
         event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
         with self._engine.writing() as connection:
             connection.execute(EVENTS.insert(), event)

@@ -11,27 +11,30 @@ from sqlalchemy import BigInteger, Column, Index, Row, Table, select
 
 from headway.errors import LedgerBroken
 from headway.kernel.ledger import Anchor, Entry
+from headway.kernel.lineage import Edge
 from headway.storage.sql.engine import SqlEngine
+from headway.storage.sql.lineage import LINEAGE
 from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable, from_us, to_us
 
+_TEXTS = ("actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
 LEDGER = Table(
     "ledger",
     METADATA,
     Column("number", COUNTER, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
-    *(Column(name, TEXT, nullable=False) for name in ("actor", "verb", "subject", "why", "record", "before", "hash")),
+    *(Column(name, TEXT, nullable=False) for name in _TEXTS),
     Index("ledger_by_subject", "subject", "number"),
 )
 _AT_ONCE = 1000
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(entry), "at": to_us(entry.at)}
+    return {**msgspec.structs.asdict(entry), "at": to_us(entry.at), "came_from": " ".join(entry.came_from)}
 
 
 def _entry(row: Row[Any]) -> Entry:
     try:
-        return Entry(**{**row._mapping, "at": from_us(row.at)})
+        return Entry(**{**row._mapping, "at": from_us(row.at), "came_from": tuple(row.came_from.split())})
     except (OverflowError, TypeError) as error:
         raise LedgerBroken(f"entry {row.number} has no time that could be read", number=row.number) from error
 
@@ -58,6 +61,11 @@ class SqlLedgerStore:
         for table in METADATA.sorted_tables:
             if kept := table.info.get("kept"):
                 yield from self._records(kept)
+
+    def edges(self) -> Iterator[Edge]:
+        with self._engine.reading() as connection:
+            for row in connection.execute(select(LINEAGE)).yield_per(_AT_ONCE):
+                yield Edge(child=row.child, parent=row.parent, at=from_us(row.at))
 
     def anchor(self) -> Anchor | None:
         return self._engine.anchor.read()

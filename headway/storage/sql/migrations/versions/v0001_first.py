@@ -126,6 +126,7 @@ sa.Table(
     sa.Column("why", _TEXT, nullable=False),
     sa.Column("record", _TEXT, nullable=False),
     sa.Column("before", _TEXT, nullable=False),
+    sa.Column("came_from", _TEXT, nullable=False),
     sa.Column("hash", _TEXT, nullable=False),
     sa.Index("ledger_by_subject", "subject", "number"),
 )

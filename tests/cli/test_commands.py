@@ -1,0 +1,198 @@
+"""Every command once, for people and for programs, in a world where everything has happened once."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from headway.cli.main import COMMANDS, main
+from headway.cli.nouns import Verb
+from headway.kernel.access import Role
+from headway.kernel.records import encode
+from headway.lifecycle.datasets.contract import ColumnRule, Contract
+from headway.lifecycle.datasets.schema import Kind
+from tests.cli.conftest import Headway
+
+Ids = dict[str, str]
+
+READING = [
+    (["status"], "arrivals", "deployments"),
+    (["dataset", "list"], "flights@1", "items"),
+    (["dataset", "list", "held-out"], "held-out@1", "items"),
+    (["dataset", "show", "flights"], "delay: float", "schema"),
+    (["run", "list"], "delays", "items"),
+    (["run", "list", "--experiment", "delays", "--state", "running"], "delays", "items"),
+    (["run", "show", "{run}"], "delays", "run"),
+    (["model", "list"], "late@1", "items"),
+    (["model", "show", "late@1"], "held-out@1", "signature"),
+    (["gate", "list"], "pass", "items"),
+    (["gate", "list", "--model", "late@1"], "pass", "items"),
+    (["gate", "show", "{verdict}"], "0.9 of 50 rows", "verdict"),
+    (["release", "list"], "late@1", "items"),
+    (["release", "list", "--environment", "production"], "its gate", "items"),
+    (["release", "show", "{release}"], "late@1", "envelope"),
+    (["release", "check", "{release}"], "holds", "envelope"),
+    (["deployment", "list"], "late@1", "items"),
+    (["deployment", "show", "arrivals"], "http://127.0.0.1:1", "deployment"),
+    (["deployment", "served", "arrivals", "--at", "2999-01-01"], "late@1", "traffic"),
+    (["rollout", "list"], "running", "items"),
+    (["rollout", "show", "{rollout}"], "100 %", "steps"),
+    (["monitor", "list"], "drift", "items"),
+    (["monitor", "show", "drift"], "delay moved", "windows"),
+    (["alert", "list"], "delay moved", "items"),
+    (["alert", "show", "{alert}"], "2026-03-01", "message"),
+    (["change", "list"], "rolling_out", "items"),
+    (["change", "show", "1"], "agree by a approver: good", "history"),
+    (["change", "show", "{change}"], "rollout show", "history"),
+    (["change", "dora"], "deployment frequency", "settled"),
+    (["ledger", "list"], "ENTRY", "items"),
+    (["ledger", "show", "{release}"], "release.sign", "items"),
+    (["ledger", "verify"], "entries hold", "entries"),
+    (["token", "list"], "gatekeeper", "items"),
+    (["token", "show", "owner"], "valid", "role"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "key"), READING, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_reading(headway: Headway, ids: Ids, arguments: list[str], text: str, key: str) -> None:
+    arguments = [argument.format(**ids) for argument in arguments]
+    plain = headway(*arguments)
+    assert (plain.exit_code, plain.stderr) == (0, "")
+    assert text in plain.stdout
+    assert max(map(len, plain.stdout.splitlines())) < 200
+    for as_json in (headway(*arguments, "--json"), headway("--json", *arguments)):
+        assert (as_json.exit_code, as_json.stderr) == (0, "")
+        assert key in json.loads(as_json.stdout)
+
+
+def test_every_noun_is_read() -> None:
+    nouns = {name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), click.Group)}
+    assert nouns - {arguments[0] for arguments, _, _ in READING} == {"project"}
+
+
+@pytest.mark.parametrize("noun", ["run", "gate", "release", "rollout", "alert", "change"])
+def test_the_ids_in_tables_lead_back(headway: Headway, noun: str) -> None:
+    table = headway(noun, "list").stdout.splitlines()
+    assert headway(noun, "show", table[1].split()[0]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_says_what_the_command_says(name: str) -> None:
+    command = getattr(import_module(f"headway.cli.{name}"), name)
+    assert isinstance(command, click.Group | Verb)
+    assert command.help
+    assert COMMANDS[name].about.endswith(".")
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_has_help(headway: Headway, path: tuple[str, ...]) -> None:
+    shown = headway(*path, "--help")
+    assert shown.exit_code == 0
+    assert "Usage: " in shown.stdout
+    assert "..." not in shown.stdout.partition("Options:")[2].partition("Commands:")[0]
+
+
+class TestDatasets:
+    CONTRACT = Contract(columns=(ColumnRule(name="size", kind=Kind.FLOAT, low=0, high=10),))
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> Path:
+        (tmp_path / "good.csv").write_text("size\n1.5\n2.5\n")
+        (tmp_path / "bad.csv").write_text("size\n1.5\n99.5\n")
+        (tmp_path / "contract.json").write_bytes(encode(self.CONTRACT))
+        return tmp_path
+
+    def test_add(self, headway: Headway, files: Path) -> None:
+        contract = str(files / "contract.json")
+        added = headway("dataset", "add", "boxes", str(files / "good.csv"), "--contract", contract, "--note", "first")
+        assert added.exit_code == 0
+        assert added.stdout.startswith("boxes@1: 2 rows")
+        broken = headway("dataset", "add", "boxes", str(files / "bad.csv"))
+        assert broken.exit_code == 1
+        assert "column 'size' breaks rule 'high'" in broken.stderr
+        assert "boxes@2" not in headway("dataset", "list").stdout
+
+    def test_check(self, headway: Headway, files: Path) -> None:
+        contract = ("--contract", str(files / "contract.json"))
+        assert headway("dataset", "check", str(files / "good.csv"), *contract).exit_code == 0
+        assert headway("dataset", "check", str(files / "bad.csv"), *contract).exit_code == 1
+
+    def test_a_draft_is_a_contract_that_holds(self, headway: Headway, files: Path) -> None:
+        drafted = headway("dataset", "draft", str(files / "good.csv"))
+        (files / "draft.json").write_text(drafted.stdout)
+        checked = headway("dataset", "check", str(files / "good.csv"), "--contract", str(files / "draft.json"))
+        assert checked.exit_code == 0
+
+    def test_a_contract_that_is_none(self, headway: Headway, files: Path) -> None:
+        (files / "contract.json").write_text('{"columms": []}')
+        added = headway("dataset", "add", "x", str(files / "good.csv"), "--contract", str(files / "contract.json"))
+        assert added.exit_code == 2
+        assert "contract.json holds no contract" in added.stderr
+
+
+class TestDeciding:
+    def test_alerts(self, headway: Headway, ids: Ids) -> None:
+        acknowledged = headway("alert", "acknowledge", ids["alert"], "--note", "looking")
+        assert "is acknowledged" in acknowledged.stdout
+        assert json.loads(headway("alert", "resolve", ids["alert"][-8:], "--json").stdout)["state"] == "resolved"
+
+    def test_ship_and_cancel(self, headway: Headway) -> None:
+        opened = headway("ship", "late", "--why", "monthly")
+        assert opened.exit_code == 0
+        assert "ship late@1 to arrivals" in opened.stdout
+        number = opened.stdout.split()[1]
+        approved = headway("change", "approve", number, "--why", "fine", role=Role.APPROVER)
+        assert approved.exit_code == 2
+        assert headway("change", "decline", number, "--why", "no", role=Role.APPROVER).exit_code == 2
+        cancelled = headway("change", "cancel", number, "--why", "changed my mind")
+        assert "is rejected: cancelled by a owner: changed my mind" in cancelled.stdout
+
+    def test_open(self, headway: Headway) -> None:
+        opened = headway("change", "open", "--to", "arrivals", "--pipeline", "train", "-p", "rows=10", "--json")
+        assert json.loads(opened.stdout)["params"] == {"rows": "10"}
+        assert headway("change", "open", "--to", "arrivals").exit_code == 2
+
+    def test_tokens(self, headway: Headway) -> None:
+        made = headway("token", "create", "ci", "--role", "author", "--days", "30")
+        assert made.stdout.startswith("hw_")
+        assert len(made.stdout.split()) == 1
+        assert headway("token", "revoke", "ci").exit_code == 0
+        assert "revoked" in headway("token", "show", "ci").stdout
+
+    def test_roll_back_takes_a_reason_and_the_right(self, headway: Headway, ids: Ids) -> None:
+        assert headway("rollout", "roll-back", ids["rollout"]).exit_code == 2
+        refused = headway("rollout", "roll-back", ids["rollout"], "--why", "x", role=Role.READER)
+        assert refused.exit_code == 1
+        assert "may not operate" in refused.stderr
+
+
+class TestProject:
+    TEXT = '[project]\nname = "x"\n[environments.staging]\ngate = ["contract"]\n'
+
+    def test_apply_and_show(self, headway: Headway, tmp_path: Path) -> None:
+        (tmp_path / "headway.toml").write_text(self.TEXT)
+        assert "staging" in headway("project", "apply", str(tmp_path)).stdout
+        assert headway("project", "show").stdout == self.TEXT
+
+    def test_mistakes_are_named(self, headway: Headway, tmp_path: Path) -> None:
+        assert headway("project", "apply", str(tmp_path)).exit_code == 2
+        (tmp_path / "headway.toml").write_text(self.TEXT.replace("gate", "gates"))
+        wrong = headway("project", "apply", str(tmp_path))
+        assert wrong.exit_code == 2
+        assert "did you mean 'gate'?" in wrong.stderr
