@@ -8,10 +8,14 @@
 Names are read when they are first used, so that the import itself costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers know the name; importing `typing` would be half of the cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from headway.client.active import active_run
     from headway.client.client import Client
     from headway.client.run import Run

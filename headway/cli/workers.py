@@ -142,7 +142,7 @@ def find_pipeline(
 
 def measure_change(client: Client, identifier: str) -> None:
     """Measure what the environment's gate demands of the change's model version, and hand the findings in."""
-    from headway.engines.gatekeeper import measure
+    from headway.engines.gatekeeper import measure  # noqa: PLC0415
 
     change = client.changes.get(identifier)
     version = client.models.version(change.model_version)
@@ -170,7 +170,7 @@ def _load_checks(folder: Path, project: Project) -> None:
 
 
 def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
-    from headway.engines.trial import Champion, Table, Trial
+    from headway.engines.trial import Champion, Table, Trial  # noqa: PLC0415
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))

@@ -19,7 +19,6 @@ from headway.kernel.access import SYSTEM
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference, read_reference
 from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
-from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.monitors.drift import Detector, judge
 from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality

@@ -13,12 +13,14 @@ from headway.kernel.journal import Journal
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
 from headway.lifecycle.changes.service import ChangeService
-from headway.lifecycle.datasets.service import DatasetService, Inspector
+from headway.lifecycle.datasets.inspector import Inspector
+from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.monitors.service import MonitorService
-from headway.lifecycle.predictions.service import PredictionService, SegmentReader
+from headway.lifecycle.predictions.reader import SegmentReader
+from headway.lifecycle.predictions.service import PredictionService
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
 from headway.lifecycle.rollouts.service import RolloutService

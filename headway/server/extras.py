@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
-from headway.lifecycle.datasets.service import Inspector
 from headway.lifecycle.predictions.records import SegmentContent
-from headway.lifecycle.predictions.service import SegmentReader
+
+if TYPE_CHECKING:
+    from headway.engines.frames import PolarsInspector, PolarsSegmentReader
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
@@ -56,12 +57,12 @@ def profile_day(segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
 
 
 @needs_ml
-def _inspector() -> Inspector:
-    inspector: Inspector = import_module("headway.engines.frames").PolarsInspector()
+def _inspector() -> PolarsInspector:
+    inspector: PolarsInspector = import_module("headway.engines.frames").PolarsInspector()
     return inspector
 
 
 @needs_ml
-def _reader() -> SegmentReader:
-    reader: SegmentReader = import_module("headway.engines.frames").PolarsSegmentReader()
+def _reader() -> PolarsSegmentReader:
+    reader: PolarsSegmentReader = import_module("headway.engines.frames").PolarsSegmentReader()
     return reader

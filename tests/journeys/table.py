@@ -22,7 +22,8 @@ def orders(first_day: int = 0, days: int = DAYS, *, a_day: int = ORDERS_A_DAY, d
     courier = chance.choice(COURIERS, count, p=(0.05, 0.9, 0.05) if drifted else (0.4, 0.3, 0.3))
     odds = -3 + 0.09 * distance + 0.05 * weight - 0.8 * (courier == "bike")
     late = (chance.random(count) < 1 / (1 + np.exp(-odds))).astype(np.int64)
-    times = [FIRST_DAY + timedelta(days=int(d), minutes=float(m)) for d, m in zip(day, chance.uniform(0, 1439, count))]
+    minutes = day * 1440 + chance.uniform(0, 1439, count)
+    times = [FIRST_DAY + timedelta(minutes=minute) for minute in minutes.tolist()]
     return pl.DataFrame(
         {
             "order": [f"{d}-{n}" + ("-drifted" if drifted else "") for n, d in enumerate(day.tolist())],

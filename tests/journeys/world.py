@@ -34,7 +34,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(look: Callable[[], Answer], what: str, patience_s: float = PATIENCE_S) -> Answer:
+def until(look: Callable[[], Answer | None], what: str, patience_s: float = PATIENCE_S) -> Answer:
     """The first answer of `look` that is something."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -23,7 +23,7 @@ from headway.lifecycle.releases.records import Approval, Decision
 from headway.lifecycle.releases.rules import declined, missing
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.rollouts.service import RolloutService
-from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.records import Run, RunState
 from headway.lifecycle.runs.service import RunService
 
 
@@ -166,7 +166,7 @@ class ChangeService:
         return self._releases.decide(verdict, decision, reason, authors=self.authors(change), by=by)
 
     def cancel(self, reference: str, reason: str, *, by: Actor) -> Change:
-        """Give a change up before any traffic moves; raises `IllegalMove` after that: roll back instead."""
+        """Give a change up, and its run, before any traffic moves; raises `IllegalMove` after that: roll back instead."""
         by.must(Permission.OPERATE)
         change = self.find(reference)
         if change.stage is Stage.ROLLING_OUT:
@@ -174,6 +174,8 @@ class ChangeService:
                 f"change {change.number} is rolling out; use `headway rollout roll-back {change.rollout}`"
             )
         reason = f"cancelled by {by.name}: {reason}".strip(": ")
+        if change.stage is Stage.RUNNING and not self._runs.get(change.run).over:
+            self._runs.move(change.run, RunState.CANCELLED, by=by, error=reason)
         return self.reach(change, Reach(stage=Stage.REJECTED, reason=reason), fence=None)
 
     def get(self, identifier: str) -> Change:

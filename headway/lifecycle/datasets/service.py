@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from headway.errors import ContractBroken, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest
@@ -13,19 +11,10 @@ from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.contract import Contract, violations
+from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion, facts
 from headway.lifecycle.datasets.schema import Column, Summary
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
-
-
-class Inspector(Protocol):
-    """Looks into a table that came as bytes; raises `Invalid` when it is none."""
-
-    def summarise(self, data: bytes) -> Summary: ...
-
-    def reference(self, data: bytes, contract: Contract | None) -> bytes:
-        """The encoded `Reference`: profiles of the whole table and of each of its days."""
-        ...
 
 
 class DatasetService:

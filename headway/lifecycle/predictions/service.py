@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.access import Actor, Permission
@@ -14,19 +13,14 @@ from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
-from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment, SegmentContent
+from headway.lifecycle.predictions.reader import SegmentReader
+from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment
 from headway.lifecycle.predictions.rules import joined, total
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.rollouts.records import Paired, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
-
-
-class SegmentReader(Protocol):
-    """Looks into the Parquet of a segment; raises `Invalid` when it is none."""
-
-    def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent: ...
 
 
 class PredictionService:

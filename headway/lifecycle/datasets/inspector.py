@@ -1,0 +1,18 @@
+"""What the platform must be able to see in a table that came as bytes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.datasets.schema import Summary
+
+
+class Inspector(Protocol):
+    """Looks into a table that came as bytes; raises `Invalid` when it is none."""
+
+    def summarise(self, data: bytes) -> Summary: ...
+
+    def reference(self, data: bytes, contract: Contract | None) -> bytes:
+        """The encoded `Reference`: profiles of the whole table and of each of its days."""
+        ...
