@@ -68,12 +68,18 @@ class Traffic:
         return "" if status == 200 else f"{status}: {answer[:200].decode(errors='replace')}"
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Over this thread's own line; one that the server has closed while nobody spoke is opened anew."""
         line = getattr(self._lines, "line", None)
         if line is None:
             line = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=60)
             self._lines.line = line
-        line.request("POST", path, body, {"content-type": "application/json"})
-        answer = line.getresponse()
+        try:
+            line.request("POST", path, body, {"content-type": "application/json"})
+            answer = line.getresponse()
+        except ConnectionError:
+            line.close()
+            line.request("POST", path, body, {"content-type": "application/json"})
+            answer = line.getresponse()
         return answer.status, answer.read()
 
 

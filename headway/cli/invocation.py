@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,7 +17,7 @@ class Invocation:
     """One run of the command line. Without a `client` of its own it opens one when it is first needed."""
 
     def __init__(self, client: Client | None = None) -> None:
-        self.home: Path | None = None
+        self.home: str | None = None
         self.url: str | None = None
         self.as_json = False
         self._client = client
@@ -36,6 +34,8 @@ class Invocation:
     def complain(self, message: str, code: str, details: dict[str, Any]) -> None:
         """Say on stderr what went wrong, for a person or for a program."""
         if self.as_json:
+            import json  # noqa: PLC0415
+
             said = {"error": {"code": code, "message": message, "details": details}}
             click.echo(json.dumps(said, default=str), err=True)
         else:
@@ -62,7 +62,7 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 
 
 _HOME = click.option(
-    "--home", type=click.Path(path_type=Path), expose_value=False, callback=_keep("home"),
+    "--home", metavar="PATH", expose_value=False, callback=_keep("home"),
     help="The folder that holds everything.  [env: HEADWAY_HOME; default: .headway of the project]",
 )  # fmt: skip
 _URL = click.option(

@@ -11,7 +11,7 @@ from headway.client.home import find_home, find_project, running_server
 from headway.errors import NotFound
 
 
-def reach(url: str | None, home: Path | None) -> Client:
+def reach(url: str | None, home: str | None) -> Client:
     """A client; raises `NotFound` rather than make a home in a folder where nobody asked for one."""
     folder = find_home(home)
     if url or os.environ.get("HEADWAY_URL") or running_server(folder) or folder.is_dir():

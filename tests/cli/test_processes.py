@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -88,6 +89,16 @@ def test_the_new_project_trains_a_model_that_converts_and_beats_its_baselines(tr
     assert version["parity"]["max_difference"] <= version["parity"]["tolerance"]
     assert version["metrics"]["auc"] > 0.7
     assert [baseline["name"] for baseline in version["baselines"]] == ["constant", "logistic"]
+
+
+def test_a_terminal_gets_colours(trained: Path) -> None:
+    leader, follower = pty.openpty()
+    env = environment() | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    subprocess.run([*COMMAND, "run", "list"], cwd=trained, env=env, stdout=follower, check=True, timeout=PATIENCE_S)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "\x1b[32mfinished" in shown
 
 
 def test_up_applies_the_project_and_is_found(server: tuple[Path, str]) -> None:

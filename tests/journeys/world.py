@@ -16,7 +16,6 @@ from typing import TypeVar
 from headway.client.client import Client
 from headway.client.connect import connect
 from headway.client.home import running_server
-from headway.errors import AlreadyExists
 from headway.kernel.access import Role
 from headway.lifecycle.changes.records import Change, OpenChange, Stage
 
@@ -48,9 +47,12 @@ def until(look: Callable[[], Answer | None], what: str, patience_s: float = PATI
 class World:
     """`headway up` on a copy of the project; it may be killed and started again."""
 
-    def __init__(self, folder: Path, project: Path = PROJECT) -> None:
+    def __init__(self, folder: Path, *, project: Path = PROJECT, home: Path | None = None) -> None:
+        """With `home`, on a copy of that one, which must be down."""
         self.project, self.home, self.port = folder / "project", folder / "home", free_port()
         shutil.copytree(project, self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        if home:
+            shutil.copytree(home, self.home)
         self._clients: dict[str, Client] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -106,13 +108,8 @@ class World:
         return (self.home / "up.log").read_text(errors="replace")
 
     def token(self, name: str, role: Role) -> str:
-        """The secret of somebody of this role; granted anew at each call."""
-        owner = self.owner
-        try:
-            return owner.tokens.create(name, role).secret
-        except AlreadyExists:
-            owner.tokens.revoke(name)
-            return owner.tokens.create(name, role).secret
+        """The secret of a new person of this role."""
+        return self.owner.tokens.create(name, role).secret
 
     def client(self, name: str, role: Role) -> Client:
         if name not in self._clients:
