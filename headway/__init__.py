@@ -2,7 +2,7 @@
 
     import headway as hw
 
-    with hw.start_run("flights") as run:
+    with hw.start_run("orders") as run:
         run.log_metric("auc", 0.73)
 
 Names are read when they are first used, so that the import itself costs nothing.

@@ -95,7 +95,7 @@ def connect(url: str | None = None, home: str | Path | None = None, token: str |
 def start_run(
     experiment: str, *, name: str = "", params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
 ) -> Run:
-    """Begin a run. As `with hw.start_run("flights") as run:` it is the active run of the block, and ends with it."""
+    """Begin a run. As `with hw.start_run("orders") as run:` it is the active run of the block, and ends with it."""
     client = _connected()
     outer = active_run()
     return client.start_run(

@@ -42,6 +42,7 @@ def play(stage: Stage, quick: bool) -> None:
     stage.title("Change 1: train, prove, judge, approve, release, deploy")
     stage.open(author, DEPLOYMENT, PIPELINE, why="the first model")
     stage.follow(author, 1, until="judged")
+    stage.cannot_approve(author, 1)
     stage.approve(approver, 1, "better than both baselines where it can be told; slices are honest about n")
     stage.follow(author, 1, until="rolling_out")
     stage.wait_for_endpoint(DEPLOYMENT)

@@ -86,7 +86,7 @@ def show(invocation: Invocation, reference: str) -> None:
 @click.option("--to", "deployment", required=True, help="The deployment it is for.")
 @click.option("--pipeline", default="", help="The pipeline to run.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the pipeline.")
-@click.option("--model", "model_version", default="", help="Or the model version to ship, such as flights@3.")
+@click.option("--model", "model_version", default="", help="Or the model version to ship, such as orders@3.")
 @click.option("--title", default="", help="What to call it.")
 @click.option("--why", default="", help="The reason; it is kept in the ledger.")
 @click.option("--break-glass", default="", metavar="REASON", help="Skip the gate, for this reason.")

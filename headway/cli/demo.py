@@ -23,20 +23,18 @@ from headway.errors import Conflict, NotFound, Unavailable
 
 _MARK = "made-by-headway-demo"
 _STARTING_S = 30.0
-_EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
+_EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @click.command(cls=Verb)
 @click.option("--quick", is_flag=True, help="A smaller play, in less than half a minute.")
-@click.option("--project", type=click.Path(path_type=Path), default=_EXAMPLE, help="A folder with a demo.py.")
+@click.option("--project", type=click.Path(path_type=Path), help="A folder with a demo.py.  [default: the example]")
 @click.option(
     "--into", type=click.Path(path_type=Path), help="The home to play on.  [default: .headway of the project]"
 )
-def demo(quick: bool, project: Path, into: Path | None) -> None:
+def demo(quick: bool, project: Path | None, into: Path | None) -> None:
     """Play the whole story on real data: train, judge, release, watch, retrain, roll back."""
-    project = project.resolve()
-    if not (project / "demo.py").is_file():
-        raise NotFound(f"{project} has no demo.py; the one on flights is in a checkout of the source, examples/flights")
+    project = _with_demo(project)
     home = _fresh((into or project / ".headway").resolve())
     began = time.monotonic()
     with _server(project, home) as url:
@@ -48,6 +46,16 @@ def demo(quick: bool, project: Path, into: Path | None) -> None:
             tell(owner)
     click.echo(f"\nPlayed in {time.monotonic() - began:.0f} s. Everything is kept in {home}; look at it with")
     click.echo(f"    headway up --home {home}")
+
+
+def _with_demo(project: Path | None) -> Path:
+    """The project to play: the named one, or the first example of the source that this runs from."""
+    candidates = [project.resolve()] if project else sorted(_EXAMPLES.glob("*/"))
+    found = next((folder for folder in candidates if (folder / "demo.py").is_file()), None)
+    if found is None:
+        where = project or "this installation"
+        raise NotFound(f"{where} has no demo.py; the examples are in a checkout of the source: name one with --project")
+    return found
 
 
 def _fresh(home: Path) -> Path:

@@ -11,7 +11,7 @@ from headway.cli.delivery import next_step
 from headway.cli.wording import clip
 from headway.client.client import Client
 from headway.client.connect import connect
-from headway.errors import GateRefused, NotFound, Unavailable
+from headway.errors import Conflict, Forbidden, GateRefused, NotApproved, NotFound, Unavailable
 from headway.kernel.access import Role
 from headway.lifecycle.changes.records import Change, OpenChange
 from headway.lifecycle.changes.records import Stage as Reached
@@ -78,6 +78,15 @@ class Stage:
             self._show(self._waiting(client, change))
             time.sleep(_LOOK_S)
         raise Unavailable(f"change {number} is not {until} after {_PATIENCE_S:g} s; its worker's log is in the home")
+
+    def cannot_approve(self, client: Client, number: int) -> None:
+        """Show that this person may not agree."""
+        try:
+            client.changes.approve(str(number), "my own work")
+        except (NotApproved, Forbidden) as error:
+            self.say(f"refused: {error}")
+        else:
+            raise Conflict(f"somebody approved change {number} who should not be able to")
 
     def approve(self, client: Client, number: int, reason: str) -> None:
         approval = client.changes.approve(str(number), reason)

@@ -23,12 +23,12 @@ from headway.client.session import ClientSession
 from headway.engines.executor import LocalExecutor
 from headway.engines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.workers import PARENT
-from headway.errors import BadSettings, Forbidden, HeadwayError, LeaseLost, Unavailable
+from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, Unavailable
 from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
 from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.gates.check import registered
-from headway.lifecycle.gates.records import Judge
+from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Run, RunState
@@ -142,14 +142,18 @@ def find_pipeline(
 
 def measure_change(client: Client, identifier: str) -> None:
     """Measure what the environment's gate demands of the change's model version, and hand the findings in."""
-    from headway.engines.gatekeeper import measure  # noqa: PLC0415
+    from headway.engines.gatekeeper import Measured, measure  # noqa: PLC0415
 
     change = client.changes.get(identifier)
     version = client.models.version(change.model_version)
     environment = client.environments.get(change.environment)
     folder, project = _project()
-    _load_checks(folder, project)
-    found = measure(_trial(client, version, change.deployment), environment.gate, registered())
+    try:
+        _load_checks(folder, project)
+        found = measure(_trial(client, version, change.deployment), environment.gate, registered())
+    except (Invalid, NotFound) as error:
+        unproven = Finding(outcome=Outcome.UNPROVEN, reason=str(error))
+        found = Measured({spec.check: unproven for spec in environment.gate}, {})
     client.gates.judge(
         Judge(
             environment=environment.name,

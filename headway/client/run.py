@@ -1,4 +1,4 @@
-"""The handle on a run: what happens inside `with hw.start_run("flights") as run:` is logged to it."""
+"""The handle on a run: what happens inside `with hw.start_run("orders") as run:` is logged to it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Run:
         """Register `model` as the next version of the model `name`.
 
         `model` and each of `baselines` are fitted scikit-learn estimators or the bytes of ONNX files. `training` and
-        `evaluation` are dataset versions, or references to them such as `flights@3`; gates will judge the model by
+        `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the model by
         `evaluation`, so it must be data that it never saw. An estimator is converted, and its served form compared
         with it on the rows of `example` (a frame of features; by default those of `evaluation`). `score` names the
         output that quality is judged by, by default the probabilities. `metrics` are logged to the run as well.

@@ -1,4 +1,4 @@
-"""Names that people give, and references to what bears them: `flights`, `flights@3`, `dv_01k...`."""
+"""Names that people give, and references to what bears them: `orders`, `orders@3`, `dv_01k...`."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def _development(ids: Ids, clock: Clock) -> dict[str, Record]:
         "tokens": AccessToken(
             id=ids("tk"), created_at=now, name="ada", role=Role.AUTHOR, secret_sha256=ids("secret"), expires_at=now
         ),
-        "datasets": Dataset(id=ids("ds"), created_at=now, name="flights", about="one row per flight"),
+        "datasets": Dataset(id=ids("ds"), created_at=now, name="orders", about="one row per order"),
         "dataset_versions": DatasetVersion(
-            id=ids("dv"), created_at=now, dataset="flights", number=1, blob=_BLOB, size=10, rows=2, contract=_CONTRACT,
+            id=ids("dv"), created_at=now, dataset="orders", number=1, blob=_BLOB, size=10, rows=2, contract=_CONTRACT,
             schema=(Column(name="distance", kind=Kind.FLOAT),), note="first",
         ),
         "experiments": Experiment(id=ids("ex"), created_at=now, name="late"),

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from headway.engines.project import load_pipeline
+from headway.lifecycle.changes.records import OpenChange
 from headway.lifecycle.datasets.contract import Contract
 from headway.sdk import open_client, run_on
 from tests.journeys.table import orders
-from tests.journeys.world import PROJECT
+from tests.journeys.world import DEPLOYMENT, PROJECT, World, until
 
 KINDS = {"good": 1.0, "better": 0.5, "inverted": 1.0, "leaky": 1.0, "guess": 1.0}
 """Kind of model -> its strength; versions of `lateness` are numbered in this order."""
@@ -44,3 +45,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     yield Prepared(home, contract, models)
     for name in ("pipeline", "training"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def served(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server whose deployment serves the good model; shared by tests that leave it as it is."""
+    world = World(tmp_path_factory.mktemp("served"), home=prepared.home)
+    try:
+        world.start()
+        command = OpenChange(deployment=DEPLOYMENT, model_version=prepared.models["good"], break_glass="to begin with")
+        world.owner.changes.open(command)
+        until(world.ready, "the endpoint is ready")
+        yield world
+    finally:
+        world.close()

@@ -16,6 +16,7 @@ from typing import TypeVar
 from headway.client.client import Client
 from headway.client.connect import connect
 from headway.client.home import running_server
+from headway.errors import NotFound
 from headway.kernel.access import Role
 from headway.lifecycle.changes.records import Change, OpenChange, Stage
 
@@ -151,6 +152,13 @@ class World:
             return None
 
         return until(look, f"change {number} is {stage}", patience_s)
+
+    def ready(self) -> bool:
+        """Whether the endpoint answers."""
+        try:
+            return self.owner.deployments.endpoint(DEPLOYMENT).ready
+        except NotFound:
+            return False
 
     def _note(self) -> str:
         try:

@@ -166,7 +166,7 @@ class ChangeService:
         return self._releases.decide(verdict, decision, reason, authors=self.authors(change), by=by)
 
     def cancel(self, reference: str, reason: str, *, by: Actor) -> Change:
-        """Give a change up, and its run, before any traffic moves; raises `IllegalMove` after that: roll back instead."""
+        """Give a change and its run up before any traffic moves; raises `IllegalMove` after that: roll back instead."""
         by.must(Permission.OPERATE)
         change = self.find(reference)
         if change.stage is Stage.ROLLING_OUT:

@@ -4,7 +4,7 @@ Each column's p value becomes evidence, added up from window to window by a Shir
 and Rinaldo 2022), and the mean over the columns is held against the limit: multiplicity is paid once, however the
 columns depend on each other. One odd day raises no alarm, and a year of quiet days hardly ever does. The bound on
 false alarms is a theorem for independent windows; where windows resemble the ones before, evidence counts by the
-effective number of windows, which is a correction, not a theorem: `benchmarks/drift_flights.py` measures it.
+effective number of windows, which is a correction, not a theorem: `benchmarks/drift.py` measures it.
 """
 
 from __future__ import annotations

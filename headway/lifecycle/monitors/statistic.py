@@ -1,6 +1,6 @@
 """One statistic of one column, and what it does from window to window while nothing has changed.
 
-Rows of one day resemble each other (one weather, one timetable), so a test that takes them for independent raises an
+Rows of one day resemble each other (one Monday, one storm), so a test that takes them for independent raises an
 alarm on every quiet day. The yardstick here is the spread of the reference's own windows: a Student t prediction
 interval, widened for windows that resemble the one before them, and never narrower than sampling `n` rows allows.
 

@@ -17,7 +17,7 @@ from headway.testing.samples import samples
 EVERY = sorted(samples(counted_ids(), FrozenClock()))
 _PAGED: dict[str, dict[str, str]] = {
     "datasets": {},
-    "dataset_versions": {"dataset": "flights"},
+    "dataset_versions": {"dataset": "orders"},
     "experiments": {},
     "runs": {"experiment": "late"},
     "pipelines": {},

