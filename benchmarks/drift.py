@@ -146,7 +146,8 @@ def _new_carrier(day: Columns) -> Columns:
 def _planted(quiet: list[Columns], layout: Layout) -> None:
     """Each fault from the first day of a week on, judged by the other weeks: days until the alarm."""
     faults: dict[str, Callable[[Columns], Columns]] = {
-        "temp in Celsius": _celsius, "hour one later": _later, "distance 20 % longer": _longer, "distance 20 % null": _nulls,
+        "temp in Celsius": _celsius, "hour one later": _later, "distance 20 % longer": _longer,
+        "distance 20 % null": _nulls,
         "new carrier, 4 %": _new_carrier,
     }  # fmt: skip
     plain = [profile(columns, layout) for columns in quiet]

@@ -10,8 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 from headway.client.client import Client
 from headway.client.connect import connect
@@ -48,8 +51,11 @@ def until(look: Callable[[], Answer | None], what: str, patience_s: float = PATI
 class World:
     """`headway up` on a copy of the project; it may be killed and started again."""
 
-    def __init__(self, folder: Path, *, project: Path = PROJECT, home: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, project: Path = PROJECT, deployment: str = DEPLOYMENT, home: Path | None = None
+    ) -> None:
         """With `home`, on a copy of that one, which must be down."""
+        self.folder, self.deployment = folder, deployment
         self.project, self.home, self.port = folder / "project", folder / "home", free_port()
         shutil.copytree(project, self.project, ignore=shutil.ignore_patterns("__pycache__"))
         if home:
@@ -105,6 +111,15 @@ class World:
         if self.process and self.process.poll() is None:
             self.stop()
 
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs in the project's folder: the server, workers and what they started, model servers."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(self.folder):
+                    found.append(process)
+        return found
+
     def log(self) -> str:
         return (self.home / "up.log").read_text(errors="replace")
 
@@ -135,7 +150,7 @@ class World:
         self, pipeline: str = "train", *, client: Client | None = None, break_glass: str = "", **params: str
     ) -> int:
         """The number of a new change that runs the pipeline."""
-        command = OpenChange(deployment=DEPLOYMENT, pipeline=pipeline, params=params, break_glass=break_glass)
+        command = OpenChange(deployment=self.deployment, pipeline=pipeline, params=params, break_glass=break_glass)
         return (client or self.author).changes.open(command).number
 
     def change(self, number: int) -> Change:
@@ -156,7 +171,7 @@ class World:
     def ready(self) -> bool:
         """Whether the endpoint answers."""
         try:
-            return self.owner.deployments.endpoint(DEPLOYMENT).ready
+            return self.owner.deployments.endpoint(self.deployment).ready
         except NotFound:
             return False
 

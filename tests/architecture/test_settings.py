@@ -1,0 +1,99 @@
+"""`docs/projects.md` has every table, key, default, check and setting of a project, and no other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from headway.engines.gatekeeper import BUILT_IN
+from headway.engines.observer import _LAG_DAYS
+from headway.kernel.records import Value
+from headway.lifecycle.changes.project import (
+    DatasetSpec,
+    DeploymentSpec,
+    EnvironmentSpec,
+    ModelSpec,
+    MonitorSpec,
+    PipelineSpec,
+    Project,
+    TriggerSpec,
+)
+from headway.lifecycle.changes.records import Cause
+from headway.lifecycle.environments.records import RolloutPolicy
+from headway.lifecycle.gates.names import CHECKS
+from headway.lifecycle.monitors.quality import QualityRule
+from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.monitors.reference import DriftRule
+from headway.lifecycle.runs.pipeline import DeclaredStep
+from tests.architecture.documents import below, codes, section
+
+PAGE = "docs/projects.md"
+ENTRIES: dict[str, type[Value]] = {
+    "pipelines": PipelineSpec,
+    "datasets": DatasetSpec,
+    "models": ModelSpec,
+    "environments": EnvironmentSpec,
+    "deployments": DeploymentSpec,
+    "monitors": MonitorSpec,
+    "triggers": TriggerSpec,
+}
+TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
+    "[pipelines.NAME.steps.STEP]": DeclaredStep,
+    "[environments.NAME.rollout]": RolloutPolicy,
+}
+RULES: dict[Watches, type[Value]] = {Watches.DRIFT: DriftRule, Watches.QUALITY: QualityRule}
+
+
+def told(heading: str) -> dict[str, str]:
+    return {codes(row[0])[0]: row[1] for row in section(PAGE, heading).rows}
+
+
+def expected(kind: type[Value], *, without: str = "") -> dict[str, str]:
+    """By key: its default as the page shows it."""
+    return {field.name: _shown(field) for field in msgspec.structs.fields(kind) if field.name != without}
+
+
+def _shown(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    default: Any = field.default_factory() if field.default is msgspec.NODEFAULT else field.default  # type: ignore[misc]
+    if isinstance(default, Value):
+        return "the defaults below"
+    if isinstance(default, float):
+        default = int(default) if default.is_integer() else default
+    return f"`{json.dumps(default)}`"
+
+
+def test_every_table_has_its_heading() -> None:
+    headings = {each.path[-1] for each in below(PAGE, "Projects: `headway.toml`") if each.path[-1].startswith("[")}
+    assert headings == {"[project]", *TABLES}
+    assert {"name", *ENTRIES} == set(Project.__struct_fields__)
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_keys_and_defaults_of_a_table(heading: str) -> None:
+    assert told(heading) == expected(TABLES[heading], without="settings" if "monitors" in heading else "")
+
+
+@pytest.mark.parametrize("watches", Watches)
+def test_settings_of_a_monitor(watches: Watches) -> None:
+    lag = {"label_lag_days": f"`{_LAG_DAYS[watches]}`"}
+    assert told(f'Settings of `watches = "{watches}"`') == expected(RULES[watches]) | lag
+
+
+def test_what_may_be_chosen_is_named() -> None:
+    text = section(PAGE, "[triggers.NAME]").text + section(PAGE, "[monitors.NAME]").text
+    assert [choice for choice in (*Cause, *Watches) if f'`"{choice}"`' not in text] == []
+
+
+def test_every_check_has_its_heading() -> None:
+    headings = [codes(each.path[-1])[0] for each in below(PAGE, "Checks") if len(each.path) > 1]
+    assert headings == list(CHECKS) == list(BUILT_IN)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_settings_of_a_check(check: str) -> None:
+    assert told(f"`{check}`") == expected(CHECKS[check])
