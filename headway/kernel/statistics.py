@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headway.errors import Invalid
 from headway.kernel.distributions import log_beta, normal_quantile, student_t_quantile
@@ -55,6 +55,20 @@ def mean_interval(n: int, total: float, total_of_squares: float, alpha: float = 
         return _unknown(alpha)
     half = student_t_quantile(1 - alpha / 2, n - 1) * _deviation(n, total, total_of_squares) / math.sqrt(n)
     return Interval(low=total / n - half, high=total / n + half, level=1 - alpha)
+
+
+def clustered_interval(groups: Sequence[tuple[int, float]], alpha: float = 0.05) -> Interval:
+    """The mean over all values of groups (count, total) that are independent of each other, while the values inside one
+    resemble each other: a ratio estimate with Student's t on groups (Cochran 1977, 6.4); unbounded below two groups."""
+    n, counted = sum(count for count, _ in groups), len(groups)
+    _check_counts(0, n, alpha)
+    if counted < 2 or n == 0:
+        return _unknown(alpha)
+    mean = math.fsum(total for _, total in groups) / n
+    spread = math.fsum((total - mean * count) ** 2 for count, total in groups)
+    error = math.sqrt(counted / (counted - 1) * spread) / n
+    half = student_t_quantile(1 - alpha / 2, counted - 1) * error
+    return Interval(low=mean - half, high=mean + half, level=1 - alpha)
 
 
 def bernoulli_sequence(successes: int, n: int, alpha: float = 0.05) -> Interval:

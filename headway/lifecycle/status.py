@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headway.kernel.records import Value
-from headway.kernel.statistics import Interval, mean_interval
+from headway.kernel.statistics import Interval, clustered_interval
 from headway.lifecycle.changes.records import Change
 from headway.lifecycle.monitors.records import Alert
 from headway.lifecycle.platform import Platform
@@ -16,7 +16,7 @@ _MOST_RUNS = 50
 
 
 class RealisedQuality(Value):
-    """Mean loss (squared error) of a release over its `n` labelled predictions, with its 95 % interval."""
+    """Mean loss (squared error) of a release over its `n` labelled predictions, with its 95 % interval between days."""
 
     release: str
     n: int
@@ -66,11 +66,14 @@ def status_of(platform: Platform, target: Target | None) -> Status:
 
 
 def _quality(platform: Platform, deployment: str, release: str) -> RealisedQuality:
-    sums = platform.predictions.quality(deployment, release)
-    n, loss = sum(day.n for day in sums), sum(day.loss for day in sums)
+    days: dict[str, tuple[int, float]] = {}
+    for one in platform.predictions.quality(deployment, release):
+        before = days.get(one.day, (0, 0.0))
+        days[one.day] = before[0] + one.n, before[1] + one.loss
+    n, loss = sum(count for count, _ in days.values()), sum(total for _, total in days.values())
     return RealisedQuality(
         release=release,
         n=n,
         mean_loss=loss / n if n else None,
-        interval=mean_interval(n, loss, sum(day.loss_squares for day in sums)) if n > 1 else None,
+        interval=clustered_interval(tuple(days.values())) if len(days) > 1 else None,
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from headway.kernel.statistics import (
     UNBOUNDED,
     Interval,
     bernoulli_sequence,
+    clustered_interval,
     mean_interval,
     mean_sequence,
     wilson,
@@ -144,3 +146,28 @@ def test_impossible_probabilities_are_refused() -> None:
             student_t_quantile(probability, 3)
     with pytest.raises(Invalid):
         student_t_tail(1, 0)
+
+
+def test_a_clustered_interval_is_that_of_the_means_when_groups_are_equal() -> None:
+    means = [0.1, 0.4, 0.2, 0.3, 0.25]
+    found = clustered_interval([(10, 10 * mean) for mean in means], 0.05)
+    expected = mean_interval(5, sum(means), sum(mean**2 for mean in means), 0.05)
+    assert found.low == pytest.approx(expected.low)
+    assert found.high == pytest.approx(expected.high)
+
+
+def test_a_clustered_interval_covers_where_rows_of_a_day_resemble_each_other() -> None:
+    chance = random.Random(1)
+    held = naive = 0
+    for _ in range(400):
+        means = [chance.gauss(0, 0.5) for _ in range(25)]
+        days = [(50, sum(own + chance.gauss(0, 1) for _ in range(50))) for own in means]
+        held += clustered_interval(days, 0.05).holds(0.0)
+        total = sum(total for _, total in days)
+        naive += mean_interval(1250, total, 1250 * 1.25, 0.05).holds(0.0)
+    assert 0.91 <= held / 400 <= 0.99
+    assert naive / 400 < 0.6
+
+
+def test_a_clustered_interval_of_one_day_knows_nothing() -> None:
+    assert clustered_interval([(1000, 3.0)], 0.05).high == UNBOUNDED

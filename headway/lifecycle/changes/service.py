@@ -98,17 +98,24 @@ class ChangeService:
         return change
 
     def fire(self, trigger: Trigger, caused_by: str, why: str, *, event_at: datetime | None = None) -> Change | None:
-        """Open the change that `trigger` asks for, at most one for each cause; None when its rules say not now."""
+        """Open the change that `trigger` asks for, at most one for each cause; None when its rules say not now.
+
+        It is asked again and again while the cause stands, so it looks before it begins to write.
+        """
+        known = self._store.caused(trigger.id, caused_by)
+        if known or self._not_now(trigger):
+            return known
         command = OpenChange(
             deployment=trigger.deployment, pipeline=trigger.pipeline, params=trigger.params, why=why, title=trigger.name
         )
         with self._journal.act(SYSTEM.name, "trigger.fire", why=why) as act:
             known = self._store.caused(trigger.id, caused_by)
-            if known:
+            if known or self._not_now(trigger):
                 return known
-            if fires(trigger, self._store.caused(trigger.id), self._store.open(), self._clock.now()):
-                return None
             return self._open(act, command, None, trigger.on, SYSTEM, event_at, trigger, caused_by)
+
+    def _not_now(self, trigger: Trigger) -> str:
+        return fires(trigger, self._store.caused(trigger.id), self._store.open(), self._clock.now())
 
     def facts(self, change: Change) -> Facts:
         """Everything that `next_action` wants to know, found by the change's id: no crash can lose the thread."""

@@ -30,10 +30,13 @@ _HEAD = (
 class SqlAct:
     def __init__(self, engine: SqlEngine, clock: Clock, transaction: Transaction, **signed: str) -> None:
         self._engine, self._clock, self._transaction, self._signed = engine, clock, transaction, signed
+        self.news = False
+        """Whether anybody who waits wants to know."""
 
     def save(self, store: Keeps[AnyRecord], record: AnyRecord, *, came_from: Iterable[str] = ()) -> AnyRecord:
         """As `Act.save`; an empty id in `came_from` is left out."""
         store.put(record)
+        self.news = True
         head, now = self._head(), self._clock.now()
         parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
         entry = Entry(
@@ -54,6 +57,7 @@ class SqlAct:
         return record
 
     def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
+        self.news = True
         event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
         with self._engine.writing() as connection:
             connection.execute(EVENTS.insert(), event)
@@ -85,13 +89,17 @@ class SqlJournal:
     @contextmanager
     def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[SqlAct]:
         with self._engine.transaction() as transaction:
-            yield SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
+            act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
+            yield act
+        if not act.news:
+            return
         with self._committed:
             self._acts += 1
             self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process is committed that this thread has not been woken for yet."""
+        """Sleep until an act of this process that saved or announced something is committed, and this thread has not
+        been woken for it yet."""
         with self._committed:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts
