@@ -21,12 +21,12 @@ DEPLOYMENT, PIPELINE = "lateness", "retrain"
 
 @dataclass
 class Year:
-    """The tables of the year, whole, and the features of all its flights."""
+    """The tables of the year, whole, and the flights that are asked about with their features."""
 
     flights: pl.DataFrame
     weather: pl.DataFrame
     planes: pl.DataFrame
-    features: pl.DataFrame
+    asked: pl.DataFrame
     last_month: int
 
 
@@ -34,7 +34,7 @@ def play(stage: Stage, quick: bool) -> None:
     year = read_year(quick)
     author, approver = stage.person("author", "author"), stage.person("approver", "approver")
     stage.title("Data: three tables, each under its contract")
-    stage.say(f"{year.flights.height:,} flights, January to month {year.last_month}")
+    stage.say(f"{year.flights.height:,} flights; played until month {year.last_month}")
     register(author, year, through=3)
     for kind in ("schema", "nulls", "units"):
         stage.say(f"a bad delivery ({kind}) is refused: {refusal(author, year, kind)}")
@@ -49,7 +49,7 @@ def play(stage: Stage, quick: bool) -> None:
 
     stage.title("The year goes by: every flight is asked about, the truth comes a day later")
     traffic = Traffic(stage.owner, DEPLOYMENT)
-    Player(stage, year, traffic, author, approver).play()
+    Player(stage, year, traffic, author, approver, quick).play()
     traffic.close()
     stage.say(
         f"{traffic.flights:,} flights in {traffic.requests:,} requests, {len(traffic.failures)} failed; "
@@ -62,15 +62,16 @@ def play(stage: Stage, quick: bool) -> None:
 class Player:
     """Plays day after day, and does what people do meanwhile: deliver new months, approve, and once go wrong."""
 
-    def __init__(self, stage: Stage, year: Year, traffic: Traffic, author: Client, approver: Client) -> None:
-        self._stage, self._year, self._traffic = stage, year, traffic
+    def __init__(
+        self, stage: Stage, year: Year, traffic: Traffic, author: Client, approver: Client, quick: bool
+    ) -> None:
+        self._stage, self._year, self._traffic, self._quick = stage, year, traffic, quick
         self._author, self._approver = author, approver
         self._seen = 1
-        self._bad_since: date | None = None
 
     def play(self) -> None:
         month = 3
-        days = list(by_day(in_months(self._year.features, 4, self._year.last_month)))
+        days = list(by_day(in_months(self._year.asked, 4, self._year.last_month)))
         for number, (day, flights) in enumerate(days):
             if day.month > month + 1:
                 month += 1
@@ -78,6 +79,13 @@ class Player:
             self._traffic.day(flights)
             self._stage.progress(number + 1, len(days), f"{day:%d %B}")
             self._attend(day)
+            if self._quick and self._told_all():
+                return
+
+    def _told_all(self) -> bool:
+        """Whether the last change of the story, the bad one, has ended."""
+        newest = self._stage.newest(self._author)
+        return newest.number > 2 and newest.over
 
     def _attend(self, day: date) -> None:
         newest = self._stage.newest(self._author)
@@ -85,9 +93,6 @@ class Player:
             self._seen = newest.number
             if newest.cause == "alert":
                 self._retrain(newest.number, day)
-        elif newest.number == 2 and newest.over and self._bad_since is None:
-            self._bad_since = day
-            self._go_wrong(day)
 
     def _retrain(self, number: int, day: date) -> None:
         """Traffic rests while the new model is trained: minutes in life, not days."""
@@ -96,22 +101,24 @@ class Player:
         self._stage.follow(self._author, number, until="judged")
         self._stage.approve(self._approver, number, "it has seen the season that the last one had not")
         self._stage.follow(self._author, number, until="rolling_out")
+        if number == 2:
+            self._go_wrong(day)
 
     def _go_wrong(self, day: date) -> None:
         self._stage.title(f"{day:%d %B}: somebody breaks the glass for a model trained on shuffled labels")
-        self._stage.open(
+        number = self._seen = self._stage.open(
             self._stage.owner, DEPLOYMENT, PIPELINE, why="urgent, no time for the gate", shuffle_labels="true",
             break_glass="demonstration: what happens when the gate is skipped",
         )  # fmt: skip
+        self._stage.follow(self._author, number, until="released")
+        self._stage.say(f"change {number} waits until the canary of change 2 is decided")
 
 
 def read_year(quick: bool) -> Year:
-    """The whole year, or in a quick play the flights of one airport until July."""
+    """The whole year, or for a quick play the first half of it, of which every third flight is asked about."""
     flights, weather, planes = read_flights(), read_weather(), read_planes()
-    last_month = 7 if quick else 12
-    if quick:
-        flights = flights.filter(pl.col("month") <= last_month, pl.col("origin") == "LGA")
-    return Year(flights, weather, planes, with_features(flights, weather, planes), last_month)
+    asked = with_features(flights, weather, planes)
+    return Year(flights, weather, planes, asked.gather_every(3) if quick else asked, 6 if quick else 12)
 
 
 def register(client: Client, year: Year, through: int) -> None:

@@ -38,34 +38,36 @@ def split(table: pl.DataFrame, held_out_days: int) -> tuple[pl.DataFrame, pl.Dat
 
 
 @hw.step
-def train(training: pl.DataFrame, shuffle_labels: bool, seed: int) -> dict[str, Any]:
-    return {
-        "constant": fit_constant(training),
-        "logistic": fit_logistic(training),
-        "boosting": fit_boosting(training, shuffle_labels=shuffle_labels, seed=seed),
-    }
+def baselines(training: pl.DataFrame) -> dict[str, Any]:
+    """What a better model has to beat."""
+    return {"constant": fit_constant(training), "logistic": fit_logistic(training)}
+
+
+@hw.step
+def train(training: pl.DataFrame, shuffle_labels: bool, seed: int) -> Any:
+    return fit_boosting(training, shuffle_labels=shuffle_labels, seed=seed)
 
 
 @hw.step(cache=False)
 def evaluate(
-    models: dict[str, Any], training: pl.DataFrame, held_out: pl.DataFrame, versions: dict[str, str]
+    model: Any, simpler: dict[str, Any], training: pl.DataFrame, held_out: pl.DataFrame, versions: dict[str, str]
 ) -> dict[str, dict[str, float]]:
     """Track each model as a run of its own, and register the boosting as a candidate for the gate to judge."""
     learnt_from, judged_by = keep(training, held_out, versions)
     found = {}
-    for name, model in models.items():
+    for name, one in {**simpler, "boosting": model}.items():
         with hw.start_run(MODEL, name=name) as run:
-            found[name] = scores(held_out["late"].to_numpy(), probability(model, held_out))
-            run.log_params({"rows": training.height, "steps": [step for step, _ in model.steps]})
+            found[name] = scores(held_out["late"].to_numpy(), probability(one, held_out))
+            run.log_params({"rows": training.height, "steps": [step for step, _ in one.steps]})
             run.log_metrics(found[name])
             run.log_artifact("scores.json", found[name])
     hw.log_metrics(found["boosting"])
     hw.log_model(
         MODEL,
-        models["boosting"],
+        model,
         training=[learnt_from],
         evaluation=judged_by,
-        baselines={"constant": models["constant"], "logistic": models["logistic"]},
+        baselines=simpler,
         metrics=found["boosting"],
     )
     return found
@@ -83,5 +85,5 @@ def keep(training: pl.DataFrame, held_out: pl.DataFrame, versions: dict[str, str
 def retrain(held_out_days: int = 28, shuffle_labels: bool = False, seed: int = 0) -> Any:
     versions = ingest()
     training, held_out = split(features(versions), held_out_days)
-    models = train(training, shuffle_labels, seed)
-    return evaluate(models, training, held_out, versions)
+    simpler, model = baselines(training), train(training, shuffle_labels, seed)
+    return evaluate(model, simpler, training, held_out, versions)

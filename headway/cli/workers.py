@@ -28,6 +28,7 @@ from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
 from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.gates.check import registered
+from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.runs.pipeline import Pipeline
@@ -149,7 +150,8 @@ def measure_change(client: Client, identifier: str) -> None:
     environment = client.environments.get(change.environment)
     folder, project = _project()
     try:
-        _load_checks(folder, project)
+        if any(spec.check not in CHECKS for spec in environment.gate):
+            _load_checks(folder, project)
         found = measure(_trial(client, version, change.deployment), environment.gate, registered())
     except (Invalid, NotFound) as error:
         unproven = Finding(outcome=Outcome.UNPROVEN, reason=str(error))

@@ -36,6 +36,8 @@ class Facts(Value):
     declined: Approval | None = None
     release: Release | None = None
     rollout: Rollout | None = None
+    serves_already: bool = False
+    """The deployment gives all its traffic to the very same model."""
     busy: str = ""
     """Another rollout that is moving the same deployment."""
 
@@ -97,6 +99,8 @@ def _running(change: Change, facts: Facts) -> Action:
 
 
 def _registered(change: Change, facts: Facts) -> Action:
+    if facts.serves_already:
+        return Reach(stage=Stage.REJECTED, reason="it is the very model that serves now: there is nothing to change")
     if change.break_glass:
         return _released(facts) or Sign()
     if facts.verdict is None:

@@ -134,8 +134,15 @@ class ChangeService:
             declined=declined(approvals),
             release=self._releases.of_change(change.id),
             rollout=self._rollouts.of_change(change.id),
+            serves_already=change.stage is Stage.REGISTERED and self._serves(change.deployment, version),
             busy=others[0] if others else "",
         )
+
+    def _serves(self, deployment: str, version: str) -> bool:
+        """Whether everybody is served by a model of the same bytes already."""
+        traffic = self._rollouts.deployment(deployment).traffic
+        blob = self._models.version(version).blob
+        return len(traffic) == 1 and self._releases.get(traffic[0].release).blob == blob
 
     def _run_of(self, change: Change) -> Run | None:
         runs = self._runs.list(change=change.id, parent="", limit=1).items

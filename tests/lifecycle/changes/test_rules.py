@@ -66,6 +66,7 @@ def no() -> Approval:
 
 
 PASSED = verdict(Outcome.PASS)
+NOTHING_NEW = "it is the very model that serves now: there is nothing to change"
 TABLE = [
     (Stage.OPENED, {}, Facts(), StartRun()),
     (Stage.OPENED, {}, Facts(run=run(RunState.PENDING)), Reach(stage=Stage.RUNNING, ids={"run": "rn_1"})),
@@ -78,6 +79,7 @@ TABLE = [
      Reach(stage=Stage.REGISTERED, ids={"model_version": "mv_1"})),
     (Stage.REGISTERED, {}, Facts(), Judge()),
     (Stage.REGISTERED, {}, Facts(verdict=PASSED), Reach(stage=Stage.JUDGED, ids={"verdict": "vd_1"})),
+    (Stage.REGISTERED, {}, Facts(serves_already=True), Reach(stage=Stage.REJECTED, reason=NOTHING_NEW)),
     (Stage.REGISTERED, {"break_glass": "fire"}, Facts(), Sign()),
     (Stage.REGISTERED, {"break_glass": "fire"}, Facts(release=release()),
      Reach(stage=Stage.RELEASED, ids={"release": "rl_1"})),
@@ -116,6 +118,7 @@ ANY_FACTS = st.builds(
     declined=st.one_of(st.none(), st.builds(no)),
     release=st.one_of(st.none(), st.builds(release)),
     rollout=st.one_of(st.none(), st.builds(rollout, st.sampled_from(RolloutState))),
+    serves_already=st.booleans(),
     busy=st.sampled_from(["", "ro_9"]),
 )
 
