@@ -23,8 +23,7 @@ from headway.server.metrics import exposition
 from headway.server.openapi import routes_of
 from headway.server.routing import query_fields
 from headway.server.settings import MIB, Settings
-from headway.serving.capture import CaptureStatus
-from headway.serving.counters import ServerCounters
+from headway.serving.counters import CaptureStatus, ServerCounters
 from headway.serving.main import _parser, build
 from tests.architecture.documents import ROOT, below, codes, section
 
@@ -95,7 +94,9 @@ def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:
         return int(sent[0]["status"])
 
     told = [codes(row[0])[0].replace("{deployment}", "late").split() for row in section(PAGE, SERVER).rows]
-    assert {f"{method} {path}": status(method, path) for method, path in told if status(method, path) in (404, 405)} == {}
+    assert {
+        f"{method} {path}": status(method, path) for method, path in told if status(method, path) in (404, 405)
+    } == {}
     assert set(app._pages) <= {path for _, path in told}
     assert status("GET", "/v2/health/well") == 404
 

@@ -31,7 +31,7 @@ def words_of_code() -> dict[str, str]:
 
 
 def test_prefixes_stand_beside_their_words() -> None:
-    told = {}
+    told: dict[str, str] = {}
     for words, _, prefixes in section("docs/glossary.md", "Glossary").rows:
         each, its = words.split(", "), prefixes.split(", ")
         if its == ["-"]:

@@ -59,7 +59,7 @@ def expected(kind: type[Value], *, without: str = "") -> dict[str, str]:
 def _shown(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    default: Any = field.default_factory() if field.default is msgspec.NODEFAULT else field.default  # type: ignore[misc]
+    default: Any = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
     if isinstance(default, Value):
         return "the defaults below"
     if isinstance(default, float):
