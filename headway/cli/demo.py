@@ -27,7 +27,7 @@ _EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @click.command(cls=Verb)
-@click.option("--quick", is_flag=True, help="A smaller play, in less than half a minute.")
+@click.option("--quick", is_flag=True, help="A smaller play of the same story.")
 @click.option("--project", type=click.Path(path_type=Path), help="A folder with a demo.py.  [default: the example]")
 @click.option(
     "--into", type=click.Path(path_type=Path), help="The home to play on.  [default: .headway of the project]"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -24,14 +24,11 @@ from headway.lifecycle.monitors.drift import Detector, judge
 from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality
 from headway.lifecycle.monitors.records import Monitor, Watches
 from headway.lifecycle.monitors.reference import DriftReference, DriftRule, learn_reference
+from headway.lifecycle.monitors.settings import DriftSettings, QualitySettings, settings_of
 from headway.lifecycle.platform import Platform
 
 _LOG = logging.getLogger("headway.observer")
 _DAY = timedelta(days=1)
-_LAG_DAYS = {Watches.DRIFT: 0, Watches.QUALITY: 1}
-"""How many more days a closed day waits, unless the monitor's `label_lag_days` says otherwise."""
-
-Rule = TypeVar("Rule", DriftRule, QualityRule)
 
 ProfileDay = Callable[[Sequence[bytes], str, Layout], Profile]
 """The profile of one day's answered requests, from the Parquet of the segments that may hold some."""
@@ -49,6 +46,8 @@ class Observer:
                 self._look(monitor)
             except HeadwayError as error:
                 _LOG.warning("monitor %s: %s", monitor.name, error)
+            except Exception:
+                _LOG.exception("monitor %s cannot judge; the others go on", monitor.name)
 
     def _look(self, monitor: Monitor) -> None:
         release = self._platform.rollouts.deployment(monitor.deployment).serving
@@ -67,7 +66,7 @@ class Observer:
         first = date.fromisoformat(last.day) + _DAY if last else self._first_day(monitor.deployment, release)
         if newest is None or first is None:
             return
-        lag = timedelta(days=int(monitor.settings.get("label_lag_days", _LAG_DAYS[monitor.watches])))
+        lag = timedelta(days=_settings(monitor).label_lag_days)
         while first + lag < newest.date():
             yield first
             first += _DAY
@@ -114,7 +113,8 @@ class Observer:
             loss=sum(quality.loss for quality in today),
             loss_squares=sum(quality.loss_squares for quality in today),
         )
-        rule = _rule(monitor, QualityRule)
+        rule = _settings(monitor)
+        assert isinstance(rule, QualityRule)
         judged = judge_quality(one, self._held_out(release), rule, self._detector(monitor, release))
         self._platform.monitors.record(
             monitor,
@@ -147,7 +147,9 @@ class Observer:
             whole = read_reference(self._platform.blobs.get(profile or ""))
             reference = whole.only({tensor.name for tensor in version.signature.inputs})
             days = [reference.days[day] for day in sorted(reference.days)]
-            known = reference, learn_reference(days, reference.layout, _rule(monitor, DriftRule))
+            rule = _settings(monitor)
+            assert isinstance(rule, DriftRule)
+            known = reference, learn_reference(days, reference.layout, rule)
             self._references[monitor.name, release] = known
         return known
 
@@ -166,9 +168,8 @@ class Observer:
         return self._platform.models.version(self._platform.releases.get(release).model_version)
 
 
-def _rule(monitor: Monitor, kind: type[Rule]) -> Rule:
-    known = {name: value for name, value in monitor.settings.items() if name in kind.__struct_fields__}
-    return msgspec.convert(known, kind)
+def _settings(monitor: Monitor) -> DriftSettings | QualitySettings:
+    return settings_of(monitor.name, monitor.watches, monitor.settings)
 
 
 def _plain(value: Any) -> Any:

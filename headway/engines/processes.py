@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -38,10 +39,13 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def alive(child: Child) -> bool:
-    """Whether `child` runs, and is the process that it was."""
+    """Whether `child` runs, and is the process that it was. What one that has ended had started is ended too."""
     process = _started.get(child.pid)
     if process is not None and process.poll() is not None:
         del _started[child.pid]
+        # At once, while no other process can have got the number of its group.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
         return False
     return child.mark in _command_line(child.pid)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from headway.engines.readers import Readers
 from headway.engines.signing import Ed25519Signer
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock, SystemClock
@@ -14,7 +15,7 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
-from headway.server.extras import FrameInspector, FrameReader
+from headway.server.extras import Tables
 from headway.server.home import Home
 from headway.server.metrics import CountedJournal, Counters
 from headway.server.settings import Settings
@@ -50,10 +51,11 @@ class Application:
     journal: WaitingJournal
     blobs: BlobStore
     counters: Counters
+    tables: Tables
     clock: Clock
     ids: Ids
     close: Callable[[], None]
-    """Close the database."""
+    """End the readers of tables and close the database."""
     target: Target | None = None
     engines: tuple[Engine, ...] = ()
 
@@ -78,13 +80,13 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     home.prepare()
     engine, journal, stores = open_stores(settings.database or home.database, clock, home.anchor)
     try:
-        blobs, counters = open_blobs(home.blobs), Counters()
+        blobs, counters, tables = open_blobs(home.blobs), Counters(), Tables(Readers())
         platform = wire(
             stores,
             CountedJournal(journal, counters),
             blobs,
-            inspector=FrameInspector(),
-            reader=FrameReader(),
+            inspector=tables,
+            reader=tables,
             signer=Ed25519Signer(home.signing_key),
             clock=clock,
             ids=ids,
@@ -93,4 +95,9 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     except BaseException:
         engine.close()
         raise
-    return Application(settings, home, platform, stores, journal, blobs, counters, clock, ids, engine.close)
+
+    def close() -> None:
+        tables.close()
+        engine.close()
+
+    return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, close)

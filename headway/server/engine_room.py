@@ -17,7 +17,6 @@ from headway.engines.workers import Workers
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.target import Target
 from headway.server.app import Application
-from headway.server.extras import profile_day
 
 _PAUSE_S = 0.25
 WORKER_COMMAND = (sys.executable, "-m", "headway.cli.workers")
@@ -56,7 +55,7 @@ def with_engines(application: Application, project: Path | None) -> Application:
     conductor = Conductor(
         platform, application.stores.leases, workers, target, application.clock, _holder(home.folder), project
     )
-    scheduler, observer = Scheduler(platform, application.clock), Observer(platform, profile_day)
+    scheduler, observer = Scheduler(platform, application.clock), Observer(platform, application.tables.profile_day)
     wait = application.journal.wait
     engines = (
         _Closing(conductor, target),

@@ -1,68 +1,53 @@
-"""What needs the extra [ml], loaded at its first use: a control plane without frames still does everything else."""
+"""What needs the extra [ml], checked at its first use: a control plane without frames still does everything else."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Sequence
+from importlib.util import find_spec
 
+from headway.engines.questions import ContentOf, DayProfileOf, ReferenceOf, SummaryOf
+from headway.engines.readers import Readers
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
 from headway.lifecycle.predictions.records import SegmentContent
 
-if TYPE_CHECKING:
-    from headway.engines.frames import PolarsInspector, PolarsSegmentReader
 
-_Given = ParamSpec("_Given")
-_Answer = TypeVar("_Answer")
-
-
-def needs_ml(function: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
-    """Turns a missing package into `ExtraMissing`, which says what to install."""
-
-    @functools.wraps(function)
-    def checked(*args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
-        try:
-            return function(*args, **kwargs)
-        except ModuleNotFoundError as error:
-            if str(error.name).startswith("headway"):
-                raise
-            message = f"tables need {error.name}, which is not installed: pip install 'headway[ml]'"
-            raise ExtraMissing(message) from error
-
-    return checked
+@functools.cache
+def need(*packages: str) -> None:
+    """Raises `ExtraMissing`, which says what to install, unless `packages` are there; none of them is loaded."""
+    for name in packages:
+        if find_spec(name) is None:
+            raise ExtraMissing(f"tables need {name}, which is not installed: pip install 'headway[ml]'")
 
 
-class FrameInspector:
+class Tables:
+    """What the control plane wants to know of tables, read in processes of their own.
+
+    Implements `Inspector` and `SegmentReader`; `profile_day` is the `ProfileDay` of an observer.
+    """
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
     def summarise(self, data: bytes) -> Summary:
-        return _inspector().summarise(data)
+        return self._ready().ask(SummaryOf(data=data), Summary)
 
     def reference(self, data: bytes, contract: Contract | None) -> bytes:
-        return _inspector().reference(data, contract)
+        return self._ready().ask(ReferenceOf(data=data, contract=contract), bytes)
 
-
-class FrameReader:
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
-        return _reader().read(deployment, segment, data)
+        return self._ready().ask(ContentOf(deployment=deployment, segment=segment, data=data), SegmentContent)
 
+    def profile_day(self, segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
+        """The profile of one day of captured segments."""
+        return self._ready().ask(DayProfileOf(segments=tuple(segments), day=day, layout=layout), Profile)
 
-@needs_ml
-def profile_day(segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
-    """The profile of one day of captured segments."""
-    profile: Profile = import_module("headway.engines.windows").day_profiles(segments, day, layout)
-    return profile
+    def close(self) -> None:
+        self._readers.close()
 
-
-@needs_ml
-def _inspector() -> PolarsInspector:
-    inspector: PolarsInspector = import_module("headway.engines.frames").PolarsInspector()
-    return inspector
-
-
-@needs_ml
-def _reader() -> PolarsSegmentReader:
-    reader: PolarsSegmentReader = import_module("headway.engines.frames").PolarsSegmentReader()
-    return reader
+    def _ready(self) -> Readers:
+        need("numpy", "polars")
+        return self._readers

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 TIMEOUT_S = 10
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 4.0
 _ALREADY_THERE = 409
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from headway.engines.gatekeeper import BUILT_IN
-from headway.engines.observer import _LAG_DAYS
 from headway.kernel.records import Value
 from headway.lifecycle.changes.project import (
     DatasetSpec,
@@ -24,9 +23,8 @@ from headway.lifecycle.changes.project import (
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.gates.names import CHECKS
-from headway.lifecycle.monitors.quality import QualityRule
 from headway.lifecycle.monitors.records import Watches
-from headway.lifecycle.monitors.reference import DriftRule
+from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
 
@@ -44,7 +42,6 @@ TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[pipelines.NAME.steps.STEP]": DeclaredStep,
     "[environments.NAME.rollout]": RolloutPolicy,
 }
-RULES: dict[Watches, type[Value]] = {Watches.DRIFT: DriftRule, Watches.QUALITY: QualityRule}
 
 
 def told(heading: str) -> dict[str, str]:
@@ -80,8 +77,7 @@ def test_keys_and_defaults_of_a_table(heading: str) -> None:
 
 @pytest.mark.parametrize("watches", Watches)
 def test_settings_of_a_monitor(watches: Watches) -> None:
-    lag = {"label_lag_days": f"`{_LAG_DAYS[watches]}`"}
-    assert told(f'Settings of `watches = "{watches}"`') == expected(RULES[watches]) | lag
+    assert told(f'Settings of `watches = "{watches}"`') == expected(SETTINGS[watches])
 
 
 def test_what_may_be_chosen_is_named() -> None:

@@ -81,7 +81,8 @@ def judge(window: Profile, reference: DriftReference, detector: Detector | None 
     judged = DriftJudgement(outcome=Outcome.UNPROVEN, reason="", rows=window.rows, detector=detector, limit=rule.arl)
     if not reference.statistics:
         return judged.but(
-            reason=f"{reference.windows} reference windows; it takes {rule.min_windows} to know their spread"
+            reason=f"{reference.windows} reference windows have {rule.min_rows} rows, {reference.skipped} have fewer; "
+            f"it takes {rule.min_windows} to know their spread"
         )
     if window.rows < rule.min_rows:
         return judged.but(reason=f"{window.rows} rows in this window; it takes {rule.min_rows}")

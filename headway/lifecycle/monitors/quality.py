@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway.kernel.records import Value
 from headway.lifecycle.gates.records import Outcome
@@ -18,11 +21,11 @@ from headway.lifecycle.monitors.statistic import Measure, Point, Statistic, Yard
 class QualityRule(Value):
     """When realised quality counts as lost."""
 
-    floor: float = 0.05
+    floor: Annotated[float, Meta(ge=0)] = 0.05
     """A rise of the mean loss below this is not material, in standard deviations of one prediction's loss."""
-    min_labels: int = 100
-    min_days: int = 20
-    arl: float = 3650.0
+    min_labels: Annotated[int, Meta(ge=2)] = 100
+    min_days: Annotated[int, Meta(ge=4)] = 20
+    arl: Annotated[float, Meta(gt=1)] = 3650.0
     """Quiet days until a false alarm, on average at least."""
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway.errors import Invalid
 from headway.kernel.records import Value
@@ -18,13 +21,13 @@ _CONSTANT = 1e-12
 class DriftRule(Value):
     """When a window counts as drifted."""
 
-    alpha: float = 0.01
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     """Chance that a quiet window has any column outside its band."""
-    floor: float = 0.1
+    floor: Annotated[float, Meta(ge=0)] = 0.1
     """Shifts below this are not material: in standard deviations of a row, or Cohen's h for shares."""
-    min_rows: int = 100
-    min_windows: int = 20
-    arl: float = 3650.0
+    min_rows: Annotated[int, Meta(ge=2)] = 100
+    min_windows: Annotated[int, Meta(ge=4)] = 20
+    arl: Annotated[float, Meta(gt=1)] = 3650.0
     """Quiet windows until a false alarm, on average at least: ten years of days."""
 
 

@@ -14,6 +14,7 @@ from headway.kernel.paging import Page
 from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Watches, Window
 from headway.lifecycle.monitors.rules import moved
+from headway.lifecycle.monitors.settings import settings_of
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.rollouts.service import RolloutService
 
@@ -33,10 +34,11 @@ class MonitorService:
         self._rollouts, self._clock, self._ids = rollouts, clock, ids
 
     def declare(self, name: str, deployment: str, watches: Watches, settings: dict[str, Any], *, by: Actor) -> Monitor:
-        """Make the monitor be as said; saying it again changes nothing."""
+        """Make the monitor be as said; saying it again changes nothing. Raises `BadSettings` for what it cannot be."""
         by.must(Permission.OPERATE)
         checked_name(name, "monitor")
         self._rollouts.deployment(deployment)
+        settings_of(name, watches, settings)
         with self._journal.act(by.name, "monitor.declare") as act:
             known = self._store.named(name)
             declared = Monitor(
