@@ -8,7 +8,7 @@ from typing import Any
 
 def dumps(array: Any) -> bytes:
     """The same bytes for equal arrays; raises `ValueError` for an array of objects."""
-    import numpy
+    import numpy  # noqa: PLC0415
 
     array = numpy.asarray(array, order="C")
     if array.dtype.names:  # bytes between the fields are whatever was in memory
@@ -22,6 +22,6 @@ def dumps(array: Any) -> bytes:
 
 
 def loads(data: bytes) -> Any:
-    import numpy
+    import numpy  # noqa: PLC0415
 
     return numpy.load(io.BytesIO(data), allow_pickle=False)

@@ -9,6 +9,8 @@ apply an older one late.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from headway.errors import HeadwayError, LeaseLost
 from headway.kernel.access import SYSTEM, Actor, Role
 from headway.kernel.clock import Clock
 from headway.kernel.leases import Lease, LeaseStore
+from headway.kernel.records import Record
 from headway.lifecycle.changes import rules
 from headway.lifecycle.changes.records import Change, Stage
 from headway.lifecycle.changes.rules import Judge, Reach, Sign, StartRollout, next_action
@@ -53,9 +56,11 @@ class Conductor:
             return
         try:
             for change in self._platform.changes.open_ones():
-                self._guarded(self.advance, change, lease)
+                with _apart(change):
+                    self.advance(change, lease)
             for rollout in self._platform.rollouts.open():
-                self._guarded(self.roll, rollout)
+                with _apart(rollout):
+                    self.roll(rollout)
             self._workers.keep(self._worked_on())
         except LeaseLost:
             _LOG.warning("another conductor has taken over")
@@ -65,14 +70,6 @@ class Conductor:
         lease = self._leases.take("conductor", self._holder, self._clock.now(), LEASE_S)
         if lease:
             self._leases.give_back(lease)
-
-    def _guarded(self, act, *arguments) -> None:  # type: ignore[no-untyped-def]
-        try:
-            act(*arguments)
-        except LeaseLost:
-            raise
-        except HeadwayError as error:
-            _LOG.warning("%s: %s", arguments[0].id, error)
 
     def advance(self, change: Change, lease: Lease) -> None:
         """Carry out actions of one change until it has to wait."""
@@ -157,6 +154,17 @@ class Conductor:
 
     def _event_at(self, change: Change) -> datetime | None:
         return self._platform.predictions.last_event_at(change.deployment)
+
+
+@contextmanager
+def _apart(record: Record) -> Iterator[None]:
+    """What goes wrong with one change or rollout is told, and does not hold up the others."""
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except HeadwayError as error:
+        _LOG.warning("%s: %s", record.id, error)
 
 
 def _gate_key(change: Change) -> str:

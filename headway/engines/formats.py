@@ -150,7 +150,7 @@ def _instead(value: Any) -> str:
 
 
 def _encode_frame(frame: Any) -> bytes:
-    import polars
+    import polars  # noqa: PLC0415
 
     objects = [name for name, kind in frame.schema.items() if kind == polars.Object]
     if objects:
@@ -161,7 +161,7 @@ def _encode_frame(frame: Any) -> bytes:
 
 
 def _decode_frame(data: bytes) -> Any:
-    import polars
+    import polars  # noqa: PLC0415
 
     return polars.read_parquet(io.BytesIO(data))
 

@@ -1,0 +1,112 @@
+"""The whole platform in memory, with stand-ins for all that is outside of it, for tests of what is built on it.
+
+    opened = open_platform()
+    opened.platform.rollouts.declare("late", "production", "late", by=SYSTEM)
+
+A dataset's bytes are the JSON of its `Summary`, a segment's those of its `SegmentContent`: no frame library is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from headway.errors import GateRefused, Invalid
+from headway.kernel.records import encode
+from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.datasets.profile import Layout, Profile
+from headway.lifecycle.datasets.reference import Reference
+from headway.lifecycle.datasets.schema import Summary
+from headway.lifecycle.platform import Platform, wire
+from headway.lifecycle.predictions.records import SegmentContent
+from headway.lifecycle.releases.records import Envelope
+from headway.lifecycle.rollouts.routing import RoutingTable
+from headway.lifecycle.rollouts.target import Endpoint
+from headway.lifecycle.stores import Stores
+from headway.testing.memory import FrozenClock, counted_ids, open_memory
+from headway.testing.memory_kernel import MemoryBlobStore
+
+Kind = TypeVar("Kind", Summary, SegmentContent)
+
+
+class JsonTables:
+    """Looks into tables that are written as JSON. `references` gives, by a table's bytes, what it is profiled as."""
+
+    def __init__(self) -> None:
+        self.references: dict[bytes, Reference] = {}
+
+    def summarise(self, data: bytes) -> Summary:
+        return _read(data, Summary)
+
+    def reference(self, data: bytes, contract: Contract | None) -> bytes:
+        layout = Layout(columns={})
+        empty = Reference(layout=layout, whole=Profile(layout=layout.digest, rows=0, columns={}))
+        return encode(self.references.get(data, empty))
+
+    def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
+        content = _read(data, SegmentContent)
+        named = tuple(one.but(deployment=deployment, segment=segment) for one in content.captured)
+        return content.but(captured=named)
+
+
+class PlainSigner:
+    """Signs without a key: the envelope holds the payload, and `check` gives it back unless it was changed."""
+
+    def sign(self, payload_type: str, payload: bytes) -> Envelope:
+        text = base64.b64encode(payload).decode()
+        return Envelope(payload_type=payload_type, payload=text, key="none", signature=text)
+
+    def check(self, envelope: Envelope) -> bytes:
+        if envelope.signature != envelope.payload:
+            raise GateRefused("the payload is not the one that was signed")
+        return base64.b64decode(envelope.payload)
+
+
+@dataclass
+class MemoryTarget:
+    """Serves what was applied last; `ready` and `lag` (generations behind) make it a worse one."""
+
+    ready: bool = True
+    lag: int = 0
+    tables: dict[str, RoutingTable] = field(default_factory=dict)
+
+    def apply(self, table: RoutingTable) -> None:
+        self.tables[table.deployment] = table
+
+    def observe(self, deployment: str) -> Endpoint | None:
+        table = self.tables.get(deployment)
+        if table is None:
+            return None
+        return Endpoint(deployment=deployment, url="memory:", generation=table.generation - self.lag, ready=self.ready)
+
+    def close(self) -> None:
+        self.tables.clear()
+
+
+@dataclass(frozen=True)
+class OpenedPlatform:
+    platform: Platform
+    stores: Stores
+    clock: FrozenClock
+    tables: JsonTables
+
+
+def open_platform() -> OpenedPlatform:
+    """An empty platform of its own, on a clock that stands still."""
+    clock, tables = FrozenClock(), JsonTables()
+    journal, stores = open_memory(clock)
+    platform = wire(
+        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), clock=clock,
+        ids=counted_ids(),
+    )  # fmt: skip
+    return OpenedPlatform(platform, stores, clock, tables)
+
+
+def _read(data: bytes, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"these bytes are no {kind.__name__} as JSON: {error}") from None
