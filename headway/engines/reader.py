@@ -26,6 +26,7 @@ _LEAVES = {
 }
 _THREADS = {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Each thread of a pool takes address space, of which a reader has little."""
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Wanted = TypeVar("Wanted")
 
@@ -35,7 +36,7 @@ class Gone(Exception):
 
 
 class Killed(Gone):
-    """Somebody sent it SIGKILL, as neither a table nor a library does: the question may be asked of another."""
+    """It was ended from outside, as neither a table nor a library does: the question may be asked of another."""
 
 
 class Reader:
@@ -109,6 +110,7 @@ class Reader:
         self._last_words.truncate()
         began, body = time.monotonic(), None
         watchdog = threading.Timer(limit_s, self._process.kill)
+        watchdog.daemon = True  # a process that ends does not wait for it
         watchdog.start()
         try:
             if question is not None:
@@ -123,7 +125,7 @@ class Reader:
         code = self.end()
         if time.monotonic() - began >= limit_s:
             raise Gone(f"it takes more than {limit_s:g} s")
-        if code == -signal.SIGKILL:
+        if -code in _FROM_OUTSIDE:
             raise Killed("its reader was killed")
         raise Gone(f"its reader ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}")
 

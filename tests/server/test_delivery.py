@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from tests.server.world import World, declare, drive, judge, open_world, posted,
 
 
 @pytest.fixture
-def fresh(home: Path) -> World:
+def fresh(home: Path) -> Iterator[World]:
     opened = open_world(home)
     declare(opened)
-    return opened
+    yield opened
+    opened.close()
 
 
 def judged(world: World) -> int:
