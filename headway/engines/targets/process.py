@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sys
 import threading
@@ -23,6 +24,8 @@ from headway.lifecycle.rollouts.routing import RoutingTable, read_table
 from headway.lifecycle.rollouts.target import Endpoint
 
 _HOST = "127.0.0.1"
+_ENVIRONMENT = {"POLARS_MAX_THREADS": "1"}
+"""Writing captured rows must not take the cores that requests are answered on."""
 _FAILURES_AT_A_PORT = 3
 """After so many, somebody else may have the port."""
 _STARTING_S = 30.0
@@ -113,7 +116,7 @@ class ProcessTarget:
             "--blobs", str(self._blobs), "--spool", str(folder / "spool"), "--port", str(port), "--host", _HOST,
             "--control-file", str(self._control_file), "--token-file", str(self._token_file),
         ]  # fmt: skip
-        pid = processes.start(command, folder / "server.log")
+        pid = processes.start(command, folder / "server.log", {**os.environ, **_ENVIRONMENT})
         processes.remember(Child(pid=pid, mark=str(self._routing(deployment)), port=port), self._note(deployment))
         self._started_at[deployment] = time.monotonic()
         self._failures[deployment] = failures + 1
