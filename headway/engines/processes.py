@@ -40,20 +40,15 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 
 def alive(child: Child) -> bool:
     """Whether `child` runs, and is the process that it was. What one that has ended had started is ended too."""
-    process = _started.get(child.pid)
-    if process is not None and process.poll() is not None:
-        del _started[child.pid]
+    if child.mark in _command_line(child.pid):
+        return True
+    process = _started.pop(child.pid, None)
+    if process is not None:
+        process.wait()  # one that is ending has no command line any more
         # At once, while no other process can have got the number of its group.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        return False
-    return child.mark in _command_line(child.pid)
-
-
-def exit_code(pid: int) -> int | None:
-    """How a child of this process ended; None while it runs, or for one that was started by another."""
-    process = _started.get(pid)
-    return process.poll() if process else None
+    return False
 
 
 def end(child: Child, *, patience_s: float = 5.0) -> None:

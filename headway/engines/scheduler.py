@@ -7,15 +7,19 @@ one change.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from cronsim import CronSim
 
+from headway.errors import HeadwayError
 from headway.kernel.access import SYSTEM
 from headway.kernel.clock import Clock
 from headway.lifecycle.changes.records import Cause, Stage, Trigger
 from headway.lifecycle.monitors.records import Alert
 from headway.lifecycle.platform import Platform
+
+_LOG = logging.getLogger("headway.scheduler")
 
 
 class Scheduler:
@@ -26,7 +30,10 @@ class Scheduler:
         """One look at all triggers, and at the alerts that have been dealt with."""
         self._resolve()
         for trigger in self._platform.changes.triggers():
-            _LOOKS[trigger.on](self, trigger)
+            try:
+                _LOOKS[trigger.on](self, trigger)
+            except HeadwayError as error:
+                _LOG.warning("trigger %s: %s", trigger.name, error)
 
     def _alerts(self, trigger: Trigger) -> None:
         for alert in self._platform.monitors.unresolved(trigger.source):

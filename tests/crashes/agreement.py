@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
+
+from headway.client.client import Client
 from headway.lifecycle.changes.records import OVER, Change, Stage
 from headway.lifecycle.rollouts.routing import read_table
+from tests.crashes.clients import Clients
 from tests.journeys.world import World, until
 
 ORDER = list(Stage)
+
+
+def opened(world: World, *, client: Client | None = None, break_glass: str = "", kind: str = "good") -> int:
+    """The number of a new change, for a model that nobody has seen before."""
+    return world.open(client=client, break_glass=break_glass, kind=kind, name=secrets.token_hex(8))
+
+
+def captured(world: World) -> int:
+    """The rows that have come to the control plane since the world began, and all that were on their way."""
+    Clients(world).flush()
+    segments = world.owner.predictions.segments(world.deployment, limit=1000).items
+    return sum(segment.rows for segment in segments)
 
 
 def settled(world: World, number: int) -> Change:
@@ -32,7 +48,7 @@ def one_of_each(world: World, change: Change) -> None:
     assert [run.state for run in client.runs.list(change=change.id).items if not run.over] == []
     made = [version.id for version in client.models.versions().items if version.run == change.run]
     assert len(made) <= 1
-    verdicts = [verdict.id for verdict in client.gates.verdicts().items if verdict.change == change.id]
+    verdicts = [verdict.id for verdict in client.gates.list().items if verdict.change == change.id]
     assert verdicts == ([change.verdict] if change.verdict else [])
     releases = [release.id for release in client.releases.list().items if release.change == change.id]
     assert releases == ([change.release] if change.release else [])
@@ -69,8 +85,10 @@ def shares(world: World, release: str) -> list[int]:
 
 
 def model_servers(world: World) -> list[int]:
-    return [process.pid for process in world.processes() if "headway.serving.main" in process.cmdline()]
+    return [pid for pid, line in world.processes().items() if "headway.serving.main" in line]
 
 
-def workers(world: World) -> list[int]:
-    return [process.pid for process in world.processes() if "headway.cli.workers" in process.cmdline()]
+def workers(world: World, *, of: str = "") -> list[int]:
+    """Pids of worker processes, all of them or those `of` a kind: run, gate."""
+    lines = world.processes().items()
+    return [pid for pid, line in lines if "headway.cli.workers" in line and (not of or of in line)]

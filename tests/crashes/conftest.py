@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from onnx import TensorProto, helper
 
-from headway.lifecycle.changes.records import OpenChange, Stage
+from headway.lifecycle.changes.records import Stage
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
+from tests.crashes.agreement import workers
 from tests.crashes.clients import Clients
+from tests.crashes.model import sigmoid
 from tests.journeys.world import World, until
 
 ONES = Path(__file__).parent / "ones"
@@ -32,18 +35,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sigmoid() -> bytes:
-    """An ONNX model that gives the sigmoid of x."""
-    graph = helper.make_graph(
-        [helper.make_node("Sigmoid", ["x"], ["probabilities"])],
-        "model",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 1])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return bytes(model.SerializeToString())
-
-
 @pytest.fixture(scope="session")
 def serving(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that is down, whose deployment has settled on a first release."""
@@ -53,8 +44,7 @@ def serving(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, first in (("learnt", 0), ("held-out", 50)):
             rows = {"x": [(first + row) / 100 for row in range(50)], "y": [row % 2 for row in range(50)]}
             world.owner.datasets.add(name, rows, contract=CONTRACT)
-        command = OpenChange(deployment=DEPLOYMENT, pipeline="train", break_glass="to begin with")
-        number = world.owner.changes.open(command).number
+        number = world.open(client=world.owner, name="first", break_glass="to begin with")
         world.reached(number, Stage.ROLLING_OUT)
         until(world.ready, "the endpoint is ready")
         with Clients(world) as clients:
@@ -67,17 +57,33 @@ def serving(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.home
 
 
-@pytest.fixture
-def world(serving: Path, project: Path, tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def shared(serving: Path, project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A control plane on a home of its own, in which a first release serves; afterwards nothing may run on."""
-    made = World(tmp_path, project=project, deployment=DEPLOYMENT, home=serving)
+    made = World(tmp_path_factory.mktemp("world"), project=project, deployment=DEPLOYMENT, home=serving)
     try:
         made.start()
-        until(made.ready, "the endpoint is ready")
         yield made
-        made.stop()
-        assert made.processes() == []
+        assert made.stop() == 0
+        assert made.processes() == {}
     finally:
         made.close()
         for left in made.processes():
-            left.kill()
+            os.kill(left, signal.SIGKILL)
+
+
+@pytest.fixture
+def world(shared: World) -> Iterator[World]:
+    """The module's control plane, with an endpoint that answers and nothing else under way."""
+    if not shared.up_and_running:
+        shared.start()
+    until(shared.ready, "the endpoint is ready")
+    yield shared
+    if not shared.up_and_running:
+        shared.start()
+    for file in shared.project.glob("hold-*"):
+        file.unlink()
+    for change in shared.owner.changes.list().items:
+        if not change.over:
+            shared.owner.changes.cancel(str(change.number), "the test is over")
+    until(lambda: not workers(shared), "no worker runs", 5)

@@ -152,12 +152,12 @@ class Http:
         self._http.close()
 
     def _get(self, path: str, **query: str) -> Answer:
-        return self._send("GET", path, **query)
+        return self._send("GET", path, query=query)
 
     def _post(self, path: str, body: Any) -> Answer:
         return self._send("POST", path, b"" if body is None else encode(body))
 
-    def _send(self, method: str, path: str, content: bytes = b"", **query: str) -> Answer:
+    def _send(self, method: str, path: str, content: bytes = b"", query: dict[str, str] | None = None) -> Answer:
         answer = self._http.request(method, path, content=content, params=query)
         body = answer.json()
         if answer.status_code >= 400:

@@ -11,10 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from headway.client.client import Client
 from headway.client.connect import connect
@@ -61,6 +62,7 @@ class World:
         if home:
             shutil.copytree(home, self.home)
         self._clients: dict[str, Client] = {}
+        self.began_at = datetime.now(UTC)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> World:
@@ -85,6 +87,10 @@ class World:
             )  # fmt: skip
 
     @property
+    def up_and_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def env(self) -> dict[str, str]:
         """Without what leads elsewhere. One thread for each library: the machine is shared."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HEADWAY_")}
@@ -93,6 +99,11 @@ class World:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def move(self) -> None:
+        """From now on it is started at another port."""
+        self._sign_off()
+        self.port = free_port()
 
     def kill(self) -> None:
         """End the control plane as a power cut would: nothing else is told."""
@@ -106,18 +117,18 @@ class World:
         return self.process.wait(30)
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
-        if self.process and self.process.poll() is None:
+        self._sign_off()
+        if self.up_and_running:
             self.stop()
 
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs in the project's folder: the server, workers and what they started, model servers."""
-        found = []
+    def processes(self) -> dict[int, list[str]]:
+        """Everything that runs in the project's folder, by pid its command line: the server, workers and what they
+        started, model servers."""
+        found = {}
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(self.folder):
-                    found.append(process)
+                if Path(process.cwd()).is_relative_to(self.folder):
+                    found[process.pid] = process.cmdline()
         return found
 
     def log(self) -> str:
@@ -174,6 +185,11 @@ class World:
             return self.owner.deployments.endpoint(self.deployment).ready
         except NotFound:
             return False
+
+    def _sign_off(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def _note(self) -> str:
         try:

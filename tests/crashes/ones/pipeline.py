@@ -36,21 +36,26 @@ def wait(kind: str) -> str:
 
 
 @hw.step(cache=False)
-def register(kind: str) -> str:
+def register(kind: str, name: str) -> str:
     run = hw.active_run()
     assert run is not None
     if kind == "nothing":
         return ""
     command = AddVersion(
-        model="ones", blob=run.client.blobs.put((HERE / "model.onnx").read_bytes()), signature=SIGNATURE,
+        model="ones", blob=run.client.blobs.put(named(name)), signature=SIGNATURE,
         task=Task.BINARY, run=run.id, training=("learnt",), evaluation="held-out",
     )  # fmt: skip
     return run.client.models.add(command).id
 
 
 @hw.pipeline
-def train(kind: str = "good", rows: int = 1) -> str:
-    return register(wait(begin(kind)))
+def train(kind: str = "good", name: str = "next") -> str:
+    return register(wait(begin(kind)), name)
+
+
+def named(name: str) -> bytes:
+    """The model with a `doc_string` of its own (field 6 of the protobuf), so that it is another model than the last."""
+    return (HERE / "model.onnx").read_bytes() + b"\x32" + bytes([len(name)]) + name.encode()
 
 
 @hw.check

@@ -42,7 +42,8 @@ def split(version: str, held_out_days: int) -> tuple[pl.DataFrame, pl.DataFrame]
 @hw.step(cache=False)
 def fit(training: pl.DataFrame, held_out: pl.DataFrame, version: str, kind: str, strength: float) -> str:
     """Waits while there is a file `hold-run` in the project, so that a test can act here."""
-    from training import baselines, candidate  # noqa: PLC0415  # the gate reads this module too, and needs no trainer
+    # Here, because the gate reads this module too, and needs no trainer.
+    from training import baselines, candidate  # noqa: PLC0415
 
     wait_while(HERE / "hold-run")
     if kind == "broken":
