@@ -351,7 +351,9 @@ def main() -> None:
     asked = parser.parse_args()
     other: dict[str, Cost] = {}
     if asked.uri:
-        ours = measured(Server(asked.uri, asked.token, asked.pid, asked.own_api), asked.scale, asked.only, searching=asked.search)
+        ours = measured(
+            Server(asked.uri, asked.token, asked.pid, asked.own_api), asked.scale, asked.only, searching=asked.search
+        )
     else:
         with own_server(asked.own_api) as server:
             ours = measured(server, asked.scale, asked.only, searching=asked.search)

@@ -25,6 +25,7 @@ from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.cache import PipelineService
+from headway.lifecycle.runs.metrics import MetricService
 from headway.lifecycle.runs.service import RunService
 from headway.lifecycle.stores import Stores
 
@@ -34,6 +35,7 @@ class Platform:
     access: AccessService
     datasets: DatasetService
     runs: RunService
+    metrics: MetricService
     pipelines: PipelineService
     models: ModelService
     environments: EnvironmentService
@@ -64,7 +66,7 @@ def wire(
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
-    runs = RunService(j, s.runs, s.experiments, s.artifacts, blobs, s.leases, *t)
+    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, *t)
     models = ModelService(j, s.models, s.model_versions, runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
@@ -75,6 +77,7 @@ def wire(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
         runs=runs,
+        metrics=MetricService(j, s.runs, s.metrics),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
         environments=environments,

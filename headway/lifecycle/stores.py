@@ -18,7 +18,14 @@ from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowSto
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
-from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, PipelineStore, RunStore, StepResultStore
+from headway.lifecycle.runs.store import (
+    ArtifactStore,
+    ExperimentStore,
+    MetricStore,
+    PipelineStore,
+    RunStore,
+    StepResultStore,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Stores:
     dataset_versions: DatasetVersionStore
     experiments: ExperimentStore
     runs: RunStore
+    metrics: MetricStore
     artifacts: ArtifactStore
     step_results: StepResultStore
     pipelines: PipelineStore

@@ -22,6 +22,7 @@ from headway.testing.memory_kernel import (
     MemoryLineageStore,
     MemoryTokenStore,
 )
+from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_predictions import MemoryPredictionStore
 from headway.testing.memory_stores import (
     MemoryAlertStore,
@@ -96,6 +97,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         dataset_versions=MemoryDatasetVersionStore(journal),
         experiments=MemoryExperimentStore(journal),
         runs=runs,
+        metrics=MemoryMetricStore(journal),
         artifacts=MemoryArtifactStore(journal),
         step_results=MemoryStepResultStore(journal),
         pipelines=MemoryPipelineStore(journal),

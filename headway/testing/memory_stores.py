@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,7 +15,7 @@ from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Windo
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
-from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 
 _NAME = (("name",),)
@@ -66,23 +65,7 @@ class MemoryRunStore(MemoryRecordStore[Run]):
 
     def __init__(self, journal: MemoryJournal) -> None:
         super().__init__(journal)
-        self._points = MemoryTable[tuple[str, str, int, datetime, str], Metric](journal)
         self._steps = MemoryTable[tuple[str, str], StepRun](journal)
-
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        for metric in metrics:
-            self._points.set((run, metric.key, metric.step, metric.at, repr(metric.value)), metric)
-
-    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-        newest: dict[str, dict[str, Metric]] = {run: {} for run in runs}
-        for (run, key, *_), metric in self._points.all().items():
-            if run in newest and _rank(metric) >= _rank(newest[run].get(key, metric)):
-                newest[run][key] = metric
-        return {run: {key: metric.value for key, metric in found.items()} for run, found in newest.items()}
-
-    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
-        points = [metric for known, metric in self._points.all().items() if known[:2] == (run, key)]
-        return list(enumerate(points, 1))[after:][:limit]
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         for step in steps:
@@ -100,11 +83,6 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         state: str | None = None, limit: int = 100, before: str | None = None,
     ) -> Page[Run]:  # fmt: skip
         return self._page(limit, before, experiment=experiment, parent=parent, change=change, state=state)
-
-
-def _rank(metric: Metric) -> tuple[int, datetime, bool, float]:
-    nan = math.isnan(metric.value)
-    return metric.step, metric.at, not nan, 0.0 if nan else metric.value
 
 
 class MemoryArtifactStore(MemoryRecordStore[Artifact]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
+from headway.testing.contracts.metrics import MetricStoreContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
@@ -23,6 +24,10 @@ class TestQuestions(QuestionsContract):
 
 
 class TestRuns(RunStoreContract):
+    pass
+
+
+class TestMetrics(MetricStoreContract):
     pass
 
 

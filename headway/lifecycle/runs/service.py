@@ -13,6 +13,7 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
 from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page
+from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import (
     Artifact,
     Experiment,
@@ -24,7 +25,7 @@ from headway.lifecycle.runs.records import (
     StepRun,
 )
 from headway.lifecycle.runs.rules import moved, with_logged
-from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, RunStore
+from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, MetricStore, RunStore
 
 LEASE_S = 10.0
 
@@ -34,6 +35,7 @@ class RunService:
         self,
         journal: Journal,
         store: RunStore,
+        metrics: MetricStore,
         experiments: ExperimentStore,
         artifacts: ArtifactStore,
         blobs: BlobStore,
@@ -42,7 +44,7 @@ class RunService:
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._experiments, self._artifacts = journal, store, experiments, artifacts
-        self._blobs, self._leases, self._clock, self._ids = blobs, leases, clock, ids
+        self._metrics, self._blobs, self._leases, self._clock, self._ids = metrics, blobs, leases, clock, ids
 
     def start(self, command: StartRun, *, by: Actor) -> Run:
         """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
@@ -110,15 +112,15 @@ class RunService:
             if logged is not run:
                 act.save(self._store, logged)
             if batch.metrics:
-                self._store.log(identifier, batch.metrics)
+                self._metrics.add({(identifier, key): curve for key, curve in curves(batch.metrics).items()})
 
     def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key."""
-        return self._store.latest(identifiers)
+        return self._metrics.latest(identifiers)
 
     def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> Sequence[tuple[int, Metric]]:
         self.get(identifier)
-        return self._store.history(identifier, key, limit=limit, after=after)
+        return list(enumerate(self._metrics.curve(identifier, key, limit=limit, after=after).metrics(key), after + 1))
 
     def claim(self, identifier: str, holder: str) -> Lease:
         """Take or prolong the lease on a run; raises `LeaseLost` while another worker holds it."""

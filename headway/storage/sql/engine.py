@@ -105,6 +105,11 @@ class SqlEngine:
                 with self._database.reading() as pooled:
                     yield pooled
 
+    @property
+    def mark(self) -> str:
+        """Stands for a value in a statement that goes straight to the driver."""
+        return self._database.mark
+
     def insert(self, table: Table) -> AnyInsert:
         """An insert that knows ON CONFLICT."""
         return self._database.insert(table)

@@ -9,9 +9,7 @@ from sqlalchemy import Column, Integer, LargeBinary, Table, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
-from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
-from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.metrics import SqlMetrics
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
@@ -45,20 +43,6 @@ class SqlExperimentStore(SqlRecordStore[Experiment]):
 
 class SqlRunStore(SqlRecordStore[Run]):
     table = RUNS
-
-    def __init__(self, engine: SqlEngine) -> None:
-        super().__init__(engine)
-        self._metrics = SqlMetrics(engine)
-
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        self._metrics.log(run, metrics)
-
-    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-        """As the protocol says; of two points at one step and time the greater value counts as the last."""
-        return self._metrics.latest(runs)
-
-    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
-        return self._metrics.history(run, key, limit, after)
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         """Keep the state of each of `steps`; those of the run that are not named stay as they are."""

@@ -23,6 +23,7 @@ from headway.storage.sql.journal import SqlJournal
 from headway.storage.sql.leases import SqlLeaseStore
 from headway.storage.sql.ledger import SqlLedgerStore
 from headway.storage.sql.lineage import SqlLineageStore
+from headway.storage.sql.metrics import SqlMetricStore
 from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore
 from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWindowStore
 from headway.storage.sql.postgres import PostgresDatabase
@@ -94,6 +95,7 @@ def _stores(engine: SqlEngine) -> Stores:
         dataset_versions=SqlDatasetVersionStore(engine),
         experiments=SqlExperimentStore(engine),
         runs=SqlRunStore(engine),
+        metrics=SqlMetricStore(engine),
         artifacts=SqlArtifactStore(engine),
         step_results=SqlStepResultStore(engine),
         pipelines=SqlPipelineStore(engine),
