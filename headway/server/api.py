@@ -13,6 +13,7 @@ from headway.server import errors
 from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
+from headway.server.hot import HotPath
 from headway.server.metrics import Metered
 from headway.server.openapi import routes_of
 from headway.server.routes import (
@@ -51,7 +52,8 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    guarded = Guard(routed(application), application.platform.access, application.settings)
+    hot = HotPath(routed(application), application)
+    guarded = Guard(hot, application.platform.access, application.settings)
     return Metered(guarded, application.counters)
 
 

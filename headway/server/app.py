@@ -16,6 +16,7 @@ from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
 from headway.server.extras import FrameInspector, FrameReader
 from headway.server.home import Home
+from headway.server.ingest import Ingest
 from headway.server.metrics import CountedJournal, Counters
 from headway.server.settings import Settings
 from headway.server.tokens import ensure_tokens
@@ -35,7 +36,7 @@ class Engine(Protocol):
 
 class WaitingJournal(Journal, Protocol):
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process is committed; False when the time is over."""
+        """Sleep until an act of this process that emitted an event is committed; False when the time is over."""
         ...
 
 
@@ -52,8 +53,9 @@ class Application:
     counters: Counters
     clock: Clock
     ids: Ids
+    ingest: Ingest
     close: Callable[[], None]
-    """Close the database."""
+    """Write what is waiting, and close the database."""
     target: Target | None = None
     engines: tuple[Engine, ...] = ()
 
@@ -93,4 +95,10 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     except BaseException:
         engine.close()
         raise
-    return Application(settings, home, platform, stores, journal, blobs, counters, clock, ids, engine.close)
+    ingest = Ingest(platform.metrics.add_all)
+
+    def close() -> None:
+        ingest.close()
+        engine.close()
+
+    return Application(settings, home, platform, stores, journal, blobs, counters, clock, ids, ingest, close)

@@ -17,6 +17,10 @@ FEWEST, MOST = 10, 10_000
 """How many points a sample may have."""
 
 
+def from_us(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 class Curve(Value):
     """Points in the order of writing, one list per column, all of one length."""
 
@@ -42,7 +46,7 @@ class Curve(Value):
 
     def metrics(self, key: str) -> list[Metric]:
         return [
-            Metric(key=key, value=value, at=_EPOCH + timedelta(microseconds=at), step=step)
+            Metric(key=key, value=value, at=from_us(at), step=step)
             for step, at, value in zip(self.steps, self.at_us, self.values, strict=True)
         ]
 

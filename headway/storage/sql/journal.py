@@ -30,6 +30,7 @@ _HEAD = (
 class SqlAct:
     def __init__(self, engine: SqlEngine, clock: Clock, transaction: Transaction, **signed: str) -> None:
         self._engine, self._clock, self._transaction, self._signed = engine, clock, transaction, signed
+        self.announced = False
 
     def save(self, store: Keeps[AnyRecord], record: AnyRecord, *, came_from: Iterable[str] = ()) -> AnyRecord:
         """As `Act.save`; an empty id in `came_from` is left out."""
@@ -57,6 +58,7 @@ class SqlAct:
         event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
         with self._engine.writing() as connection:
             connection.execute(EVENTS.insert(), event)
+        self.announced = True
 
     def _head(self) -> Anchor:
         """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
@@ -85,13 +87,15 @@ class SqlJournal:
     @contextmanager
     def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[SqlAct]:
         with self._engine.transaction() as transaction:
-            yield SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
-        with self._committed:
-            self._acts += 1
-            self._committed.notify_all()
+            act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
+            yield act
+        if act.announced:
+            with self._committed:
+                self._acts += 1
+                self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process is committed that this thread has not been woken for yet."""
+        """Sleep until an act of this process that emitted an event is committed, unless this thread was woken for it."""
         with self._committed:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts

@@ -217,7 +217,7 @@ class _Head:
             self._step, self._at, self._value = step, at, value if known else None
         values = [value for value in curve.values if value == value]
         if values:
-            self._lowest = min(values) if self._lowest is None else min(self._lowest, *values[:1], min(values))
+            self._lowest = min(values) if self._lowest is None else min(self._lowest, min(values))
             self._highest = max(values) if self._highest is None else max(self._highest, max(values))
 
     def row(self) -> tuple[Any, ...]:

@@ -113,6 +113,7 @@ class SqlRecordStore(Generic[AnyRecord]):
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
         self._upsert = engine.upsert(self.table.rows)
+        self._get = f'SELECT body FROM "{self.table.rows.name}" WHERE id = {engine.mark}'
 
     def put(self, record: AnyRecord) -> None:
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
@@ -126,7 +127,9 @@ class SqlRecordStore(Generic[AnyRecord]):
                 raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
 
     def get(self, identifier: str) -> AnyRecord | None:
-        return self._first(self.table.rows.c.id == identifier)
+        with self._engine.reading() as connection:
+            body = connection.exec_driver_sql(self._get, (identifier,)).scalar()
+        return None if body is None else self.table.read(body)
 
     def _first(self, *where: ColumnElement[bool], order: Iterable[Order] = ()) -> AnyRecord | None:
         """The newest that fits, or the first in `order`."""
