@@ -13,7 +13,7 @@ from headway.lifecycle.changes.store import ChangeStore, TriggerStore
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
 from headway.lifecycle.environments.store import EnvironmentStore
 from headway.lifecycle.gates.store import EvidenceStore, VerdictStore
-from headway.lifecycle.models.store import ModelStore, ModelVersionStore
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
@@ -21,10 +21,12 @@ from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, Traf
 from headway.lifecycle.runs.store import (
     ArtifactStore,
     ExperimentStore,
+    LoggedModelStore,
     MetricStore,
     PipelineStore,
     RunStore,
     StepResultStore,
+    TraceStore,
 )
 
 
@@ -45,6 +47,9 @@ class Stores:
     pipelines: PipelineStore
     models: ModelStore
     model_versions: ModelVersionStore
+    registrations: RegistrationStore
+    logged_models: LoggedModelStore
+    traces: TraceStore
     environments: EnvironmentStore
     evidence: EvidenceStore
     verdicts: VerdictStore

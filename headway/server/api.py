@@ -15,6 +15,7 @@ from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
 from headway.server.hot import HotPath
 from headway.server.metrics import Metered
+from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
 from headway.server.routes import (
     blobs,
@@ -52,7 +53,7 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    hot = HotPath(routed(application), application)
+    hot = HotPath(Front(routed(application), application), application)
     guarded = Guard(hot, application.platform.access, application.settings)
     return Metered(guarded, application.counters)
 

@@ -35,15 +35,18 @@ from headway.testing.memory_stores import (
     MemoryEnvironmentStore,
     MemoryEvidenceStore,
     MemoryExperimentStore,
+    MemoryLoggedModelStore,
     MemoryModelStore,
     MemoryModelVersionStore,
     MemoryMonitorStore,
     MemoryPipelineStore,
+    MemoryRegistrationStore,
     MemoryReleaseStore,
     MemoryRolloutStore,
     MemoryRunStore,
     MemorySegmentStore,
     MemoryStepResultStore,
+    MemoryTraceStore,
     MemoryTrafficStore,
     MemoryTriggerStore,
     MemoryVerdictStore,
@@ -86,7 +89,8 @@ class OpenedMemory(NamedTuple):
 def open_memory(clock: Clock) -> OpenedMemory:
     """An empty state of its own."""
     journal = MemoryJournal(clock)
-    runs = MemoryRunStore(journal)
+    metrics = MemoryMetricStore(journal)
+    runs = MemoryRunStore(journal, metrics)
     stores = Stores(
         tokens=MemoryTokenStore(journal),
         ledger=MemoryLedgerStore(journal),
@@ -97,12 +101,15 @@ def open_memory(clock: Clock) -> OpenedMemory:
         dataset_versions=MemoryDatasetVersionStore(journal),
         experiments=MemoryExperimentStore(journal),
         runs=runs,
-        metrics=MemoryMetricStore(journal),
+        metrics=metrics,
         artifacts=MemoryArtifactStore(journal),
         step_results=MemoryStepResultStore(journal),
         pipelines=MemoryPipelineStore(journal),
         models=MemoryModelStore(journal),
         model_versions=MemoryModelVersionStore(journal, runs),
+        registrations=MemoryRegistrationStore(journal),
+        logged_models=MemoryLoggedModelStore(journal),
+        traces=MemoryTraceStore(journal),
         environments=MemoryEnvironmentStore(journal),
         evidence=MemoryEvidenceStore(journal),
         verdicts=MemoryVerdictStore(journal),
