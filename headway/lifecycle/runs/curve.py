@@ -17,6 +17,11 @@ FEWEST, MOST = 10, 10_000
 """How many points a sample may have."""
 
 
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 def from_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
@@ -70,7 +75,7 @@ def curves(metrics: Iterable[Metric]) -> dict[str, Curve]:
         if curve is None:
             curve = found[metric.key] = Curve()
         curve.steps.append(metric.step)
-        curve.at_us.append((metric.at - _EPOCH) // _MICROSECOND)
+        curve.at_us.append(to_us(metric.at))
         curve.values.append(metric.value)
     return found
 
