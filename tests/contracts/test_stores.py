@@ -9,6 +9,7 @@ from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
 from headway.testing.contracts.runs import RunStoreContract
+from headway.testing.contracts.searches import RunSearchContract
 
 
 class TestJournal(JournalContract):
@@ -36,4 +37,8 @@ class TestPredictions(PredictionStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestSearches(RunSearchContract):
     pass

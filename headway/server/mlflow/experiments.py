@@ -86,6 +86,8 @@ def shown(experiment: Experiment) -> Answer:
 def create(ask: CreateExperiment, desk: Desk) -> Answer:
     if ask.artifact_location:
         raise Invalid("artifacts are kept by this server: leave artifact_location out")
+    if ask.name == DEFAULT:
+        default(desk.platform)
     return {"experiment_id": desk.platform.experiments.create(ask.name, by=desk.by, tags=tags_of(ask.tags)).id}
 
 
