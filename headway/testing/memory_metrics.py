@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
+from headway.lifecycle.runs.records import Metric
 from headway.testing.memory_journal import MemoryJournal, MemoryTable
 
 
@@ -27,6 +28,14 @@ class MemoryMetricStore:
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         return {run: {key: summary.last for key, summary in self.summaries(run).items()} for run in runs}
 
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        found: dict[str, list[Metric]] = {run: [] for run in runs}
+        for run in runs:
+            for key in sorted({known[1] for known in self._points.all() if known[0] == run}):
+                points = self._whole(run, key).metrics(key)
+                found[run].append(max(points, key=lambda point: (point.step, point.at, *_rank(point.value))))
+        return found
+
     def summaries(self, run: str) -> dict[str, Summary]:
         keys = sorted({known[1] for known in self._points.all() if known[0] == run})
         return {key: _summary(self._whole(run, key)) for key in keys}
@@ -41,6 +50,10 @@ class MemoryMetricStore:
 
     def _whole(self, run: str, key: str) -> Curve:
         return joined([Curve(), *(point for known, point in self._points.all().items() if known[:2] == (run, key))])
+
+
+def _rank(value: float) -> tuple[bool, float]:
+    return value == value, value if value == value else 0.0
 
 
 def _summary(curve: Curve) -> Summary:

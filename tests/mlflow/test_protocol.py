@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from headway.kernel.access import Role
 from headway.kernel.ledger import verify
-from headway.server.mlflow.front import _MODULES
-from tests.server.world import World
+from headway.server.mlflow.front import _MODULES, CutOff
+from tests.server.world import World, open_world
 
 BASE = "/api/2.0/mlflow"
 ENDPOINTS = [endpoint for module in _MODULES for endpoint in module.ENDPOINTS]
@@ -331,3 +332,19 @@ def test_metrics_of_a_logged_model_can_be_searched(author: httpx2.Client) -> Non
     assert [model["info"]["model_id"] for model in found] == [models[2], models[0], models[1]]
     body = {"experiment_ids": [experiment], "filter": "metrics.auc > 0.6", "datasets": [{"dataset_name": "d"}]}
     assert len(call(author, "POST", "logged-models/search", body)["models"]) == 1
+
+
+def test_a_large_file_is_sent_piece_by_piece_and_a_damaged_one_never_whole(tmp_path: Path) -> None:
+    opened = open_world(tmp_path / ".headway")
+    with opened.client(Role.AUTHOR) as author:
+        run, content = new_run(author), bytes(range(256)) * 12_000
+        path = f"{FILES}/0/{run}/artifacts/large"
+        assert author.put(path, content=content).is_success
+        answer = author.get(path)
+        assert answer.content == content
+        assert answer.headers["content-length"] == str(len(content))
+        artifact = opened.application.platform.artifacts.named(run, "large")
+        Path(opened.application.blobs.address(artifact.blob)).write_bytes(content[:-1] + b"!")
+        with pytest.raises(CutOff):
+            author.get(path)
+    opened.close()

@@ -9,7 +9,7 @@ from headway.errors import Conflict, HeadwayError, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.journal import Journal
 from headway.lifecycle.runs.curve import Curve, Summary, checked_most
-from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.records import Metric, Run
 from headway.lifecycle.runs.rules import LONGEST_KEY
 from headway.lifecycle.runs.store import MetricStore, RunStore
 
@@ -55,6 +55,10 @@ class MetricService:
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key."""
         return self._store.latest(runs)
+
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        """As `latest`, with step and time."""
+        return self._store.last_points(runs)
 
     def summaries(self, run: str) -> dict[str, Summary]:
         """Last, lowest and highest value and the number of points, by key."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from headway.kernel.paging import Page
 from headway.lifecycle.runs.curve import Curve, Summary
 from headway.lifecycle.runs.logged import LoggedModel
-from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.traces import Trace
 
@@ -48,6 +48,10 @@ class MetricStore(Protocol):
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key: at the largest step, then the latest time, then the
         greatest."""
+        ...
+
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        """By run, in the order of their keys: the points that `latest` tells the values of."""
         ...
 
     def summaries(self, run: str) -> dict[str, Summary]:

@@ -6,10 +6,12 @@ import asyncio
 import posixpath
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 import msgspec
+from blake3 import blake3
 from litestar.types import ASGIApp, Receive, Send
 
 from headway.errors import Invalid
@@ -35,10 +37,15 @@ _MODULES = (experiments, runs, metrics, registered_models, versions, logged_mode
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": False, "multipart_downloads_enabled": False,
-    "presigned_upload_run_id_supported": False, "presigned_upload_model_id_supported": False, "features_enabled": {"gateway": False},
+    "presigned_upload_run_id_supported": False, "presigned_upload_model_id_supported": False,
+    "features_enabled": {"gateway": False},
 }  # fmt: skip
 _JSON = "application/json"
 _CHUNK_BYTES = 1 << 20
+
+
+class CutOff(Exception):
+    """A file turned out to be damaged after its answer had begun."""
 
 
 class Front:
@@ -54,6 +61,8 @@ class Front:
             return
         try:
             await self._answer(scope, receive, send)
+        except CutOff:  # the answer has begun: only breaking it off tells the client
+            raise
         except Exception as error:
             status, body, headers = failure(error)
             await _send(send, status, body, **headers)
@@ -149,17 +158,38 @@ async def _send_answer(send: Send, answer: Answer) -> None:
 
 
 async def _send(send: Send, status: int, body: bytes, media_type: str = _JSON, **headers: str) -> None:
-    head = {"content-type": media_type, "content-length": str(len(body)), "x-content-type-options": "nosniff"}
-    pairs: Any = [(name.replace("_", "-").encode(), value.encode()) for name, value in {**head, **headers}.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    view = memoryview(body)
-    for start in range(0, len(body), _CHUNK_BYTES):
-        await send({"type": "http.response.body", "body": bytes(view[start : start + _CHUNK_BYTES]), "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.start", "status": status, "headers": _head(len(body), media_type, **headers)})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head(size: int, media_type: str, **headers: str) -> Any:
+    head = {"content-type": media_type, "content-length": str(size), "x-content-type-options": "nosniff", **headers}
+    return [(name.replace("_", "-").encode(), value.encode()) for name, value in head.items()]
 
 
 async def _send_file(send: Send, desk: Desk, artifact: Artifact) -> None:
     """As something to save: a page that somebody logged must not run as one of ours."""
-    body = await _run(lambda: desk.blobs.get(artifact.blob))
     name = quote(posixpath.basename(artifact.name), safe="")
-    await _send(send, 200, body, artifact.media_type, content_disposition=f"attachment; filename*=UTF-8''{name}")
+    disposition = f"attachment; filename*=UTF-8''{name}"
+    path = Path(desk.blobs.address(artifact.blob))
+    if artifact.size <= _CHUNK_BYTES or not path.is_file():
+        body = await _run(lambda: desk.blobs.get(artifact.blob))
+        await _send(send, 200, body, artifact.media_type, content_disposition=disposition)
+        return
+    head = _head(artifact.size, artifact.media_type, content_disposition=disposition)
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await _send_stored(send, path, artifact.blob)
+
+
+async def _send_stored(send: Send, path: Path, digest: str) -> None:
+    """The last chunk leaves only if all of them had the digest: else the client sees an answer that was cut off."""
+    hasher, held = blake3(), b""
+    with await _run(lambda: path.open("rb")) as file:
+        while chunk := await _run(lambda: file.read(_CHUNK_BYTES)):
+            hasher.update(chunk)
+            if held:
+                await send({"type": "http.response.body", "body": held, "more_body": True})
+            held = chunk
+    if f"b3:{hasher.hexdigest()}" != digest:
+        raise CutOff(f"blob {digest} is not as it was written; restore it from a backup")
+    await send({"type": "http.response.body", "body": held, "more_body": False})

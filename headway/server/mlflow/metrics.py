@@ -9,7 +9,7 @@ from headway.lifecycle.runs.curve import FEWEST
 from headway.lifecycle.runs.logged import ModelMetric
 from headway.lifecycle.runs.records import AmendRun, LogBatch, Metric
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.runs import NAME_TAG, RunId, native_model
+from headway.server.mlflow.runs import NAME_TAG, RunId, native_model, shown_metric
 from headway.server.mlflow.wire import (
     Answer,
     Ask,
@@ -17,8 +17,6 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     moment,
-    ms,
-    number,
     offset_of,
     page_token,
     tags_of,
@@ -139,17 +137,19 @@ def _of_model(metric: GivenMetric, run: str) -> ModelMetric:
 def history(ask: History, desk: Desk) -> Answer:
     """The points of one metric: a page when it asks for one, else all."""
     if ask.max_results is None:
-        return {"metrics": [shown(metric) for metric in _every(desk, ask.run, ask.metric_key)]}
+        return {"metrics": [shown_metric(metric) for metric in _every(desk, ask.run, ask.metric_key)]}
     most, after = checked_most(ask.max_results, 25_000), offset_of(ask.page_token)
     points = _points(desk, ask.run, ask.metric_key, most, after)
     token = page_token(after + most) if len(points) == most else None
-    return with_next({"metrics": [shown(metric) for metric in points]}, token)
+    return with_next({"metrics": [shown_metric(metric) for metric in points]}, token)
 
 
 def bulk(ask: BulkHistory, desk: Desk) -> Answer:
     most = checked_most(ask.max_results, 25_000)
     found = [
-        shown(metric) | {"run_id": run} for run in _runs(ask.run_id) for metric in _every(desk, run, ask.metric_key)
+        shown_metric(metric) | {"run_id": run}
+        for run in _runs(ask.run_id)
+        for metric in _every(desk, run, ask.metric_key)
     ]
     return {"metrics": found[:most]}
 
@@ -167,7 +167,7 @@ def bulk_interval(ask: BulkInterval, desk: Desk) -> Answer:
             run, ask.metric_key, most=max(most, FEWEST), first_step=ask.start_step, last_step=ask.end_step
         )
         points = sorted(curve.metrics(ask.metric_key), key=lambda metric: (metric.step, metric.at))
-        found += [shown(metric) | {"run_id": run} for metric in points[:most]]
+        found += [shown_metric(metric) | {"run_id": run} for metric in points[:most]]
     return {"metrics": found}
 
 
@@ -188,10 +188,6 @@ def _every(desk: Desk, run: str, key: str) -> list[Metric]:
 
 def _points(desk: Desk, run: str, key: str, most: int, after: int) -> list[Metric]:
     return desk.platform.metrics.curve(run, key, limit=most, after=after).metrics(key)
-
-
-def shown(metric: Metric) -> Answer:
-    return {"key": metric.key, "value": number(metric.value), "timestamp": ms(metric.at), "step": metric.step}
 
 
 ENDPOINTS = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from headway.errors import Invalid, NotFound
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.records import AmendRun, Experiment, Input, ModelUse, Run, RunState, StartRun
+from headway.lifecycle.runs.records import AmendRun, Experiment, Input, Metric, ModelUse, Run, RunState, StartRun
 from headway.lifecycle.runs.search import RUNS, Condition, Operator, RunSearch, parsed_filter, parsed_order
 from headway.server.mlflow.experiments import experiment_of, names_of, shown_id, view_of
 from headway.server.mlflow.routing import Endpoint
@@ -252,21 +252,21 @@ def search_datasets(ask: SearchDatasets, desk: Desk) -> Answer:
 
 
 def shown(platform: Platform, runs: Sequence[Run], experiments: dict[str, Experiment] | None = None) -> list[Answer]:
-    latest = platform.runs.metrics([run.id for run in runs])
+    latest = platform.metrics.last_points([run.id for run in runs])
     known = dict(experiments or {})
     for name in {run.experiment for run in runs} - known.keys():
         known[name] = experiment_named(platform, name)
     return [_shown(run, known[run.experiment], latest[run.id]) for run in runs]
 
 
-def _shown(run: Run, experiment: Experiment, latest: dict[str, float]) -> Answer:
-    ended = ms(run.ended_at or run.started_at or run.created_at)
-    metrics = [
-        {"key": key, "value": number(value), "timestamp": ended, "step": 0} for key, value in sorted(latest.items())
-    ]
+def _shown(run: Run, experiment: Experiment, latest: Sequence[Metric]) -> Answer:
     return {
         "info": _head(run, experiment),
-        "data": {"metrics": metrics, "params": pairs(run.params), "tags": pairs(_tags(run))},
+        "data": {
+            "metrics": [shown_metric(point) for point in latest],
+            "params": pairs(run.params),
+            "tags": pairs(_tags(run)),
+        },
         "inputs": {
             "dataset_inputs": [_input(item) for item in run.inputs],
             "model_inputs": [{"model_id": shown_model(use.model)} for use in run.models_read],
@@ -275,6 +275,10 @@ def _shown(run: Run, experiment: Experiment, latest: dict[str, float]) -> Answer
             "model_outputs": [{"model_id": shown_model(use.model), "step": use.step} for use in run.models_written]
         },
     }
+
+
+def shown_metric(metric: Metric) -> Answer:
+    return {"key": metric.key, "value": number(metric.value), "timestamp": ms(metric.at), "step": metric.step}
 
 
 def _head(run: Run, experiment: Experiment) -> Answer:

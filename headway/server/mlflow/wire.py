@@ -58,7 +58,7 @@ class KeyValue(Ask):
     value: str = ""
 
 
-class Nothing(NotFound):
+class Nothing(Exception):
     """There is no such call."""
 
 

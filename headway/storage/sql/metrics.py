@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Column, Connection, Double, ForeignKey, Index, LargeBinary, Table, select
 
 from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
+from headway.lifecycle.runs.records import Metric
 from headway.storage.sql.chunks import FULL, deflated, identities, outline, packed, unpacked
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT, from_us
 
 CURVES = Table(
     "curves",
@@ -97,6 +98,17 @@ class SqlMetricStore:
                 query = select(CURVES.c.run, CURVES.c.key, CURVES.c.value).where(among).order_by(CURVES.c.key)
                 for run, key, value in connection.execute(query):
                     found[run][key] = _number(value)
+        return found
+
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        found: dict[str, list[Metric]] = {run: [] for run in runs}
+        column = CURVES.c
+        with self._engine.reading() as connection:
+            for start in range(0, len(runs), _AT_ONCE):
+                query = select(column.run, column.key, column.value, column.step, column.at).order_by(column.key)
+                query = query.where(column.run.in_(runs[start : start + _AT_ONCE]), column.at.is_not(None))
+                for run, key, value, step, at in connection.execute(query):
+                    found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
         return found
 
     def summaries(self, run: str) -> dict[str, Summary]:

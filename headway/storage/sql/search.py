@@ -23,6 +23,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -89,7 +90,10 @@ def index_run(engine: SqlEngine, connection: Connection, run: Run) -> None:
         "ended_at": None if run.ended_at is None else to_us(run.ended_at),
         "name": run.name, "state": run.state, "user": run.user or run.started_by,
     }  # fmt: skip
+    before = connection.scalar(select(FOUND.c.experiment).where(FOUND.c.run == run.id))
     connection.execute(engine.upsert(FOUND), row)
+    if before not in (None, run.experiment):
+        connection.execute(update(CURVES).where(CURVES.c.run == run.id).values(experiment=run.experiment))
     query = select(TEXTS.c.kind, TEXTS.c.key, TEXTS.c.value).where(TEXTS.c.run == run.id)
     kept = {(kind, key): value for kind, key, value in connection.execute(query)}
     wanted = dict(_texts(run))

@@ -65,6 +65,20 @@ class RunSearchContract:
     ) -> None:
         assert _numbers(state, _fill(state), order=parsed_order(order, RUNS)) == expected
 
+    def test_the_last_point_of_each_metric(self, state: State) -> None:
+        curve = Curve(steps=[1, 3, 3, 2], at_us=[9, 5, 4, 8], values=[0.1, math.inf, 0.3, 0.4])
+        with state.act():
+            state.stores.metrics.add(
+                {("rn_1", "b"): curve, ("rn_1", "a"): Curve(steps=[0], at_us=[1], values=[math.nan])}
+            )
+        found = state.stores.metrics.last_points(["rn_1", "rn_2"])
+        assert found["rn_2"] == []
+        assert [(point.key, point.step, repr(point.value)) for point in found["rn_1"]] == [
+            ("a", 0, "nan"),
+            ("b", 3, "inf"),
+        ]
+        assert found["rn_1"][1].at.microsecond == 5
+
     def test_pages_follow_each_other(self, state: State) -> None:
         runs = _fill(state)
         assert _numbers(state, runs, limit=4) == [5, 4, 3, 2]
