@@ -12,7 +12,7 @@ from headway.lifecycle.runs.records import MOVES, AmendRun, LogBatch, Run, RunSt
 MOST_METRICS, MOST_TEXTS = 10_000, 1_000
 LONGEST_KEY, LONGEST_VALUE = 250, 8_000
 LONGEST_TITLE, LONGEST_PATH = 500, 1_000
-_ENCODED = re.compile("%([0-9A-Fa-f]{2})")
+_ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
 
 
 def moved(run: Run, state: RunState, at: datetime, error: str = "") -> Run:
@@ -95,19 +95,20 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def checked_path(text: str) -> str:
-    """`text` if it may name an artifact: parts between slashes, none of which leads anywhere else, also not once it
-    is decoded again; raises `Invalid` otherwise."""
-    decoded = text
-    for _ in range(8):
-        parts = decoded.split("/")
-        if any(part in ("", ".", "..") for part in parts) or "\\" in decoded or not decoded.isprintable():
-            break
-        once_more = _ENCODED.sub(lambda found: chr(int(found[1], 16)), decoded)
-        if once_more == decoded:
-            if len(text) <= LONGEST_PATH:
-                return text
-            break
-        decoded = once_more
-    raise Invalid(
-        f"{text[:100]!r} cannot name an artifact: take up to {LONGEST_PATH} characters, with names between slashes"
-    )
+    """`text` if it may name an artifact: names between slashes, none of which leads anywhere else, also not once it
+    is decoded again, however often; raises `Invalid` otherwise. A per cent sign by itself is a character like any."""
+    parts = text.split("/")
+    fits = len(text) <= LONGEST_PATH and text.isprintable() and "\\" not in text
+    if not fits or any(part in ("", ".", "..") for part in parts) or _leads_elsewhere(text):
+        raise Invalid(
+            f"{text[:100]!r} cannot name an artifact: take up to {LONGEST_PATH} characters, with names between slashes"
+        )
+    return text
+
+
+def _leads_elsewhere(text: str) -> bool:
+    while (decoded := _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)) != text:
+        if ".." in _SEPARATORS.split(decoded) or decoded[:1] in ("/", "\\"):
+            return True
+        text = decoded
+    return False
