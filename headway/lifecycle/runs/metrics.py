@@ -104,6 +104,8 @@ def _refusal(logged: Logged) -> HeadwayError | None:
 def _closed(logged: Logged, run: Run | None) -> HeadwayError | None:
     if run is None:
         return _missing(logged.run)
+    if run.deleted_at is not None:
+        return Invalid(f"run {logged.run} is deleted; restore it first")
     if run.over and (not logged.late or run.pipeline or run.change):
         return Conflict(f"run {logged.run} is {run.state}; start a new run to log more")
     return None

@@ -195,7 +195,7 @@ class RunService:
             after = moved(run, state, at or self._clock.now(), error[:4000])
             if after is not run:
                 act.save(self._store, after)
-                if after.over:
+                if after.over and (run.pipeline or run.change):  # nobody listens to the end of what was only tracked
                     act.emit("RunEnded", run.id, state=state, change=run.change)
             return after
 

@@ -15,6 +15,7 @@ from blake3 import blake3
 from litestar.types import ASGIApp, Receive, Send
 
 from headway.errors import Invalid
+from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import Artifact
 from headway.server.app import Application
 from headway.server.auth import actor_of
@@ -90,6 +91,14 @@ class Front:
         scope["path_template"] = f"/api/mlflow/{endpoint.path}"
         body = b"".join([chunk async for chunk in _stream(receive, self._application.settings.most_json_bytes)])
         content_type = _header(scope, b"content-type")
+
+        if endpoint.points is not None:
+            ask: Any = asked(endpoint.ask, scope["query_string"], body, content_type, in_path)
+            points = endpoint.points(ask)
+            if points is not None:
+                await self._application.ingest.add(Logged(ask.run, points, desk.by, late=True))
+                await _send(send, 200, b"{}")
+                return
 
         def answer() -> bytes:
             ask = asked(endpoint.ask, scope["query_string"], body, content_type, in_path)

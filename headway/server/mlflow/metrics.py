@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from headway.errors import Invalid
-from headway.lifecycle.runs.curve import FEWEST
+from headway.lifecycle.runs.curve import FEWEST, Curve
 from headway.lifecycle.runs.logged import ModelMetric
 from headway.lifecycle.runs.records import AmendRun, LogBatch, Metric
 from headway.server.mlflow.routing import Endpoint
@@ -17,6 +18,7 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     moment,
+    number,
     offset_of,
     page_token,
     tags_of,
@@ -27,6 +29,8 @@ MOST_METRICS, MOST_PARAMS, MOST_TAGS, MOST_ITEMS = 1000, 100, 100, 1000
 LONGEST_PARAM = 6000
 _MOST_RUNS, _MOST_POINTS, _AT_ONCE = 100, 2500, 10_000
 _INT64 = 1 << 63
+_LAST_MS = 253_402_300_800_000
+"""The year 10,000, which no calendar of ours has."""
 
 
 class GivenMetric(Ask):
@@ -42,6 +46,10 @@ class GivenMetric(Ask):
 class LogMetric(GivenMetric):
     run_id: str = ""
     run_uuid: str = ""
+
+    @property
+    def run(self) -> str:
+        return self.run_id or self.run_uuid
 
 
 class LogParam(RunId, kw_only=True):
@@ -76,7 +84,7 @@ class BulkInterval(Ask, kw_only=True):
 
 
 def log_metric(ask: LogMetric, desk: Desk) -> Answer:
-    return _log(ask.run_id or ask.run_uuid, [ask], {}, {}, desk)
+    return _log(ask.run, [ask], {}, {}, desk)
 
 
 def log_param(ask: LogParam, desk: Desk) -> Answer:
@@ -92,6 +100,39 @@ def log_batch(ask: LogAll, desk: Desk) -> Answer:
     if sum(sizes.values()) > MOST_ITEMS:
         raise Invalid(f"a batch holds at most {MOST_ITEMS} items, not {sum(sizes.values())}; send it in parts")
     return _log(ask.run, ask.metrics, _params(ask.params), tags_of(ask.tags), desk)
+
+
+def _points_of_batch(ask: LogAll) -> dict[str, Curve] | None:
+    if ask.params or ask.tags or len(ask.metrics) > MOST_METRICS:
+        return None
+    return _only_points(ask.run, ask.metrics)
+
+
+def _only_points(run: str, metrics: Sequence[GivenMetric]) -> dict[str, Curve] | None:
+    """The metrics by key; None when one of them is a logged model's besides."""
+    if not run or any(metric.model_id for metric in metrics):
+        return None
+    found: dict[str, Curve] = {}
+    for metric in metrics:
+        curve = found.get(metric.key)
+        if curve is None:
+            curve = found[metric.key] = Curve()
+        curve.steps.append(_checked_step(metric))
+        curve.at_us.append(_checked_us(metric.timestamp))
+        curve.values.append(metric.value)
+    return found
+
+
+def _checked_step(metric: GivenMetric) -> int:
+    if not -_INT64 <= metric.step < _INT64:
+        raise Invalid(f"the step of metric {metric.key[:60]!r} does not fit in 64 bits")
+    return metric.step
+
+
+def _checked_us(timestamp_ms: int) -> int:
+    if not 0 <= timestamp_ms < _LAST_MS:
+        moment(timestamp_ms)
+    return 1000 * timestamp_ms
 
 
 def _params(given: Sequence[KeyValue | LogParam]) -> dict[str, str]:
@@ -122,9 +163,7 @@ def _log(run: str, metrics: Sequence[GivenMetric], params: dict[str, str], tags:
 
 
 def _point(metric: GivenMetric) -> Metric:
-    if not -_INT64 <= metric.step < _INT64:
-        raise Invalid(f"the step of metric {metric.key[:60]!r} does not fit in 64 bits")
-    return Metric(key=metric.key, value=metric.value, at=moment(metric.timestamp), step=metric.step)
+    return Metric(key=metric.key, value=metric.value, at=moment(metric.timestamp), step=_checked_step(metric))
 
 
 def _of_model(metric: GivenMetric, run: str) -> ModelMetric:
@@ -139,9 +178,9 @@ def history(ask: History, desk: Desk) -> Answer:
     if ask.max_results is None:
         return {"metrics": [shown_metric(metric) for metric in _every(desk, ask.run, ask.metric_key)]}
     most, after = checked_most(ask.max_results, 25_000), offset_of(ask.page_token)
-    points = _points(desk, ask.run, ask.metric_key, most, after)
-    token = page_token(after + most) if len(points) == most else None
-    return with_next({"metrics": [shown_metric(metric) for metric in points]}, token)
+    curve = desk.platform.metrics.curve(ask.run, ask.metric_key, limit=most, after=after)
+    token = page_token(after + most) if len(curve) == most else None
+    return with_next({"metrics": _rows(ask.metric_key, curve)}, token)
 
 
 def bulk(ask: BulkHistory, desk: Desk) -> Answer:
@@ -166,8 +205,8 @@ def bulk_interval(ask: BulkInterval, desk: Desk) -> Answer:
         curve = desk.platform.metrics.sample(
             run, ask.metric_key, most=max(most, FEWEST), first_step=ask.start_step, last_step=ask.end_step
         )
-        points = sorted(curve.metrics(ask.metric_key), key=lambda metric: (metric.step, metric.at))
-        found += [shown_metric(metric) | {"run_id": run} for metric in points[:most]]
+        rows = sorted(_rows(ask.metric_key, curve), key=lambda row: (row["step"], row["timestamp"]))
+        found += [row | {"run_id": run} for row in rows[:most]]
     return {"metrics": found}
 
 
@@ -190,10 +229,19 @@ def _points(desk: Desk, run: str, key: str, most: int, after: int) -> list[Metri
     return desk.platform.metrics.curve(run, key, limit=most, after=after).metrics(key)
 
 
+def _rows(key: str, curve: Curve) -> list[Answer]:
+    finite = math.isfinite(sum(map(abs, curve.values)))
+    values: Sequence[float | str] = curve.values if finite else [number(value) for value in curve.values]
+    return [
+        {"key": key, "value": value, "timestamp": at_us // 1000, "step": step}
+        for step, at_us, value in zip(curve.steps, curve.at_us, values, strict=True)
+    ]
+
+
 ENDPOINTS = (
-    Endpoint("POST", "runs/log-metric", LogMetric, log_metric),
+    Endpoint("POST", "runs/log-metric", LogMetric, log_metric, lambda ask: _only_points(ask.run, [ask])),
     Endpoint("POST", "runs/log-parameter", LogParam, log_param),
-    Endpoint("POST", "runs/log-batch", LogAll, log_batch),
+    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch),
     Endpoint("GET", "metrics/get-history", History, history),
     Endpoint("GET", "metrics/get-history-bulk", BulkHistory, bulk),
     Endpoint("GET", "metrics/get-history-bulk-interval", BulkInterval, bulk_interval),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs
@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from headway.errors import Invalid
+from headway.lifecycle.runs.curve import Curve
 from headway.server.body import decoded
 from headway.server.mlflow.wire import Answer, Ask, Desk
 
@@ -26,6 +27,9 @@ class Endpoint:
     path: str
     ask: type[Ask]
     answer: Callable[[Any, Desk], Answer]
+    points: Callable[[Any], Mapping[str, Curve] | None] | None = None
+    """For a call that may add points to the run `ask.run` and do nothing else: these points, or None when it does
+    more. They share an act with those of other calls."""
 
 
 class Table:

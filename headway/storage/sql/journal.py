@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
-
 from headway.errors import LedgerBroken
 from headway.kernel.clock import Clock
 from headway.kernel.journal import AnyRecord, Keeps
@@ -20,11 +18,7 @@ from headway.storage.sql.ledger import LEDGER, entry_row
 from headway.storage.sql.lineage import LINEAGE
 from headway.storage.sql.tables import to_us
 
-_HEAD = (
-    select(LEDGER.c.number, LEDGER.c.hash)
-    .where(LEDGER.c.number.in_([bindparam("anchored"), select(func.max(LEDGER.c.number)).scalar_subquery()]))
-    .order_by(LEDGER.c.number)
-)
+_HEAD = "SELECT number, hash FROM ledger WHERE number = {mark} OR number = (SELECT max(number) FROM ledger)"
 
 
 class SqlAct:
@@ -46,9 +40,10 @@ class SqlAct:
             came_from=parents,
             **self._signed,
         )
-        with self._engine.writing() as connection:
+        with self._engine.writing():  # which turns a text that cannot be kept into `Invalid`
             entry = seal(entry)
-            connection.execute(LEDGER.insert(), entry_row(entry))
+        row = entry_row(entry)
+        self._engine.insert_rows(LEDGER, [tuple(row[column.name] for column in LEDGER.columns)])
         edges = [(record.id, parent, to_us(now)) for parent in parents]
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
@@ -65,7 +60,8 @@ class SqlAct:
         if self._transaction.head is None:
             anchored = self._engine.anchor.last
             with self._engine.writing() as connection:
-                kept = {row.number: row.hash for row in connection.execute(_HEAD, {"anchored": anchored.number})}
+                head = _HEAD.format(mark=self._engine.mark)
+                kept = {row.number: row.hash for row in connection.exec_driver_sql(head, (anchored.number,))}
             if kept.get(anchored.number, GENESIS) != anchored.hash:
                 raise LedgerBroken(
                     f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
@@ -95,7 +91,7 @@ class SqlJournal:
                 self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process that emitted an event is committed, unless this thread was woken for it."""
+        """Sleep until an act of this process that emits an event is committed, unless this thread has woken for it."""
         with self._committed:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts

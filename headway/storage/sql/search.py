@@ -90,20 +90,16 @@ def index_run(engine: SqlEngine, connection: Connection, run: Run) -> None:
         "ended_at": None if run.ended_at is None else to_us(run.ended_at),
         "name": run.name, "state": run.state, "user": run.user or run.started_by,
     }  # fmt: skip
-    before = connection.scalar(select(FOUND.c.experiment).where(FOUND.c.run == run.id))
-    connection.execute(engine.upsert(FOUND), row)
+    find = f"SELECT experiment FROM run_search WHERE run = {engine.mark}"
+    before = connection.exec_driver_sql(find, (run.id,)).scalar()
+    engine.insert_rows(FOUND, [tuple(row[column.name] for column in FOUND.columns)], replace=True)
     if before not in (None, run.experiment):
         connection.execute(update(CURVES).where(CURVES.c.run == run.id).values(experiment=run.experiment))
-    query = select(TEXTS.c.kind, TEXTS.c.key, TEXTS.c.value).where(TEXTS.c.run == run.id)
-    kept = {(kind, key): value for kind, key, value in connection.execute(query)}
+    query = f"SELECT kind, key, value FROM run_texts WHERE run = {engine.mark}"
+    kept = {(kind, key): value for kind, key, value in connection.exec_driver_sql(query, (run.id,))}
     wanted = dict(_texts(run))
-    changed = [
-        {"run": run.id, "kind": kind, "key": key, "value": value}
-        for (kind, key), value in wanted.items()
-        if kept.get((kind, key)) != value
-    ]
-    if changed:
-        connection.execute(engine.upsert(TEXTS), changed)
+    changed = [(run.id, kind, key, value) for (kind, key), value in wanted.items() if kept.get((kind, key)) != value]
+    engine.insert_rows(TEXTS, changed, replace=True)
     for kind, key in kept.keys() - wanted.keys():
         connection.execute(delete(TEXTS).where(TEXTS.c.run == run.id, TEXTS.c.kind == kind, TEXTS.c.key == key))
 

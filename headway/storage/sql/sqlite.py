@@ -100,6 +100,14 @@ class SqliteDatabase:
     @contextmanager
     def _member(self, group: _Group) -> Iterator[Transaction]:
         transaction = Transaction(self._connection)
+        if group.members == 0:  # nobody else's writes are in it yet: what fails takes the whole group back
+            try:
+                yield transaction
+            except BaseException:
+                self._abandon(group, RuntimeError("the only act of its group failed"))
+                raise
+            group.head = transaction.head
+            return
         savepoint = self._connection.begin_nested()
         try:
             yield transaction
