@@ -17,6 +17,7 @@ from statistics import median
 from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
 from headway.lifecycle.predictions.records import Captured
+from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import Experiment, Metric
 from headway.storage.sql.stores import Opened, open_stores
 
@@ -49,7 +50,8 @@ def captured(opened: Opened, rows: list[Captured]) -> int:
 
 def points(opened: Opened, metrics: list[Metric]) -> int:
     with opened.journal.act("ada", "run.log"):
-        opened.stores.runs.log(IDS("rn"), metrics)
+        run = IDS("rn")
+        opened.stores.metrics.add({(run, key): curve for key, curve in curves(metrics).items()})
     return len(metrics)
 
 

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("Begin", "Start the server for this project."),
     "demo": Entry("Begin", "Play the whole story on real data."),
     "status": Entry("Begin", "Show what is going on, on one screen."),
+    "sync": Entry("Begin", "Send what runs logged while the server was away."),
     "ship": Entry("Deliver", "Bring a model version to a deployment, through its gate."),
     "run": Entry("Deliver", "Run a pipeline, or look at runs."),
     "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,8 @@ from headway.client.releases import Releases
 from headway.client.rollouts import Deployments, Rollouts
 from headway.client.run import Exporter, Run
 from headway.client.runs import Pipelines, Runs
+from headway.client.shipping import Shipped, ship
+from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
 from headway.kernel.access import Actor
 from headway.kernel.clock import Clock, SystemClock
@@ -30,8 +33,9 @@ from headway.lifecycle.status import Status
 class Client:
     """A signed-in client of one server. Close it, or use it as a context manager."""
 
-    def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
-        self._connection, self._clock = connection, clock or SystemClock()
+    def __init__(self, connection: Connection, clock: Clock | None = None, spools: Path | None = None) -> None:
+        """`spools` is the folder in which runs keep what the server has not got yet."""
+        self._connection, self._clock, self._spools = connection, clock or SystemClock(), spools
         self.datasets = Datasets(connection)
         self.runs = Runs(connection)
         self.pipelines = Pipelines(connection)
@@ -90,11 +94,15 @@ class Client:
             tags=dict(tags or {}),
             code=code or Code(),
         )
-        return Run(self.runs.start(command), self, exporter, self._clock)
+        return Run(self.runs.start(command), self, exporter, self._clock, self._spools)
 
     def resume(self, run: str, exporter: Exporter) -> Run:
         """The handle on a run that was started before, here or elsewhere."""
-        return Run(self.runs.get(run), self, exporter, self._clock)
+        return Run(self.runs.get(run), self, exporter, self._clock, self._spools)
+
+    def sync(self) -> list[Shipped]:
+        """Send what runs of this home have logged while the server did not answer, or before they were killed."""
+        return [ship(path, self.runs, self.url) for path in left_behind(self._spools)] if self._spools else []
 
     def close(self) -> None:
         self._connection.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from headway.client.client import Client
-from headway.client.home import find_home, is_here, owner_token, running_server
+from headway.client.home import SPOOLS, find_home, is_here, owner_token, running_server
 from headway.client.http import Connection
 from headway.errors import Unreachable
 
@@ -39,4 +39,5 @@ def connect(
             raise Unreachable(f"no server runs on {folder}; start one with `headway up`, or name one by HEADWAY_URL")
         transport = local(folder)
     secret = token or env.get("HEADWAY_TOKEN") or ("" if address and not is_here(address) else owner_token(folder))
-    return Client(Connection(address or "http://localhost", secret, transport=transport))
+    connection = Connection(address or "http://localhost", secret, transport=transport)
+    return Client(connection, spools=folder / SPOOLS)

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 PROJECT_FILE = "headway.toml"
+SPOOLS = "spool"
+"""The folder of a home in which runs keep what the server has not got yet."""
 
 
 def find_home(

@@ -35,10 +35,10 @@ _BRANCHES = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 405: I
 
 
 def _with_leaves(branch: type[HeadwayError]) -> dict[str, type[HeadwayError]]:
-    found = {branch.code: branch}
+    found: dict[str, type[HeadwayError]] = {}
     for leaf in branch.__subclasses__():
         found |= _with_leaves(leaf)
-    return found
+    return found | {branch.code: branch}  # last: a leaf without a code of its own does not stand for all
 
 
 class Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextvars import Token
@@ -12,16 +13,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from headway.client.active import ACTIVE
-from headway.client.buffer import Buffer
-from headway.errors import Invalid
+from headway.client.shipping import Shipper
+from headway.client.spool import Ended, Opening, Points, Spool, Texts
+from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import AddVersion, Baseline, ModelVersion, Parity, Signature, Task
-from headway.lifecycle.runs.records import Artifact, LogBatch, Metric, RunState
+from headway.lifecycle.runs.curve import to_us
+from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
 
 if TYPE_CHECKING:
     from headway.client.client import Client
+
+
+_LOG = logging.getLogger("headway.client")
 
 
 class Exported(Value):
@@ -42,16 +48,21 @@ class Exporter(Protocol):
 
 
 class Run:
-    """A run that is going on. Metrics, params and tags are gathered and sent every second, when many have come
-    together, and at the end; an error of the server is raised by the next call that logs, or at the end.
+    """A run that is going on. Metrics, params and tags are written to a file of this machine at once, and sent from
+    there every second and at the end, so that no call waits for the server and nothing is lost with it or with this
+    process: `headway sync` sends what was left. What the server refuses is raised by the next call that logs, or at
+    the end.
 
     As a context manager it is the active run of its block, and finished, failed or cancelled at its end.
     """
 
-    def __init__(self, record: RunRecord, client: Client, exporter: Exporter, clock: Clock) -> None:
+    def __init__(
+        self, record: RunRecord, client: Client, exporter: Exporter, clock: Clock, spools: Path | None = None
+    ) -> None:
         self.record, self.client = record, client
         self._exporter, self._clock = exporter, clock
-        self._buffer = Buffer(lambda batch: client.runs.log(record.id, batch))
+        self._spool = Spool.create(spools, Opening(run=record.id, url=client.url))
+        self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
         self._outer: Token[Run | None] | None = None
 
@@ -64,9 +75,8 @@ class Run:
         self.log_metrics({key: value}, step=step)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        now = self._clock.now()
-        points = tuple(Metric(key=key, value=_number(key, value), at=now, step=step) for key, value in values.items())
-        self._buffer.add(LogBatch(metrics=points))
+        numbers = {key: _number(key, value) for key, value in values.items()}
+        self._log(Points(step, to_us(self._clock.now()), numbers))
 
     def log_param(self, key: str, value: Any) -> None:
         """Note what the run was given. Raises `Invalid` when the param has another value already."""
@@ -78,10 +88,10 @@ class Run:
             if self._params.get(key, text) != text:
                 raise Invalid(f"param {key!r} is {self._params[key]!r} already; params do not change, use a tag")
         self._params |= texts
-        self._buffer.add(LogBatch(params=texts))
+        self._log(Texts(texts, {}))
 
     def set_tag(self, key: str, value: Any) -> None:
-        self._buffer.add(LogBatch(tags={key: str(value)}))
+        self._log(Texts({}, {key: str(value)}))
 
     def log_artifact(self, name: str, content: bytes | Path | Any) -> Artifact:
         """Keep an output under `name`: bytes, the file at a `Path`, a str, or anything that JSON can say."""
@@ -148,8 +158,13 @@ class Run:
         return self.client.models.add(command)
 
     def flush(self) -> None:
-        """Send everything that was logged so far."""
-        self._buffer.flush()
+        """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""
+        self._shipper.flush()
+
+    def _log(self, frame: Points | Texts) -> None:
+        self._shipper.check()
+        self._spool.append(frame)
+        self._shipper.start()
 
     def finish(self) -> None:
         self._end(RunState.FINISHED)
@@ -161,8 +176,20 @@ class Run:
         self._end(RunState.CANCELLED)
 
     def _end(self, state: RunState, error: str = "") -> None:
-        self._buffer.close()
-        self.record = self.client.runs.move(self.id, state, error=error)
+        """End the run here, and at the server when it answers. A run of a pipeline must reach it: somebody waits."""
+        self._shipper.stop()
+        try:
+            self._shipper.flush()
+            self.record = self.client.runs.move(self.id, state, error=error)
+        except Unavailable as unavailable:
+            self._spool.append(Ended(state, error))
+            self._spool.sync()
+            self._spool.close()
+            if self.record.pipeline or self._spool.path is None:
+                raise
+            _LOG.warning("%s; run `headway sync` later to send %s", unavailable, self._spool.path)
+        else:
+            self._spool.remove()
 
     def __enter__(self) -> Run:
         self._outer = ACTIVE.set(self)

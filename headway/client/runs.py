@@ -13,6 +13,7 @@ from headway.errors import NotFound
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
 from headway.kernel.records import Value, encode
+from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import (
     Artifact,
     Code,
@@ -86,6 +87,24 @@ class Runs:
             "metrics": [_on_the_wire(metric) for metric in batch.metrics],
         }
         self._connection.post(_path(identifier) + "/log", Any, body)
+
+    def points(self, identifier: str, curves: Mapping[str, Mapping[str, Any]], *, late: bool = False) -> None:
+        """Add many points, by metric and column; those that the run has are kept once. With `late` it may be over,
+        unless it belongs to a pipeline or a change."""
+        self._connection.post(_path(identifier) + "/points", Any, {"curves": curves, "late": late})
+
+    def texts(self, identifier: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        """Add params and tags."""
+        self._connection.post(_path(identifier) + "/log", Any, {"params": params, "tags": tags})
+
+    def end(self, identifier: str, state: str, error: str) -> None:
+        """Bring a run to its end, unless it is there already."""
+        if not self.get(identifier).over:
+            self.move(identifier, RunState(state), error=error)
+
+    def curve(self, identifier: str, key: str, *, most: int = 1000) -> Curve:
+        """As many points of a metric as a chart has room for, with the peaks and NaN kept."""
+        return self._connection.get(f"{_path(identifier)}/curve/{segment(key)}", Curve, most=most)
 
     def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 _LOG = logging.getLogger("headway.engines")
 _LONGEST_PAUSE_S = 30.0
+_BREATH_S = 0.05
+"""Between two steps at least, however much news there is: a busy server would do nothing else."""
 
 
 class Loop:
@@ -43,3 +45,4 @@ class Loop:
                 self._stopping.wait(min(self._pause_s * 2**failures, _LONGEST_PAUSE_S))
             elif not self._stopping.is_set():
                 self._pause(self._pause_s)
+                self._stopping.wait(_BREATH_S)

@@ -15,6 +15,10 @@ from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
 from headway.kernel.records import Record, Value
 
+_REMEMBERED_FOR = timedelta(seconds=1)
+"""How long another process of the same database may go on accepting a token that was revoked here."""
+_MOST_REMEMBERED = 1000
+
 
 class Role(StrEnum):
     READER = "reader"
@@ -106,6 +110,8 @@ class AccessService:
 
     def __init__(self, journal: Journal, store: TokenStore, clock: Clock, ids: Ids) -> None:
         self._journal, self._store, self._clock, self._ids = journal, store, clock, ids
+        self._remembered: dict[str, tuple[AccessToken, datetime]] = {}
+        self._revocations = 0
 
     def grant(self, name: str, role: Role, *, by: Actor, days: int | None = None) -> tuple[AccessToken, str]:
         """A new token and its secret, which is shown this once."""
@@ -131,6 +137,8 @@ class AccessService:
                 revoked = token.but(revoked_at=self._clock.now())
                 with self._journal.act(by.name, "token.revoke") as act:
                     act.save(self._store, revoked)
+                self._revocations += 1
+                self._remembered.clear()
                 return revoked
         raise NotFound(f"no token named {name!r}")
 
@@ -139,8 +147,27 @@ class AccessService:
 
     def actor(self, secret: str) -> Actor:
         """Who holds `secret`; raises `NotSignedIn` for one that is unknown, revoked or past its time."""
-        token = self._store.by_secret(sha256(secret))
+        hashed, revocations = sha256(secret), self._revocations
+        token = self._store.by_secret(hashed)
         now = self._clock.now()
-        if token is None or token.revoked_at or (token.expires_at and token.expires_at <= now):
+        if token is None or token.revoked_at or not _lasts(token, now):
             raise NotSignedIn("this token is unknown, expired or revoked; ask an owner for `headway token create`")
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[hashed] = (token, now)
+        if revocations != self._revocations:  # by another thread, perhaps of this token, while it was read
+            self._remembered.clear()
         return token.actor()
+
+    def remembered(self, secret: str) -> Actor | None:
+        """Who holds `secret`, without asking the store: known for a second after `actor` has asked it, and forgotten
+        with the next revocation in this process."""
+        token, seen_at = self._remembered.get(sha256(secret), (None, None))
+        if token is None or seen_at is None:
+            return None
+        now = self._clock.now()
+        return token.actor() if now - seen_at < _REMEMBERED_FOR and _lasts(token, now) else None
+
+
+def _lasts(token: AccessToken, now: datetime) -> bool:
+    return token.expires_at is None or now < token.expires_at

@@ -17,6 +17,7 @@ from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.service import GateService
+from headway.lifecycle.models.registry import RegistryService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.monitors.service import MonitorService
 from headway.lifecycle.predictions.reader import SegmentReader
@@ -24,8 +25,13 @@ from headway.lifecycle.predictions.service import PredictionService
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
 from headway.lifecycle.rollouts.service import RolloutService
+from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
+from headway.lifecycle.runs.experiments import ExperimentService
+from headway.lifecycle.runs.logged_models import LoggedModelService
+from headway.lifecycle.runs.metrics import MetricService
 from headway.lifecycle.runs.service import RunService
+from headway.lifecycle.runs.tracing import TraceService
 from headway.lifecycle.stores import Stores
 
 
@@ -33,9 +39,15 @@ from headway.lifecycle.stores import Stores
 class Platform:
     access: AccessService
     datasets: DatasetService
+    experiments: ExperimentService
     runs: RunService
+    artifacts: ArtifactService
+    logged_models: LoggedModelService
+    traces: TraceService
+    metrics: MetricService
     pipelines: PipelineService
     models: ModelService
+    registry: RegistryService
     environments: EnvironmentService
     gates: GateService
     releases: ReleaseService
@@ -64,8 +76,8 @@ def wire(
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
-    runs = RunService(j, s.runs, s.experiments, s.artifacts, blobs, s.leases, *t)
-    models = ModelService(j, s.models, s.model_versions, runs, datasets, blobs, *t)
+    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, *t)
+    models = ModelService(j, s.models, s.model_versions, s.registrations, runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
@@ -74,9 +86,15 @@ def wire(
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
+        experiments=ExperimentService(j, s.experiments, s.runs, *t),
         runs=runs,
+        artifacts=ArtifactService(j, s.artifacts, blobs, *t),
+        logged_models=LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t),
+        traces=TraceService(j, s.traces, s.experiments, *t),
+        metrics=MetricService(j, s.runs, s.metrics),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
+        registry=RegistryService(j, s.models, s.model_versions, s.registrations, *t),
         environments=environments,
         gates=gates,
         releases=releases,

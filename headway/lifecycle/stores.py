@@ -13,12 +13,21 @@ from headway.lifecycle.changes.store import ChangeStore, TriggerStore
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
 from headway.lifecycle.environments.store import EnvironmentStore
 from headway.lifecycle.gates.store import EvidenceStore, VerdictStore
-from headway.lifecycle.models.store import ModelStore, ModelVersionStore
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
-from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, PipelineStore, RunStore, StepResultStore
+from headway.lifecycle.runs.store import (
+    ArtifactStore,
+    ExperimentStore,
+    LoggedModelStore,
+    MetricStore,
+    PipelineStore,
+    RunStore,
+    StepResultStore,
+    TraceStore,
+)
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,15 @@ class Stores:
     dataset_versions: DatasetVersionStore
     experiments: ExperimentStore
     runs: RunStore
+    metrics: MetricStore
     artifacts: ArtifactStore
     step_results: StepResultStore
     pipelines: PipelineStore
     models: ModelStore
     model_versions: ModelVersionStore
+    registrations: RegistrationStore
+    logged_models: LoggedModelStore
+    traces: TraceStore
     environments: EnvironmentStore
     evidence: EvidenceStore
     verdicts: VerdictStore

@@ -13,7 +13,9 @@ from headway.server import errors
 from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
+from headway.server.hot import HotPath
 from headway.server.metrics import Metered
+from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
 from headway.server.routes import (
     blobs,
@@ -51,7 +53,8 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    guarded = Guard(routed(application), application.platform.access, application.settings)
+    hot = HotPath(Front(routed(application), application), application)
+    guarded = Guard(hot, application.platform.access, application.settings)
     return Metered(guarded, application.counters)
 
 

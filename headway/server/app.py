@@ -17,6 +17,7 @@ from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
 from headway.server.extras import Tables
 from headway.server.home import Home
+from headway.server.ingest import Ingest
 from headway.server.metrics import CountedJournal, Counters
 from headway.server.settings import Settings
 from headway.server.tokens import ensure_tokens
@@ -36,7 +37,7 @@ class Engine(Protocol):
 
 class WaitingJournal(Journal, Protocol):
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process is committed; False when the time is over."""
+        """Sleep until an act of this process that emitted an event is committed; False when the time is over."""
         ...
 
 
@@ -54,8 +55,9 @@ class Application:
     tables: Tables
     clock: Clock
     ids: Ids
+    ingest: Ingest
     close: Callable[[], None]
-    """End the readers of tables and close the database."""
+    """Write what is waiting, end the readers of tables and close the database."""
     target: Target | None = None
     engines: tuple[Engine, ...] = ()
 
@@ -95,9 +97,11 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     except BaseException:
         engine.close()
         raise
+    ingest = Ingest(platform.metrics.add_all)
 
     def close() -> None:
+        ingest.close()
         tables.close()
         engine.close()
 
-    return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, close)
+    return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, ingest, close)

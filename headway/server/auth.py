@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from base64 import b64decode
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Send
 from headway.errors import Forbidden, NotSignedIn
 from headway.kernel.access import AccessService, Actor, Permission, Role
 from headway.server.errors import rendered
+from headway.server.mlflow.wire import failure, speaks
 from headway.server.settings import Auth, Settings
 
 PUBLIC = frozenset({"/health", "/version", "/schema", "/schema/openapi.json"})
@@ -45,7 +47,7 @@ class Guard:
         try:
             await self._check(scope)
         except Exception as error:
-            await _answer(send, error)
+            await _answer(send, scope["path"], error)
         else:
             await self._app(scope, receive, send)
 
@@ -68,9 +70,30 @@ class Guard:
                 raise NotSignedIn("this needs a token: send it as `Authorization: Bearer hw_...`")
             return self._local_owner
         scheme, _, secret = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise NotSignedIn("send the token as `Authorization: Bearer hw_...`")
-        return await to_thread.run_sync(self._access.actor, secret.strip())
+        if scheme.lower() == "bearer":
+            return await self._holder(secret.strip())
+        if scheme.lower() == "basic":
+            name, password = _credentials(secret.strip())
+            actor = await self._holder(password)
+            if actor.name == name:
+                return actor
+            raise NotSignedIn("the user is the name of the token, and the password its secret")
+        raise NotSignedIn("send the token as `Authorization: Bearer hw_...`")
+
+    async def _holder(self, secret: str) -> Actor:
+        known = self._access.remembered(secret)
+        return known if known is not None else await to_thread.run_sync(self._access.actor, secret)
+
+
+def _credentials(encoded: str) -> tuple[str, str]:
+    """User and password, as HTTP's Basic scheme writes them (RFC 7617)."""
+    try:
+        name, colon, password = b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError as error:
+        raise NotSignedIn("Basic credentials are base64 of user:password") from error
+    if not colon:
+        raise NotSignedIn("Basic credentials are base64 of user:password")
+    return name, password
 
 
 def _hostname(host: str) -> str:
@@ -87,8 +110,8 @@ def _user() -> str:
         return "local"
 
 
-async def _answer(send: Send, error: Exception) -> None:
-    status, body, extra = rendered(error)
+async def _answer(send: Send, path: str, error: Exception) -> None:
+    status, body, extra = failure(error) if speaks(path) else rendered(error)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **extra}
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

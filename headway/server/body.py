@@ -42,14 +42,19 @@ def decoded(data: bytes, kind: Any) -> Any:
     """`data` as `kind`; raises `Invalid` naming what is wrong, and for an unknown field the nearest one."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except RecursionError as error:
-        raise Invalid("the JSON is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise Invalid(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
-    except msgspec.ValidationError as error:
-        raise Invalid(_explained(str(error), kind)) from error
-    except msgspec.DecodeError as error:
-        raise Invalid(f"the body is no JSON: {error}") from error
+    except (RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise explained(error, kind) from error
+
+
+def explained(error: Exception, kind: Any) -> Invalid:
+    """Why a body could not be decoded as `kind`."""
+    if isinstance(error, RecursionError):
+        return Invalid("the JSON is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return Invalid(f"the body is not UTF-8: {error.reason} at byte {error.start}")
+    if isinstance(error, msgspec.ValidationError):
+        return Invalid(_explained(str(error), kind))
+    return Invalid(f"the body is no JSON: {error}")
 
 
 def _explained(message: str, kind: Any) -> str:

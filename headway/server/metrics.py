@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from headway.server.version import VERSION
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LABELS = tuple(("le", str(bound)) for bound in (*BOUNDS_S, "+Inf"))
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 Labels = tuple[tuple[str, str], ...]
 
@@ -41,11 +43,14 @@ class Counters:
             self._counts[name][tuple(labels.items())] += amount  # type: ignore[assignment]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        self.add("headway_requests_total", method=method, route=route, status=str(status))
-        self.add("headway_request_seconds_sum", seconds, method=method, route=route)
-        self.add("headway_request_seconds_count", method=method, route=route)
-        for bound in (*(bound for bound in BOUNDS_S if seconds <= bound), "+Inf"):
-            self.add("headway_request_seconds_bucket", method=method, route=route, le=str(bound))
+        labels = (("method", method), ("route", route))
+        with self._lock:
+            counts = self._counts
+            counts["headway_requests_total"][(*labels, ("status", str(status)))] += 1
+            counts["headway_request_seconds_sum"][labels] += seconds  # type: ignore[assignment]
+            counts["headway_request_seconds_count"][labels] += 1
+            for bound in _LABELS[bisect_left(BOUNDS_S, seconds) :]:
+                counts["headway_request_seconds_bucket"][(*labels, bound)] += 1
 
     def snapshot(self) -> dict[str, Counter[Labels]]:
         with self._lock:

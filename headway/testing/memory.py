@@ -22,6 +22,7 @@ from headway.testing.memory_kernel import (
     MemoryLineageStore,
     MemoryTokenStore,
 )
+from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_predictions import MemoryPredictionStore
 from headway.testing.memory_stores import (
     MemoryAlertStore,
@@ -34,15 +35,18 @@ from headway.testing.memory_stores import (
     MemoryEnvironmentStore,
     MemoryEvidenceStore,
     MemoryExperimentStore,
+    MemoryLoggedModelStore,
     MemoryModelStore,
     MemoryModelVersionStore,
     MemoryMonitorStore,
     MemoryPipelineStore,
+    MemoryRegistrationStore,
     MemoryReleaseStore,
     MemoryRolloutStore,
     MemoryRunStore,
     MemorySegmentStore,
     MemoryStepResultStore,
+    MemoryTraceStore,
     MemoryTrafficStore,
     MemoryTriggerStore,
     MemoryVerdictStore,
@@ -85,7 +89,8 @@ class OpenedMemory(NamedTuple):
 def open_memory(clock: Clock) -> OpenedMemory:
     """An empty state of its own."""
     journal = MemoryJournal(clock)
-    runs = MemoryRunStore(journal)
+    metrics = MemoryMetricStore(journal)
+    runs = MemoryRunStore(journal, metrics)
     stores = Stores(
         tokens=MemoryTokenStore(journal),
         ledger=MemoryLedgerStore(journal),
@@ -96,11 +101,15 @@ def open_memory(clock: Clock) -> OpenedMemory:
         dataset_versions=MemoryDatasetVersionStore(journal),
         experiments=MemoryExperimentStore(journal),
         runs=runs,
+        metrics=metrics,
         artifacts=MemoryArtifactStore(journal),
         step_results=MemoryStepResultStore(journal),
         pipelines=MemoryPipelineStore(journal),
         models=MemoryModelStore(journal),
         model_versions=MemoryModelVersionStore(journal, runs),
+        registrations=MemoryRegistrationStore(journal),
+        logged_models=MemoryLoggedModelStore(journal),
+        traces=MemoryTraceStore(journal),
         environments=MemoryEnvironmentStore(journal),
         evidence=MemoryEvidenceStore(journal),
         verdicts=MemoryVerdictStore(journal),

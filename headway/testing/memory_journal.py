@@ -64,15 +64,17 @@ class MemoryJournal:
             self._mine.changes = {}
             try:
                 yield MemoryAct(self, self._clock, actor=actor, verb=verb, why=why)
+                announced = bool(self.changes(self.events))
                 self._merge()
             finally:
                 self._mine.changes = None
-        with self._committed:
-            self._acts += 1
-            self._committed.notify_all()
+        if announced:
+            with self._committed:
+                self._acts += 1
+                self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act is committed that this thread has not been woken for yet."""
+        """Sleep until an act that emitted an event is committed, and this thread was not woken for it yet."""
         with self._committed:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._mine, "seen", 0), timeout_s)
             self._mine.seen = self._acts

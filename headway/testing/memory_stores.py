@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from headway.kernel.paging import Page
 from headway.lifecycle.changes.records import Change, Trigger
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.gates.records import Evidence, Verdict
-from headway.lifecycle.models.records import Model, ModelVersion
+from headway.lifecycle.models.records import Model, ModelVersion, Registration
 from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Window
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
-from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.logged import LoggedModel
+from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.search import Field, Kind, RunSearch
+from headway.lifecycle.runs.traces import Trace
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
+from headway.testing.memory_metrics import MemoryMetricStore
 
 _NAME = (("name",),)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MemoryDatasetStore(MemoryRecordStore[Dataset]):
@@ -64,25 +69,10 @@ class MemoryExperimentStore(MemoryRecordStore[Experiment]):
 class MemoryRunStore(MemoryRecordStore[Run]):
     record_type = Run
 
-    def __init__(self, journal: MemoryJournal) -> None:
+    def __init__(self, journal: MemoryJournal, metrics: MemoryMetricStore) -> None:
         super().__init__(journal)
-        self._points = MemoryTable[tuple[str, str, int, datetime, str], Metric](journal)
+        self._metrics = metrics
         self._steps = MemoryTable[tuple[str, str], StepRun](journal)
-
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        for metric in metrics:
-            self._points.set((run, metric.key, metric.step, metric.at, repr(metric.value)), metric)
-
-    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-        newest: dict[str, dict[str, Metric]] = {run: {} for run in runs}
-        for (run, key, *_), metric in self._points.all().items():
-            if run in newest and _rank(metric) >= _rank(newest[run].get(key, metric)):
-                newest[run][key] = metric
-        return {run: {key: metric.value for key, metric in found.items()} for run, found in newest.items()}
-
-    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
-        points = [metric for known, metric in self._points.all().items() if known[:2] == (run, key)]
-        return list(enumerate(points, 1))[after:][:limit]
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         for step in steps:
@@ -90,6 +80,18 @@ class MemoryRunStore(MemoryRecordStore[Run]):
 
     def steps(self, run: str) -> list[StepRun]:
         return [step for (owner, _), step in self._steps.all().items() if owner == run]
+
+    def search(self, question: RunSearch) -> list[Run]:
+        among = self._every(lambda run: run.experiment in question.experiments)
+        latest = self._metrics.latest([run.id for run in among])
+
+        def values(run: Run, field: Field) -> list[str | float]:
+            return _values_of(run, field, latest[run.id])
+
+        among = [run for run in among if question.deleted in (None, run.deleted_at is not None)]
+        found = [run for run in among if fits(run, question.where, values)]
+        found.sort(key=lambda run: (run.started_at or run.created_at, run.id), reverse=True)
+        return ordered(found, question.order, values)[question.offset :][: question.limit]
 
     def inside(self, run: str) -> set[str]:
         """Ids of the runs whose parent is `run`."""
@@ -100,11 +102,6 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         state: str | None = None, limit: int = 100, before: str | None = None,
     ) -> Page[Run]:  # fmt: skip
         return self._page(limit, before, experiment=experiment, parent=parent, change=change, state=state)
-
-
-def _rank(metric: Metric) -> tuple[int, datetime, bool, float]:
-    nan = math.isnan(metric.value)
-    return metric.step, metric.at, not nan, 0.0 if nan else metric.value
 
 
 class MemoryArtifactStore(MemoryRecordStore[Artifact]):
@@ -327,3 +324,57 @@ class MemoryChangeStore(MemoryRecordStore[Change]):
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Change]:
         return self._page(limit, before)
+
+
+class MemoryLoggedModelStore(MemoryRecordStore[LoggedModel]):
+    record_type = LoggedModel
+
+    def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[LoggedModel]:
+        return self._page(limit, before, experiment=experiment)
+
+
+class MemoryTraceStore(MemoryRecordStore[Trace]):
+    record_type = Trace
+    unique = (("request",),)
+
+    def of(self, request: str) -> Trace | None:
+        return self._first(lambda trace: trace.request == request)
+
+    def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
+        return self._page(limit, before, experiment=experiment)
+
+
+class MemoryRegistrationStore(MemoryRecordStore[Registration]):
+    record_type = Registration
+    unique = (("model", "number"),)
+
+    def of(self, model: str, number: int | None = None) -> Registration | None:
+        return self._first(
+            lambda registration: registration.model == model and number in (None, registration.number),
+            order=lambda registration: registration.number,
+        )
+
+    def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]:
+        return self._page(limit, before, model=model)
+
+
+def _values_of(run: Run, field: Field, latest: dict[str, float]) -> list[str | float]:
+    """The values of a field of a run: none when it has no such thing."""
+    if field.kind is Kind.INPUT:
+        context = [item.tags.get("mlflow.data.context", "") for item in run.inputs]
+        columns = {"name": [item.name for item in run.inputs], "digest": [item.digest for item in run.inputs]}
+        return list({**columns, "context": context}[field.name])
+    if field.kind is Kind.ATTRIBUTE:
+        started, ended = run.started_at or run.created_at, run.ended_at
+        texts: dict[str, str] = {
+            "run_id": run.id, "run_name": run.name, "status": run.state, "user_id": run.user or run.started_by
+        }  # fmt: skip
+        times = {"start_time": started, "end_time": ended}
+        if field.name in texts:
+            return [texts[field.name]]
+        moment = times[field.name]
+        return [] if moment is None else [(moment - _EPOCH) // timedelta(milliseconds=1)]
+    among: dict[Kind, dict[str, str] | dict[str, float]] = {
+        Kind.PARAM: run.params, Kind.TAG: run.tags, Kind.METRIC: latest
+    }  # fmt: skip
+    return [among[field.kind][field.name]] if field.name in among[field.kind] else []

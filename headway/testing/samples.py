@@ -12,12 +12,14 @@ from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.datasets.schema import Column, Kind
 from headway.lifecycle.environments.records import CheckSpec, Environment
 from headway.lifecycle.gates.records import Evidence, Finding, Outcome, Verdict
-from headway.lifecycle.models.records import Datatype, Model, ModelVersion, Signature, Task, TensorSpec
+from headway.lifecycle.models.records import Datatype, Model, ModelVersion, Registration, Signature, Task, TensorSpec
 from headway.lifecycle.monitors.records import Alert, Monitor, Watches, Window
 from headway.lifecycle.predictions.records import Counts, Segment
 from headway.lifecycle.releases.records import Approval, Decision, Envelope, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, Share, TrafficChange
+from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Output, Pipeline, PipelineNode, Run, StepResult
+from headway.lifecycle.runs.traces import Trace
 
 _BLOB = "b3:" + "ab" * 32
 _SIGNATURE = Signature(
@@ -53,6 +55,11 @@ def _development(ids: Ids, clock: Clock) -> dict[str, Record]:
         ),
         "pipelines": Pipeline(
             id=ids("pl"), created_at=now, name="train", nodes=(PipelineNode(step="load"),), params={"rows": 5}
+        ),
+        "logged_models": LoggedModel(id=ids("lm"), created_at=now, name="forest", experiment="ex_1", run="rn_1"),
+        "traces": Trace(id=ids("tx"), created_at=now, request=f"tr-{ids('trace')}", experiment="ex_1"),
+        "registrations": Registration(
+            id=ids("rg"), created_at=now, model="late", number=1, source="models:/m-1", run="rn_1", tags={"team": "ops"}
         ),
         "models": Model(id=ids("md"), created_at=now, name="late"),
         "model_versions": ModelVersion(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
+from headway.testing.contracts.metrics import MetricStoreContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
 from headway.testing.contracts.runs import RunStoreContract
+from headway.testing.contracts.searches import RunSearchContract
 
 
 class TestJournal(JournalContract):
@@ -26,9 +28,17 @@ class TestRuns(RunStoreContract):
     pass
 
 
+class TestMetrics(MetricStoreContract):
+    pass
+
+
 class TestPredictions(PredictionStoreContract):
     pass
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestSearches(RunSearchContract):
     pass

@@ -37,6 +37,8 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/rollouts?deployment=arrivals", f"/v1/rollouts/{ids['rollout']}", "/v1/predictions/p%2F0")
     yield from ("/v1/monitors", "/v1/monitors/drift", "/v1/monitors/drift/windows")
     yield from ("/v1/alerts", f"/v1/alerts/{ids['alert']}")
+    run = f"/v1/runs/{ids['run']}"
+    yield from (f"{run}/summary", f"{run}/curve/val/loss?most=10&first_step=0&last_step=9")
     yield from ("/v1/changes", "/v1/changes/1", f"/v1/changes/{ids['change']}", "/v1/changes/1/approvals")
     yield from (f"/v1/changes/dora?since={AT}&until=2099-01-01T00:00:00Z", "/v1/triggers")
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
@@ -55,6 +57,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
     points = [{"key": "val/loss", "value": value, "at": AT} for value in (0.5, "NaN", "-Infinity")]
     yield f"{run}/log", {"params": {"a": "1"}, "tags": {"b": "2"}, "metrics": points}
+    yield f"{run}/points", {"curves": {"val/loss": {"steps": [1], "at_us": [0], "values": ["Infinity"]}}}
     yield f"{run}/claim", {"holder": "worker-1"}
     yield f"{run}/steps", {"steps": [{"step": "fit", "state": "running", "started_at": AT}]}
     yield f"{run}/artifacts", {"name": "report.txt", "blob": blob, "media_type": "text/plain"}

@@ -13,6 +13,7 @@ from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
 from headway.kernel.records import encode
 from headway.lifecycle.predictions.records import Captured, Label, Quality
+from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import Metric, StepRun, StepState
 from headway.storage.sql.stores import Opened, open_stores
 from headway.testing.samples import samples
@@ -40,7 +41,8 @@ def _write_the_rest(opened: Opened) -> None:
         id="pr_1", deployment="late", segment="sg_1", row=0, release="rl_1", event_at=now, score=0.5
     )  # fmt: skip
     with opened.journal.act("ada", "run.log"):
-        stores.runs.log("rn_1", [Metric(key="loss", value=value, at=now) for value in (0.5, float("nan"))])
+        points = [Metric(key="loss", value=value, at=now) for value in (0.5, float("nan"))]
+        stores.metrics.add({("rn_1", "loss"): curves(points)["loss"]})
         stores.runs.put_steps("rn_1", [StepRun(step="load", state=StepState.DONE)])
         stores.predictions.index([captured])
         stores.predictions.label([Label(prediction="pr_1", value=1.0, at=now)])

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from headway.kernel.ledger import verify
+from headway.lifecycle.runs.search import RUNS, RunSearch, parsed_filter
 from headway.storage.sql.schema import VERSION
 from headway.storage.sql.stores import open_stores
 from headway.testing.contracts.records import all_of
@@ -49,9 +50,12 @@ def _check(home: Path) -> None:
         assert {event.facts["store"] for event in stores.events.after(0)} == written.keys()
         assert stores.events.heard("conductor") == 3
         assert stores.leases.held("conductor", 1)
-        assert len(stores.runs.history("rn_1", "loss")) == 2
-        assert stores.runs.latest(["rn_1"]) == {"rn_1": {"loss": 0.5}}
+        assert [repr(value) for value in stores.metrics.curve("rn_1", "loss", limit=9).values] == ["0.5", "nan"]
+        assert stores.metrics.latest(["rn_1"]) == {"rn_1": {"loss": 0.5}}
+        assert stores.metrics.summaries("rn_1")["loss"].highest == 0.5
         assert [step.step for step in stores.runs.steps("rn_1")] == ["load"]
+        where = parsed_filter("params.depth = '3' AND start_time > 0", RUNS)
+        assert len(stores.runs.search(RunSearch(experiments=("late",), where=where))) == 1
         assert stores.predictions.find(["pr_1"])["pr_1"].score == 0.5
         assert stores.predictions.labels(["pr_1"])["pr_1"].value == 1.0
         assert [sums.n for sums in stores.predictions.quality("late")] == [1]

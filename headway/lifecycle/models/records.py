@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 from headway.kernel.records import Record, Value
@@ -64,6 +65,43 @@ class Baseline(Value):
 class Model(Record, prefix="md"):
     name: str
     about: str = ""
+    tags: dict[str, str] = {}
+    aliases: dict[str, int] = {}
+    """Names for numbers of versions."""
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+class Registration(Record, prefix="rg"):
+    """A version of a model as it was logged, in whatever form: it can be listed and fetched, and it shares its numbers
+    with the model versions that gates judge."""
+
+    model: str
+    number: int
+    source: str
+    """Where its files are, as the client wrote it."""
+    run: str = ""
+    logged_model: str = ""
+    run_link: str = ""
+    about: str = ""
+    stage: str = "None"
+    """What the client calls its stage; it lets nothing into an environment."""
+    tags: dict[str, str] = {}
+    registered_by: str = ""
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+class Register(Value):
+    """Command: register what is at `source` as the next version of `model`."""
+
+    model: str
+    source: str
+    run: str = ""
+    logged_model: str = ""
+    run_link: str = ""
+    about: str = ""
+    tags: dict[str, str] = {}
 
 
 class ModelVersion(Record, prefix="mv"):

@@ -13,7 +13,7 @@ from headway.kernel.paging import Page
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
-from headway.lifecycle.models.store import ModelStore, ModelVersionStore
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 from headway.lifecycle.runs.service import RunService
 
 
@@ -23,6 +23,7 @@ class ModelService:
         journal: Journal,
         store: ModelStore,
         versions: ModelVersionStore,
+        registrations: RegistrationStore,
         runs: RunService,
         datasets: DatasetService,
         blobs: BlobStore,
@@ -30,6 +31,7 @@ class ModelService:
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._versions = journal, store, versions
+        self._registrations = registrations
         self._runs, self._datasets, self._blobs = runs, datasets, blobs
         self._clock, self._ids = clock, ids
 
@@ -56,12 +58,12 @@ class ModelService:
             if self._store.named(name) is None:
                 now = self._clock.now()
                 act.save(self._store, Model(id=self._ids(Model.prefix), created_at=now, name=name))
-            newest = self._versions.of(name)
+            newest, registered = self._versions.of(name), self._registrations.of(name)
             version = ModelVersion(
                 id=self._ids(ModelVersion.prefix),
                 created_at=self._clock.now(),
                 model=name,
-                number=newest.number + 1 if newest else 1,
+                number=1 + max(newest.number if newest else 0, registered.number if registered else 0),
                 blob=command.blob,
                 size=size,
                 signature=command.signature,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import Model, ModelVersion
+from headway.lifecycle.models.records import Model, ModelVersion, Registration
 
 
 class ModelStore(Protocol):
@@ -27,3 +27,13 @@ class ModelVersionStore(Protocol):
         ...
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]: ...
+
+
+class RegistrationStore(Protocol):
+    def put(self, record: Registration) -> None: ...
+
+    def of(self, model: str, number: int | None = None) -> Registration | None:
+        """The registration with this number, or the newest one."""
+        ...
+
+    def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]: ...

@@ -37,6 +37,28 @@ class Code(Value):
 class Experiment(Record, prefix="ex"):
     name: str
     about: str = ""
+    tags: dict[str, str] = {}
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+class Input(Value):
+    """A dataset that a run read, as the client that read it describes it. `schema` and `profile` are its own JSON."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: dict[str, str] = {}
+
+
+class ModelUse(Value):
+    """A logged model that a run read, or wrote at `step`."""
+
+    model: str
+    step: int = 0
 
 
 class Run(Record, prefix="rn"):
@@ -56,6 +78,12 @@ class Run(Record, prefix="rn"):
     ended_at: datetime | None = None
     error: str = ""
     started_by: str = ""
+    user: str = ""
+    """Whom the client names; `started_by` is who held the token."""
+    inputs: tuple[Input, ...] = ()
+    models_read: tuple[ModelUse, ...] = ()
+    models_written: tuple[ModelUse, ...] = ()
+    deleted_at: datetime | None = None
 
     @property
     def over(self) -> bool:
@@ -72,13 +100,14 @@ class Metric(Value):
 
 
 class Artifact(Record, prefix="ar"):
-    """A named output of a run, in the blob store."""
+    """A named output of a run, or a file of a logged model, in the blob store. `run` is the id of either."""
 
     run: str
     name: str
     blob: str
     size: int
     media_type: str = "application/octet-stream"
+    removed_at: datetime | None = None
 
 
 class StepState(State):
@@ -142,6 +171,9 @@ class StartRun(Value):
     tags: dict[str, str] = {}
     code: Code = Code()
     running: bool = True
+    user: str = ""
+    started_at: Instant | None = None
+    """When it began, if that was before this command."""
 
 
 class LogBatch(Value):
@@ -150,3 +182,13 @@ class LogBatch(Value):
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     metrics: tuple[Metric, ...] = ()
+
+
+class AmendRun(Value):
+    """Command: change what is said of a run, whether it goes on or is over. A tag of None is taken away."""
+
+    name: str | None = None
+    tags: dict[str, str | None] = {}
+    inputs: tuple[Input, ...] = ()
+    models_read: tuple[ModelUse, ...] = ()
+    models_written: tuple[ModelUse, ...] = ()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 
-from headway.errors import IllegalMove, Invalid
-from headway.lifecycle.runs.records import MOVES, LogBatch, Run, RunState
+from headway.errors import Conflict, IllegalMove, Invalid
+from headway.lifecycle.runs.records import MOVES, AmendRun, LogBatch, Run, RunState
 
 MOST_METRICS, MOST_TEXTS = 10_000, 1_000
 LONGEST_KEY, LONGEST_VALUE = 250, 8_000
+LONGEST_TITLE, LONGEST_PATH = 500, 1_000
+_ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
 
 
 def moved(run: Run, state: RunState, at: datetime, error: str = "") -> Run:
@@ -20,6 +24,33 @@ def moved(run: Run, state: RunState, at: datetime, error: str = "") -> Run:
     if state is RunState.RUNNING:
         return run.but(state=state, started_at=at)
     return run.but(state=state, ended_at=at, error=error)
+
+
+def resumed(run: Run) -> Run:
+    """The run going on once more; raises `Conflict` for one whose end the platform itself has seen."""
+    must_be_open(run)
+    return run.but(state=RunState.RUNNING, ended_at=None, error="") if run.over else run
+
+
+def must_be_open(run: Run) -> None:
+    """Raise `Conflict` for a run of a pipeline or a change that is over: what it logged is evidence."""
+    if run.over and (run.pipeline or run.change):
+        raise Conflict(f"run {run.id} is {run.state}; start a new run to log more")
+
+
+def amended(run: Run, amendment: AmendRun) -> Run:
+    """The run with what `amendment` says; an input that it has already is kept once."""
+    removed = {key for key, value in amendment.tags.items() if value is None}
+    tags = {key: value for key, value in amendment.tags.items() if value is not None}
+    _check_sizes(LogBatch(tags=tags))
+    known = {(item.name, item.digest) for item in run.inputs}
+    return run.but(
+        name=run.name if amendment.name is None else amendment.name,
+        tags={key: value for key, value in (run.tags | tags).items() if key not in removed},
+        inputs=run.inputs + tuple(item for item in amendment.inputs if (item.name, item.digest) not in known),
+        models_read=tuple(dict.fromkeys(run.models_read + amendment.models_read)),
+        models_written=tuple(dict.fromkeys(run.models_written + amendment.models_written)),
+    )
 
 
 def with_logged(run: Run, batch: LogBatch) -> Run:
@@ -48,3 +79,36 @@ def _check_sizes(batch: LogBatch) -> None:
     long = next((key for key, value in texts.items() if len(value) > LONGEST_VALUE), None)
     if long is not None:
         raise Invalid(f"the value of {long!r} is longer than {LONGEST_VALUE} characters; log it as an artifact")
+
+
+def checked_title(text: str, what: str) -> str:
+    """`text` if it may name a `what` that other tools name freely; raises `Invalid` otherwise."""
+    if not text.strip() or len(text) > LONGEST_TITLE or not text.isprintable():
+        raise Invalid(f"{text[:100]!r} cannot name a {what}: take 1 to {LONGEST_TITLE} printable characters")
+    return text
+
+
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """`tags`, if their keys and values are within the limits of a run's."""
+    _check_sizes(LogBatch(tags=dict(tags)))
+    return dict(tags)
+
+
+def checked_path(text: str) -> str:
+    """`text` if it may name an artifact: names between slashes, none of which leads anywhere else, also not once it
+    is decoded again, however often; raises `Invalid` otherwise. A per cent sign by itself is a character like any."""
+    parts = text.split("/")
+    fits = len(text) <= LONGEST_PATH and text.isprintable() and "\\" not in text
+    if not fits or any(part in ("", ".", "..") for part in parts) or _leads_elsewhere(text):
+        raise Invalid(
+            f"{text[:100]!r} cannot name an artifact: take up to {LONGEST_PATH} characters, with names between slashes"
+        )
+    return text
+
+
+def _leads_elsewhere(text: str) -> bool:
+    while (decoded := _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)) != text:
+        if ".." in _SEPARATORS.split(decoded) or decoded[:1] in ("/", "\\"):
+            return True
+        text = decoded
+    return False

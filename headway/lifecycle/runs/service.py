@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from headway.errors import Conflict, LeaseLost, NotFound
 from headway.kernel.access import Actor, Permission
@@ -13,7 +14,9 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
 from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page
+from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import (
+    AmendRun,
     Artifact,
     Experiment,
     LogBatch,
@@ -23,8 +26,9 @@ from headway.lifecycle.runs.records import (
     StartRun,
     StepRun,
 )
-from headway.lifecycle.runs.rules import moved, with_logged
-from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, RunStore
+from headway.lifecycle.runs.rules import amended, moved, must_be_open, resumed, with_logged
+from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, MetricStore, RunStore
 
 LEASE_S = 10.0
 
@@ -34,6 +38,7 @@ class RunService:
         self,
         journal: Journal,
         store: RunStore,
+        metrics: MetricStore,
         experiments: ExperimentStore,
         artifacts: ArtifactStore,
         blobs: BlobStore,
@@ -42,12 +47,11 @@ class RunService:
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._experiments, self._artifacts = journal, store, experiments, artifacts
-        self._blobs, self._leases, self._clock, self._ids = blobs, leases, clock, ids
+        self._metrics, self._blobs, self._leases, self._clock, self._ids = metrics, blobs, leases, clock, ids
 
     def start(self, command: StartRun, *, by: Actor) -> Run:
         """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
         by.must(Permission.WRITE)
-        checked_name(command.experiment, "experiment")
         now = self._clock.now()
         with self._journal.act(by.name, "run.start") as act:
             if command.change and not command.parent:
@@ -65,14 +69,19 @@ class RunService:
                 change=command.change,
                 code=command.code,
                 started_by=by.name,
+                user=command.user,
             )
             run = with_logged(run, LogBatch(params=command.params, tags=command.tags))
             if command.running:
-                run = moved(run, RunState.RUNNING, now)
+                run = moved(run, RunState.RUNNING, command.started_at or now)
             return act.save(self._store, run, came_from=[command.parent, command.change])
 
     def _ensure_experiment(self, act: Act, name: str) -> None:
-        if self._experiments.named(name) is None:
+        known = self._experiments.named(name)
+        if known is not None and known.deleted_at is not None:
+            raise Conflict(f"experiment {name!r} is deleted; restore it, or choose another")
+        if known is None:
+            checked_name(name, "experiment")
             made = Experiment(id=self._ids(Experiment.prefix), created_at=self._clock.now(), name=name)
             act.save(self._experiments, made)
 
@@ -99,26 +108,63 @@ class RunService:
     def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._experiments.all(limit=limit, before=before)
 
-    def log(self, identifier: str, batch: LogBatch, *, by: Actor) -> None:
-        """Add params, tags and metric points. Raises `Conflict` when the run is over."""
+    def search(self, question: RunSearch) -> Sequence[Run]:
+        """The runs that fit, in the order asked for."""
+        return self._store.search(question)
+
+    def amend(self, identifier: str, amendment: AmendRun, *, by: Actor) -> Run:
+        """Rename, tag, or add inputs and models; the same again changes nothing."""
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "run.amend") as act:
+            run = self.get(identifier)
+            after = amended(run, amendment)
+            used = [use.model for use in (*amendment.models_read, *amendment.models_written)]
+            return run if after == run else act.save(self._store, after, came_from=used)
+
+    def resume(self, identifier: str, *, by: Actor) -> Run:
+        """Let a run that is over go on; raises `Conflict` for one of a pipeline or a change."""
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "run.resume") as act:
+            run = self.get(identifier)
+            return act.save(self._store, resumed(run)) if run.over else run
+
+    def delete(self, identifier: str, *, by: Actor) -> Run:
+        """Put a run aside; it stays in the ledger and in lineage, and can be restored."""
+        return self._set_deleted(identifier, self._clock.now(), "run.delete", by)
+
+    def restore(self, identifier: str, *, by: Actor) -> Run:
+        return self._set_deleted(identifier, None, "run.restore", by)
+
+    def _set_deleted(self, identifier: str, at: datetime | None, verb: str, by: Actor) -> Run:
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, verb) as act:
+            run = self.get(identifier)
+            if (run.deleted_at is None) is (at is None):
+                return run
+            return act.save(self._store, run.but(deleted_at=at))
+
+    def log(self, identifier: str, batch: LogBatch, *, by: Actor, late: bool = False) -> None:
+        """Add params, tags and metric points. Raises `Conflict` when the run is over, with `late` only when it belongs
+        to a pipeline or a change besides."""
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "run.log") as act:
             run = self.get(identifier)
-            if run.over:
+            must_be_open(run)
+            if run.over and not late:
                 raise Conflict(f"run {identifier} is {run.state}; start a new run to log more")
             logged = with_logged(run, batch)
             if logged is not run:
                 act.save(self._store, logged)
             if batch.metrics:
-                self._store.log(identifier, batch.metrics)
+                self._metrics.add({(identifier, key): curve for key, curve in curves(batch.metrics).items()})
 
     def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key."""
-        return self._store.latest(identifiers)
+        return self._metrics.latest(identifiers)
 
     def history(self, identifier: str, key: str, *, limit: int = 1000, after: int = 0) -> Sequence[tuple[int, Metric]]:
         self.get(identifier)
-        return self._store.history(identifier, key, limit=limit, after=after)
+        return list(enumerate(self._metrics.curve(identifier, key, limit=limit, after=after).metrics(key), after + 1))
 
     def claim(self, identifier: str, holder: str) -> Lease:
         """Take or prolong the lease on a run; raises `LeaseLost` while another worker holds it."""
@@ -133,17 +179,23 @@ class RunService:
         probe = self._leases.take(f"run/{identifier}", "probe", self._clock.now(), 0.0)
         return probe is not None
 
-    def move(self, identifier: str, state: RunState, *, by: Actor, error: str = "", token: int | None = None) -> Run:
-        """Move a run to `state`. With `token`, only while that lease is the newest: a late worker gets `LeaseLost`."""
+    def move(
+        self, identifier: str, state: RunState, *, by: Actor, error: str = "", token: int | None = None,
+        at: datetime | None = None,
+    ) -> Run:  # fmt: skip
+        """Move a run to `state`, now or `at` a time that has been.
+
+        With `token`, only while that lease is the newest: a late worker gets `LeaseLost`.
+        """
         by.must(Permission.WRITE)
         with self._journal.act(by.name, f"run.{state}", why=error[:1000]) as act:
             if token is not None and not self._leases.held(f"run/{identifier}", token):
                 raise LeaseLost(f"run {identifier} was handed to another worker")
             run = self.get(identifier)
-            after = moved(run, state, self._clock.now(), error[:4000])
+            after = moved(run, state, at or self._clock.now(), error[:4000])
             if after is not run:
                 act.save(self._store, after)
-                if after.over:
+                if after.over and (run.pipeline or run.change):  # nobody listens to the end of what was only tracked
                     act.emit("RunEnded", run.id, state=state, change=run.change)
             return after
 
@@ -177,4 +229,4 @@ class RunService:
 
     def artifacts(self, identifier: str) -> Sequence[Artifact]:
         self.get(identifier)
-        return self._artifacts.list(identifier)
+        return [artifact for artifact in self._artifacts.list(identifier) if artifact.removed_at is None]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from headway.kernel.paging import Page
+from headway.lifecycle.runs.curve import Curve, Summary
+from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.traces import Trace
 
 
 class ExperimentStore(Protocol):
     def put(self, record: Experiment) -> None: ...
+    def get(self, identifier: str) -> Experiment | None: ...
     def named(self, name: str) -> Experiment | None: ...
     def all(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]: ...
 
@@ -19,20 +24,12 @@ class RunStore(Protocol):
     def put(self, record: Run) -> None: ...
     def get(self, identifier: str) -> Run | None: ...
 
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        """Append points; one that is there already (same key, step, time and value) is kept once."""
-        ...
-
-    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-        """The last value of each metric, by run and key: at the largest step, then the latest time."""
-        ...
-
-    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
-        """Points in the order of writing with their number; `after` is the last number seen."""
-        ...
-
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None: ...
     def steps(self, run: str) -> list[StepRun]: ...
+
+    def search(self, question: RunSearch) -> list[Run]:
+        """The runs that fit. Absent values come last in both directions, NaN before them."""
+        ...
 
     def list(
         self, *, experiment: str | None = None, parent: str | None = None, change: str | None = None,
@@ -40,9 +37,46 @@ class RunStore(Protocol):
     ) -> Page[Run]: ...  # fmt: skip
 
 
+class MetricStore(Protocol):
+    """Points by run and key. They are numbered from 1 in the order of writing."""
+
+    def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
+        """Append to the curves of these runs and keys, and tell how many points were new: one that is there already
+        (same step, time and value; NaN is the same as NaN) is kept once."""
+        ...
+
+    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The last value of each metric, by run and key: at the largest step, then the latest time, then the
+        greatest."""
+        ...
+
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        """By run, in the order of their keys: the points that `latest` tells the values of."""
+        ...
+
+    def summaries(self, run: str) -> dict[str, Summary]:
+        """By key."""
+        ...
+
+    def curve(self, run: str, key: str, *, limit: int, after: int = 0) -> Curve:
+        """At most `limit` points behind the number `after`."""
+        ...
+
+    def sample(
+        self, run: str, key: str, *, most: int, first_step: int | None = None, last_step: int | None = None
+    ) -> Curve:
+        """At most `most` of the points between the two steps, both included, in the order of writing. The first, the
+        last, the lowest and the highest of them are among these, and a NaN if there is one."""
+        ...
+
+
 class ArtifactStore(Protocol):
     def put(self, record: Artifact) -> None: ...
-    def list(self, run: str) -> list[Artifact]: ...
+
+    def list(self, run: str) -> list[Artifact]:
+        """Oldest first, those that were removed too."""
+        ...
+
     def named(self, run: str, name: str) -> Artifact | None: ...
 
 
@@ -59,3 +93,22 @@ class PipelineStore(Protocol):
         ...
 
     def all(self, *, limit: int = 100, before: str | None = None) -> Page[Pipeline]: ...
+
+
+class LoggedModelStore(Protocol):
+    def put(self, record: LoggedModel) -> None: ...
+    def get(self, identifier: str) -> LoggedModel | None: ...
+
+    def list(
+        self, experiment: str | None = None, *, limit: int = 100, before: str | None = None
+    ) -> Page[LoggedModel]: ...
+
+
+class TraceStore(Protocol):
+    def put(self, record: Trace) -> None: ...
+
+    def of(self, request: str) -> Trace | None:
+        """The trace that its client gave this id."""
+        ...
+
+    def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]: ...

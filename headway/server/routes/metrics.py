@@ -8,8 +8,11 @@ from typing import Literal
 
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from headway.kernel.access import Actor
 from headway.kernel.clock import Instant
 from headway.kernel.records import Value
+from headway.lifecycle.runs.curve import Curve, Summary, curves, from_us
+from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import LogBatch, Metric
 from headway.server.routing import App, By, get, post
 
@@ -32,8 +35,28 @@ class LogToRun(Value):
     tags: dict[str, str] = {}
     metrics: tuple[LoggedMetric, ...] = ()
 
+    def batch(self) -> LogBatch:
+        metrics = (Metric(key=p.key, value=float(p.value), at=p.at, step=p.step) for p in self.metrics)
+        return LogBatch(params=self.params, tags=self.tags, metrics=tuple(metrics))
 
-class Logged(Value):
+
+class Columns(Value):
+    """Points of one metric in the order of writing, one list per column, all of one length."""
+
+    steps: list[int]
+    at_us: list[int]
+    """Microseconds since 1970."""
+    values: list[Number]
+
+
+class AddPoints(Value):
+    """Points by metric. `late` lets them reach a run that is over, unless it belongs to a pipeline or a change."""
+
+    curves: dict[str, Columns]
+    late: bool = False
+
+
+class Written(Value):
     points: int
 
 
@@ -50,16 +73,46 @@ class Points(Value):
     next: int | None
 
 
+class MetricSummary(Value):
+    """`lowest` and `highest` leave NaN out."""
+
+    last: Number
+    lowest: Number
+    highest: Number
+    points: int
+    last_step: int
+
+
 class RunIds(Value):
     runs: tuple[str, ...]
 
 
 @post("/v1/runs/{identifier:str}/log", status_code=200)
-def log(identifier: FromPath[str], data: JSONBody[LogToRun], app: App, by: By) -> Logged:
+def log(identifier: FromPath[str], data: JSONBody[LogToRun], app: App, by: By) -> Written:
     """Add params, tags and metric points to a run."""
-    points = tuple(Metric(key=p.key, value=float(p.value), at=p.at, step=p.step) for p in data.metrics)
-    app.platform.runs.log(identifier, LogBatch(params=data.params, tags=data.tags, metrics=points), by=by)
-    return Logged(points=len(points))
+    app.platform.runs.log(identifier, data.batch(), by=by)
+    return Written(points=len(data.metrics))
+
+
+@post("/v1/runs/{identifier:str}/points", status_code=200)
+def add_points(identifier: FromPath[str], data: JSONBody[AddPoints], app: App, by: By) -> Written:
+    """Add many metric points to a run; those that it has already are kept once."""
+    points = logged_points(identifier, data, by)
+    app.platform.metrics.add(points)
+    return Written(points=sum(map(len, points.curves.values())))
+
+
+def logged(run: str, data: LogToRun, by: Actor) -> Logged:
+    """The points of a request, for the service."""
+    return Logged(run, curves(data.batch().metrics), by)
+
+
+def logged_points(run: str, data: AddPoints, by: Actor) -> Logged:
+    found = {
+        key: Curve(steps=columns.steps, at_us=columns.at_us, values=[float(value) for value in columns.values])
+        for key, columns in data.curves.items()
+    }
+    return Logged(run, found, by, data.late)
 
 
 @get("/v1/runs/{identifier:str}/metrics")
@@ -74,12 +127,32 @@ def history(
     identifier: FromPath[str], key: FromPath[str], app: App, limit: FromQuery[int] = 1000, after: FromQuery[int] = 0
 ) -> Points:
     """The points of one metric, in the order of writing."""
-    found = app.platform.runs.history(identifier, key.removeprefix("/"), limit=limit, after=after)
+    name = key.removeprefix("/")
+    found = app.platform.metrics.curve(identifier, name, limit=limit, after=after)
+    columns = zip(found.steps, found.at_us, _all_numbers(found.values), strict=True)
     points = tuple(
-        Point(number=number, key=point.key, value=_number(point.value), at=point.at, step=point.step)
-        for number, point in found
+        Point(number=number, key=name, value=value, at=from_us(at), step=step)
+        for number, (step, at, value) in enumerate(columns, after + 1)
     )
-    return Points(points=points, next=found[-1][0] if len(found) == limit else None)
+    return Points(points=points, next=after + limit if len(found) == limit else None)
+
+
+@get("/v1/runs/{identifier:str}/curve/{key:path}")
+def curve(
+    identifier: FromPath[str], key: FromPath[str], app: App, most: FromQuery[int] = 1000,
+    first_step: FromQuery[int | None] = None, last_step: FromQuery[int | None] = None,
+) -> Columns:  # fmt: skip
+    """As many points of one metric as a chart has room for, with the peaks and NaN kept."""
+    found = app.platform.metrics.sample(
+        identifier, key.removeprefix("/"), most=most, first_step=first_step, last_step=last_step
+    )
+    return Columns(steps=found.steps, at_us=found.at_us, values=_all_numbers(found.values))
+
+
+@get("/v1/runs/{identifier:str}/summary")
+def summary(identifier: FromPath[str], app: App) -> dict[str, MetricSummary]:
+    """Last, lowest and highest value of each metric of a run, and how many points there are."""
+    return {key: _summary(found) for key, found in app.platform.metrics.summaries(identifier).items()}
 
 
 @post("/v1/runs/metrics", status_code=200)
@@ -100,4 +173,18 @@ def _number(value: float) -> Number:
     return value
 
 
-ROUTES = (log, last_values, history, last_values_of)
+def _summary(found: Summary) -> MetricSummary:
+    return MetricSummary(
+        last=_number(found.last),
+        lowest=_number(found.lowest),
+        highest=_number(found.highest),
+        points=found.points,
+        last_step=found.last_step,
+    )
+
+
+def _all_numbers(values: list[float]) -> list[Number]:
+    return list(values) if math.isfinite(sum(map(abs, values))) else [_number(value) for value in values]
+
+
+ROUTES = (log, add_points, last_values, history, curve, summary, last_values_of)

@@ -17,6 +17,10 @@ _log = logging.getLogger("headway.storage")
 _read_anchor = msgspec.json.Decoder(Anchor).decode
 
 
+_SIZE = 256
+"""Bytes of the file, filled up with blanks: one write within one sector replaces all of it, so none is half new."""
+
+
 class AnchorFile:
     """Follows the database and is never ahead of it: written after a commit, replaced in one step.
 
@@ -56,6 +60,14 @@ class AnchorFile:
     def _replace(self, head: Anchor) -> None:
         kept = self.read()
         if kept is None or kept.number < head.number:
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            fresh.write_bytes(encode(head))
-            os.replace(fresh, self._path)
+            _overwrite(self._path, encode(head).ljust(_SIZE))
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """In place: to rename a new file over it makes file systems write that out first, which takes longer than the
+    commit it follows."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(file, content, 0)
+    finally:
+        os.close(file)

@@ -105,6 +105,11 @@ class SqlEngine:
                 with self._database.reading() as pooled:
                     yield pooled
 
+    @property
+    def mark(self) -> str:
+        """Stands for a value in a statement that goes straight to the driver."""
+        return self._database.mark
+
     def insert(self, table: Table) -> AnyInsert:
         """An insert that knows ON CONFLICT."""
         return self._database.insert(table)
@@ -116,18 +121,26 @@ class SqlEngine:
         changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
         return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
-    def insert_rows(self, table: Table, rows: Sequence[tuple[Any, ...]], *, unless_there: bool = False) -> None:
-        """Insert thousands of rows, each with a value for every column, straight through the driver.
+    def insert_rows(
+        self, table: Table, rows: Sequence[tuple[Any, ...]], *, unless_there: bool = False, replace: bool = False
+    ) -> None:
+        """Insert rows, each with a value for every column, straight through the driver. One whose primary key is
+        there already is left out with `unless_there`, and takes its place with `replace`.
 
         SQLAlchemy's way from a list of dicts costs more than the database itself does.
         """
         if not rows:
             return
-        mark = self._database.mark
+        end = " ON CONFLICT DO NOTHING" if unless_there else ""
+        if replace:
+            keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
+            changes = [f'"{c.name}" = excluded."{c.name}"' for c in table.columns if not c.primary_key]
+            end = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changes)}"
         names = ", ".join(f'"{column.name}"' for column in table.columns)
-        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join(mark for _ in table.columns)})'
+        marks = ", ".join([self.mark] * len(table.columns))
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){end}'
         with self.writing() as connection:
-            connection.exec_driver_sql(statement + (" ON CONFLICT DO NOTHING" if unless_there else ""), list(rows))
+            connection.exec_driver_sql(statement, list(rows) if len(rows) > 1 else rows[0])
 
     def close(self) -> None:
         self._database.close()

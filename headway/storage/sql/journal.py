@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
-
 from headway.errors import LedgerBroken
 from headway.kernel.clock import Clock
 from headway.kernel.journal import AnyRecord, Keeps
@@ -20,23 +18,17 @@ from headway.storage.sql.ledger import LEDGER, entry_row
 from headway.storage.sql.lineage import LINEAGE
 from headway.storage.sql.tables import to_us
 
-_HEAD = (
-    select(LEDGER.c.number, LEDGER.c.hash)
-    .where(LEDGER.c.number.in_([bindparam("anchored"), select(func.max(LEDGER.c.number)).scalar_subquery()]))
-    .order_by(LEDGER.c.number)
-)
+_HEAD = "SELECT number, hash FROM ledger WHERE number = {mark} OR number = (SELECT max(number) FROM ledger)"
 
 
 class SqlAct:
     def __init__(self, engine: SqlEngine, clock: Clock, transaction: Transaction, **signed: str) -> None:
         self._engine, self._clock, self._transaction, self._signed = engine, clock, transaction, signed
-        self.news = False
-        """Whether anybody who waits wants to know."""
+        self.announced = False
 
     def save(self, store: Keeps[AnyRecord], record: AnyRecord, *, came_from: Iterable[str] = ()) -> AnyRecord:
         """As `Act.save`; an empty id in `came_from` is left out."""
         store.put(record)
-        self.news = True
         head, now = self._head(), self._clock.now()
         parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
         entry = Entry(
@@ -48,26 +40,28 @@ class SqlAct:
             came_from=parents,
             **self._signed,
         )
-        with self._engine.writing() as connection:
+        with self._engine.writing():  # which turns a text that cannot be kept into `Invalid`
             entry = seal(entry)
-            connection.execute(LEDGER.insert(), entry_row(entry))
+        row = entry_row(entry)
+        self._engine.insert_rows(LEDGER, [tuple(row[column.name] for column in LEDGER.columns)])
         edges = [(record.id, parent, to_us(now)) for parent in parents]
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
         return record
 
     def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
-        self.news = True
         event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
         with self._engine.writing() as connection:
             connection.execute(EVENTS.insert(), event)
+        self.announced = True
 
     def _head(self) -> Anchor:
         """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
         if self._transaction.head is None:
             anchored = self._engine.anchor.last
             with self._engine.writing() as connection:
-                kept = {row.number: row.hash for row in connection.execute(_HEAD, {"anchored": anchored.number})}
+                head = _HEAD.format(mark=self._engine.mark)
+                kept = {row.number: row.hash for row in connection.exec_driver_sql(head, (anchored.number,))}
             if kept.get(anchored.number, GENESIS) != anchored.hash:
                 raise LedgerBroken(
                     f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
@@ -91,15 +85,13 @@ class SqlJournal:
         with self._engine.transaction() as transaction:
             act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
             yield act
-        if not act.news:
-            return
-        with self._committed:
-            self._acts += 1
-            self._committed.notify_all()
+        if act.announced:
+            with self._committed:
+                self._acts += 1
+                self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until an act of this process that saved or announced something is committed, and this thread has not
-        been woken for it yet."""
+        """Sleep until an act of this process that emits an event is committed, unless this thread has woken for it."""
         with self._committed:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts

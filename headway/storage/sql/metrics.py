@@ -1,153 +1,301 @@
-"""Metrics in SQL: one row per series with its latest value, and its points beside it.
+"""Metrics in SQL: one row per curve with what is asked of it most, and its points in chunks.
 
-Points are many, so they are narrow: the series' number instead of two texts. A value is kept as the bits of its
-IEEE 754 double, because NaN is a value that was measured and SQLite would make it NULL, which equals nothing.
+A write adds a small chunk; when a curve has many of them, or a chunk's worth of points, they are folded into full
+chunks within the same act, so that there is no state in between and nothing that has to run besides. A point is
+looked for in older chunks only when its step and its time say that it could be there.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from operator import lt
+from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Double,
-    ForeignKey,
-    Index,
-    Table,
-    bindparam,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Column, Connection, Double, ForeignKey, Index, LargeBinary, Table, select
 
+from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
 from headway.lifecycle.runs.records import Metric
+from headway.storage.sql.chunks import FULL, deflated, identities, outline, packed, unpacked
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT, from_us, to_us
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT, from_us
 
-SERIES = Table(
-    "series",
+CURVES = Table(
+    "curves",
     METADATA,
     Column("number", COUNTER, primary_key=True),
     Column("run", TEXT, nullable=False),
     Column("key", TEXT, nullable=False),
+    Column("experiment", TEXT, nullable=False),
     Column("points", BigInteger, nullable=False),
+    Column("loose", BigInteger, nullable=False),
+    Column("loose_from", BigInteger, nullable=False),
+    Column("last_at", BigInteger),
     Column("step", BigInteger),
     Column("at", BigInteger),
     Column("value", Double),
-    Index("series_one_run_key", "run", "key", unique=True),
+    Column("lowest", Double),
+    Column("highest", Double),
+    Index("curves_one_run_key", "run", "key", unique=True),
+    Index("curves_by_value", "experiment", "key", "value", "run"),
 )
-"""`points` is the number of the last point, `step`, `at` and `value` are those of the latest; NaN is NULL here."""
+"""`points` is the number of the last point; `loose` chunks, from the point `loose_from` on, are not full yet. `step`,
+`at` and `value` are those of the latest point, `last_at` is the newest time. NaN is NULL here."""
 
-POINTS = Table(
-    "points",
+CHUNKS = Table(
+    "chunks",
     METADATA,
-    Column("series", BigInteger, ForeignKey("series.number"), primary_key=True),
-    Column("number", BigInteger, primary_key=True),
-    Column("step", BigInteger, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("bits", BigInteger, nullable=False),
-    Index("points_one_step_at_bits", "series", "step", "at", "bits", unique=True),
+    Column("curve", BigInteger, ForeignKey("curves.number"), primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("points", BigInteger, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("outline", LargeBinary),
+    Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+"""`first` is the number of the first point. `outline` stands before `body`, so that it is read without it."""
 
-_AT_ONCE = 500
-_double, _int64 = struct.Struct("<d"), struct.Struct("<q")
-_NAN_BITS: int = _int64.unpack(_double.pack(math.nan))[0]
-
-
-def _bits(value: float) -> int:
-    return _NAN_BITS if math.isnan(value) else _int64.unpack(_double.pack(value))[0]
+_MOST_LOOSE = 128
+_AT_ONCE = 400
+_EXACTLY = 20_000
+"""Points that are thinned one by one; of more, the outlines of full chunks are enough."""
 
 
-def _value(bits: int) -> float:
-    return float(_double.unpack(_int64.pack(bits))[0])
+class Key(NamedTuple):
+    run: str
+    key: str
 
 
-class SqlMetrics:
+class SqlMetricStore:
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
-        self._advance = (
-            update(SERIES)
-            .where(SERIES.c.number == bindparam("series"))
-            .values({name: bindparam("new_" + name) for name in ("points", "step", "at", "value")})
-        )
+        self._sql = _Statements(engine.mark)
 
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        if not metrics:
-            return
+    def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
+        wanted = {Key(*name): curve for name, curve in curves.items() if len(curve)}
+        added = 0
         with self._engine.writing() as connection:
-            series = self._series(connection, run, {metric.key for metric in metrics})
-            points = [series[metric.key].add(metric) for metric in metrics]
-            self._engine.insert_rows(POINTS, points, unless_there=True)
-            connection.execute(self._advance, [series[key].row() for key in {metric.key for metric in metrics}])
+            heads = self._heads(connection, list(wanted))
+            changed = []
+            for name, curve in wanted.items():
+                head = heads[name]
+                if fresh := self._fresh(connection, head, curve):
+                    self._append(connection, head, fresh)
+                    changed.append(head.row())
+                    added += len(fresh)
+            if changed:
+                connection.exec_driver_sql(self._sql.advance, changed)
+        return added
 
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {run: {} for run in runs}
         with self._engine.reading() as connection:
             for start in range(0, len(runs), _AT_ONCE):
-                among = SERIES.c.run.in_(runs[start : start + _AT_ONCE])
-                query = select(SERIES.c.run, SERIES.c.key, SERIES.c.value).where(among).order_by(SERIES.c.key)
+                among = CURVES.c.run.in_(runs[start : start + _AT_ONCE])
+                query = select(CURVES.c.run, CURVES.c.key, CURVES.c.value).where(among).order_by(CURVES.c.key)
                 for run, key, value in connection.execute(query):
-                    found[run][key] = math.nan if value is None else value
+                    found[run][key] = _number(value)
         return found
 
-    def history(self, run: str, key: str, limit: int, after: int) -> list[tuple[int, Metric]]:
-        query = (
-            select(POINTS)
-            .join(SERIES, SERIES.c.number == POINTS.c.series)
-            .where(SERIES.c.run == run, SERIES.c.key == key, POINTS.c.number > after)
-            .order_by(POINTS.c.number)
-            .limit(limit)
-        )
+    def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
+        found: dict[str, list[Metric]] = {run: [] for run in runs}
+        column = CURVES.c
         with self._engine.reading() as connection:
-            return [
-                (row.number, Metric(key=key, value=_value(row.bits), step=row.step, at=from_us(row.at)))
-                for row in connection.execute(query)
-            ]
-
-    def _series(self, connection: Connection, run: str, keys: set[str]) -> dict[str, _Series]:
-        query = select(SERIES).where(SERIES.c.run == run)
-        found = {row.key: _Series(row) for row in connection.execute(query)}
-        missing = [{"run": run, "key": key, "points": 0} for key in sorted(keys - found.keys())]
-        if missing:
-            connection.execute(SERIES.insert(), missing)
-            found = {row.key: _Series(row) for row in connection.execute(query)}
+            for start in range(0, len(runs), _AT_ONCE):
+                query = select(column.run, column.key, column.value, column.step, column.at).order_by(column.key)
+                query = query.where(column.run.in_(runs[start : start + _AT_ONCE]), column.at.is_not(None))
+                for run, key, value, step, at in connection.execute(query):
+                    found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
         return found
 
+    def summaries(self, run: str) -> dict[str, Summary]:
+        query = select(CURVES).where(CURVES.c.run == run).order_by(CURVES.c.key)
+        with self._engine.reading() as connection:
+            return {
+                row.key: Summary(
+                    last=_number(row.value),
+                    lowest=_number(row.lowest),
+                    highest=_number(row.highest),
+                    points=row.points,
+                    last_step=row.step,
+                )
+                for row in connection.execute(query)
+            }
 
-class _Series:
-    """A series while points are added to it."""
+    def curve(self, run: str, key: str, *, limit: int, after: int = 0) -> Curve:
+        with self._engine.reading() as connection:
+            rows = connection.exec_driver_sql(self._sql.stretch, (run, key, after, after + limit)).all()
+        if not rows:
+            return Curve()
+        skip = after + 1 - rows[0].first
+        return joined([unpacked(row.body) for row in rows]).part(max(skip, 0), max(skip, 0) + limit)
 
-    def __init__(self, row: Any) -> None:
-        self._number: int = row.number
-        self._points: int = row.points
-        self._latest = (row.step, row.at, _rank(row.value)) if row.points else None
+    def sample(
+        self, run: str, key: str, *, most: int, first_step: int | None = None, last_step: int | None = None
+    ) -> Curve:
+        low = -(2**63) if first_step is None else first_step
+        high = 2**63 - 1 if last_step is None else last_step
+        with self._engine.reading() as connection:
+            size = connection.exec_driver_sql(self._sql.size, (run, key, low, high)).scalar() or 0
+            exactly = self._sql.bodies if size <= _EXACTLY else self._sql.outlines
+            window = (run, key, low, high) if size <= _EXACTLY else (low, high, run, key, low, high)
+            parts = [unpacked(data) for (data,) in connection.exec_driver_sql(exactly, window)]
+        return thinned(within(joined(parts), first_step, last_step), most) if parts else Curve()
 
-    def add(self, metric: Metric) -> tuple[int, ...]:
-        """The metric as a row of points."""
-        self._points += 1
-        at = to_us(metric.at)
-        candidate = (metric.step, at, _rank(metric.value))
-        if self._latest is None or candidate > self._latest:
-            self._latest = candidate
-        return self._number, self._points, metric.step, at, _bits(metric.value)
+    def _heads(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
+        heads = self._known(connection, names)
+        missing = sorted(name for name in names if name not in heads)
+        if missing:
+            connection.exec_driver_sql(self._sql.begin, [(*name, name.run) for name in missing])
+            heads |= self._known(connection, missing)
+        return heads
 
-    def row(self) -> dict[str, Any]:
-        assert self._latest is not None, "a series is written only after a point was added"
-        step, at, (known, value) = self._latest
-        return {
-            "series": self._number,
-            "new_points": self._points,
-            "new_step": step,
-            "new_at": at,
-            "new_value": value if known else None,
-        }
+    def _known(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
+        heads: dict[Key, _Head] = {}
+        for start in range(0, len(names), _AT_ONCE):
+            asked = names[start : start + _AT_ONCE]
+            values = tuple(part for name in asked for part in name)
+            for run, key, *rest in connection.exec_driver_sql(self._sql.heads(len(asked)), values):
+                heads[Key(run, key)] = _Head(*rest)
+        return heads
+
+    def _fresh(self, connection: Connection, head: _Head, curve: Curve) -> Curve:
+        """The points that are not there yet, each once."""
+        pairs = list(zip(curve.steps, curve.at_us, strict=True))
+        once = all(map(lt, pairs, pairs[1:]))
+        if once and head.surely_new(curve):
+            return curve
+        seen = set[tuple[int, int, int]]()
+        if not head.surely_new(curve):
+            asked = (head.number, max(curve.steps), min(curve.steps), max(curve.at_us), min(curve.at_us))
+            for (body,) in connection.exec_driver_sql(self._sql.overlapping, asked):
+                seen.update(identities(unpacked(body)))
+        places = []
+        for place, point in enumerate(identities(curve)):
+            if point not in seen:
+                seen.add(point)
+                places.append(place)
+        return curve if len(places) == len(curve) else curve.at(places)
+
+    def _append(self, connection: Connection, head: _Head, curve: Curve) -> None:
+        """Write the points behind the others, and fold loose chunks when there are enough of them."""
+        loose_points = head.points - head.loose_from + 1 + len(curve)
+        if loose_points < FULL and head.loose < _MOST_LOOSE:
+            connection.exec_driver_sql(self._sql.chunk, _row(head.number, head.points + 1, curve, full=False))
+            head.grow(curve, loose=head.loose + 1, loose_from=head.loose_from)
+            return
+        whole = curve
+        if head.loose:
+            bodies = connection.exec_driver_sql(self._sql.loose, (head.number, head.loose_from))
+            whole = joined([*(unpacked(body) for (body,) in bodies), curve])
+            connection.exec_driver_sql(self._sql.drop, (head.number, head.loose_from))
+        rows, first = [], head.loose_from
+        for start in range(0, len(whole), FULL):
+            part = whole.part(start, start + FULL)
+            rows.append(_row(head.number, first + start, part, full=len(part) == FULL))
+        connection.exec_driver_sql(self._sql.chunk, rows)
+        rest = len(whole) % FULL
+        head.grow(curve, loose=1 if rest else 0, loose_from=head.points + len(curve) - rest + 1)
+
+
+class _Head:
+    """A curve's row while points are added to it."""
+
+    def __init__(
+        self, number: int, points: int, loose: int, loose_from: int, last_at: int | None, step: int | None,
+        at: int | None, value: float | None, lowest: float | None, highest: float | None,
+    ) -> None:  # fmt: skip
+        self.number, self.points, self.loose, self.loose_from = number, points, loose, loose_from
+        self._last_at, self._step, self._at, self._value = last_at, step, at, value
+        self._lowest, self._highest = lowest, highest
+
+    def surely_new(self, curve: Curve) -> bool:
+        """Whether all points are later, by step or by time, than every one that is there."""
+        if self._step is None or self._last_at is None:
+            return True
+        return min(curve.steps) > self._step or min(curve.at_us) > self._last_at
+
+    def grow(self, curve: Curve, *, loose: int, loose_from: int) -> None:
+        self.points, self.loose, self.loose_from = self.points + len(curve), loose, loose_from
+        newest = max(curve.at_us)
+        self._last_at = newest if self._last_at is None else max(self._last_at, newest)
+        step, at, (known, value) = max(
+            zip(curve.steps, curve.at_us, map(_rank, curve.values), strict=True) if len(curve) > 1 else [_only(curve)]
+        )
+        if self._step is None or (step, at, (known, value)) > (self._step, self._at, _rank(self._value)):
+            self._step, self._at, self._value = step, at, value if known else None
+        values = [value for value in curve.values if value == value]
+        if values:
+            self._lowest = min(values) if self._lowest is None else min(self._lowest, min(values))
+            self._highest = max(values) if self._highest is None else max(self._highest, max(values))
+
+    def row(self) -> tuple[Any, ...]:
+        return (
+            self.points, self.loose, self.loose_from, self._last_at, self._step, self._at, self._value,
+            self._lowest, self._highest, self.number,
+        )  # fmt: skip
+
+
+def _only(curve: Curve) -> tuple[int, int, tuple[bool, float]]:
+    return curve.steps[0], curve.at_us[0], _rank(curve.values[0])
+
+
+def _row(curve_number: int, first: int, curve: Curve, *, full: bool) -> tuple[Any, ...]:
+    return (
+        curve_number, first, len(curve), min(curve.steps), max(curve.steps), min(curve.at_us), max(curve.at_us),
+        outline(curve) if full else None, deflated(curve) if full else packed(curve),
+    )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _rank(value: float | None) -> tuple[bool, float]:
     """An order of values in which NaN comes first."""
-    return (False, 0.0) if value is None or math.isnan(value) else (True, value)
+    return (True, value) if value is not None and value == value else (False, 0.0)
+
+
+class _Statements:
+    """Straight for the driver, whose sign for a value is `mark`: what SQLAlchemy adds costs more than the database."""
+
+    def __init__(self, mark: str) -> None:
+        m = mark
+        state = "points, loose, loose_from, last_at, step, at, value, lowest, highest"
+        named = f"FROM chunks c JOIN curves v ON v.number = c.curve WHERE v.run = {m} AND v.key = {m}"
+        window = f"{named} AND c.last_step >= {m} AND c.first_step <= {m}"
+        self._heads = f"SELECT run, key, number, {state} FROM curves WHERE "
+        self._name = f"(run = {m} AND key = {m})"
+        experiment = f"coalesce((SELECT experiment FROM runs WHERE id = {m}), '')"
+        self.begin = (
+            "INSERT INTO curves (run, key, experiment, points, loose, loose_from)"
+            f" VALUES ({m}, {m}, {experiment}, 0, 0, 1)"
+        )
+        self.advance = (
+            f"UPDATE curves SET {', '.join(f'{name} = {m}' for name in state.split(', '))} WHERE number = {m}"
+        )
+        self.chunk = (
+            "INSERT INTO chunks (curve, first, points, first_step, last_step, first_at, last_at, outline, body)"
+            f" VALUES ({', '.join([m] * 9)})"
+        )
+        self.overlapping = (
+            f"SELECT body FROM chunks WHERE curve = {m} AND first_step <= {m} AND last_step >= {m}"
+            f" AND first_at <= {m} AND last_at >= {m}"
+        )
+        self.loose = f"SELECT body FROM chunks WHERE curve = {m} AND first >= {m} ORDER BY first"
+        self.drop = f"DELETE FROM chunks WHERE curve = {m} AND first >= {m}"
+        self.stretch = (
+            f"SELECT c.first, c.body {named} AND c.first + c.points > {m} + 1 AND c.first <= {m} ORDER BY c.first"
+        )
+        self.size = f"SELECT CAST(sum(c.points) AS BIGINT) {window}"
+        self.bodies = f"SELECT c.body {window} ORDER BY c.first"
+        self.outlines = (
+            f"SELECT CASE WHEN c.outline IS NOT NULL AND c.first_step >= {m} AND c.last_step <= {m}"
+            f" THEN c.outline ELSE c.body END {window} ORDER BY c.first"
+        )
+
+    def heads(self, count: int) -> str:
+        return self._heads + " OR ".join([self._name] * count)

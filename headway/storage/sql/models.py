@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import Model, ModelVersion
+from headway.lifecycle.models.records import Model, ModelVersion, Registration
 from headway.storage.sql.runs import RUNS
 from headway.storage.sql.tables import RecordTable, SqlRecordStore
 
@@ -13,6 +13,8 @@ MODELS = RecordTable("models", Model, "name", unique=[("name",)])
 MODEL_VERSIONS = RecordTable(
     "model_versions", ModelVersion, "model", "number", "run", index=["run"], unique=[("model", "number")]
 )
+
+REGISTRATIONS = RecordTable("registrations", Registration, "model", "number", unique=[("model", "number")])
 
 
 class SqlModelStore(SqlRecordStore[Model]):
@@ -39,4 +41,16 @@ class SqlModelVersionStore(SqlRecordStore[ModelVersion]):
         return self._first((made == run) | made.in_(inside))
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
+        return self._page(limit, before, model=model)
+
+
+class SqlRegistrationStore(SqlRecordStore[Registration]):
+    table = REGISTRATIONS
+
+    def of(self, model: str, number: int | None = None) -> Registration | None:
+        column = REGISTRATIONS.rows.c
+        numbered = [] if number is None else [column.number == number]
+        return self._first(column.model == model, *numbered, order=[column.number.desc()])
+
+    def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]:
         return self._page(limit, before, model=model)

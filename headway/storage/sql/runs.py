@@ -9,9 +9,11 @@ from sqlalchemy import Column, Integer, LargeBinary, Table, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
-from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
-from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.metrics import SqlMetrics
+from headway.lifecycle.runs.logged import LoggedModel
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.traces import Trace
+from headway.storage.sql.search import index_run, searched
 from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
@@ -21,6 +23,8 @@ RUNS = RecordTable(
 ARTIFACTS = RecordTable("artifacts", Artifact, "run", "name", index=["run"])
 STEP_RESULTS = RecordTable("step_results", StepResult, "key", index=["key"])
 PIPELINES = RecordTable("pipelines", Pipeline, "name", index=["name"])
+LOGGED_MODELS = RecordTable("logged_models", LoggedModel, "experiment", index=["experiment"])
+TRACES = RecordTable("traces", Trace, "request", "experiment", index=["experiment"], unique=[("request",)])
 STEPS = Table(
     "steps",
     METADATA,
@@ -46,19 +50,14 @@ class SqlExperimentStore(SqlRecordStore[Experiment]):
 class SqlRunStore(SqlRecordStore[Run]):
     table = RUNS
 
-    def __init__(self, engine: SqlEngine) -> None:
-        super().__init__(engine)
-        self._metrics = SqlMetrics(engine)
+    def put(self, record: Run) -> None:
+        super().put(record)
+        with self._engine.writing() as connection:
+            index_run(self._engine, connection, record)
 
-    def log(self, run: str, metrics: Sequence[Metric]) -> None:
-        self._metrics.log(run, metrics)
-
-    def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
-        """As the protocol says; of two points at one step and time the greater value counts as the last."""
-        return self._metrics.latest(runs)
-
-    def history(self, run: str, key: str, *, limit: int = 1000, after: int = 0) -> list[tuple[int, Metric]]:
-        return self._metrics.history(run, key, limit, after)
+    def search(self, question: RunSearch) -> list[Run]:
+        with self._engine.reading() as connection:
+            return [RUNS.read(body) for body in connection.scalars(searched(question, RUNS.rows))]
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         """Keep the state of each of `steps`; those of the run that are not named stay as they are."""
@@ -109,3 +108,20 @@ class SqlPipelineStore(SqlRecordStore[Pipeline]):
 
     def all(self, *, limit: int = 100, before: str | None = None) -> Page[Pipeline]:
         return self._page(limit, before)
+
+
+class SqlLoggedModelStore(SqlRecordStore[LoggedModel]):
+    table = LOGGED_MODELS
+
+    def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[LoggedModel]:
+        return self._page(limit, before, experiment=experiment)
+
+
+class SqlTraceStore(SqlRecordStore[Trace]):
+    table = TRACES
+
+    def of(self, request: str) -> Trace | None:
+        return self._first(TRACES.rows.c.request == request)
+
+    def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
+        return self._page(limit, before, experiment=experiment)

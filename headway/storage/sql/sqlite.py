@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headway.errors import Unavailable
 from headway.kernel.ledger import Anchor
+from headway.lifecycle.runs.matching import like
 from headway.storage.sql.anchor import AnchorFile
 from headway.storage.sql.engine import Transaction
 
@@ -99,6 +100,14 @@ class SqliteDatabase:
     @contextmanager
     def _member(self, group: _Group) -> Iterator[Transaction]:
         transaction = Transaction(self._connection)
+        if group.members == 0:  # nobody else's writes are in it yet: what fails takes the whole group back
+            try:
+                yield transaction
+            except BaseException:
+                self._abandon(group, RuntimeError("the only act of its group failed"))
+                raise
+            group.head = transaction.head
+            return
         savepoint = self._connection.begin_nested()
         try:
             yield transaction
@@ -143,6 +152,10 @@ class SqliteDatabase:
         self._writer.dispose()  # last, because the last one out folds the write-ahead log into the file
 
 
+def _like(text: str | None, pattern: str) -> bool | None:
+    return None if text is None else like(text, pattern)
+
+
 def _engine(path: Path, *, read_only: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -154,6 +167,7 @@ def _engine(path: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.create_function("headway_like", 2, _like, deterministic=True)
         connection.isolation_level = None  # the driver's own BEGIN would be deferred, and fail once others write
         if read_only:
             connection.execute("PRAGMA query_only = ON")

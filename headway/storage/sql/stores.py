@@ -23,7 +23,8 @@ from headway.storage.sql.journal import SqlJournal
 from headway.storage.sql.leases import SqlLeaseStore
 from headway.storage.sql.ledger import SqlLedgerStore
 from headway.storage.sql.lineage import SqlLineageStore
-from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore
+from headway.storage.sql.metrics import SqlMetricStore
+from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore
 from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWindowStore
 from headway.storage.sql.postgres import PostgresDatabase
 from headway.storage.sql.predictions import SqlPredictionStore, SqlSegmentStore
@@ -32,9 +33,11 @@ from headway.storage.sql.rollouts import SqlDeploymentStore, SqlRolloutStore, Sq
 from headway.storage.sql.runs import (
     SqlArtifactStore,
     SqlExperimentStore,
+    SqlLoggedModelStore,
     SqlPipelineStore,
     SqlRunStore,
     SqlStepResultStore,
+    SqlTraceStore,
 )
 from headway.storage.sql.schema import migrate
 from headway.storage.sql.sqlite import SqliteDatabase
@@ -94,11 +97,15 @@ def _stores(engine: SqlEngine) -> Stores:
         dataset_versions=SqlDatasetVersionStore(engine),
         experiments=SqlExperimentStore(engine),
         runs=SqlRunStore(engine),
+        metrics=SqlMetricStore(engine),
         artifacts=SqlArtifactStore(engine),
         step_results=SqlStepResultStore(engine),
         pipelines=SqlPipelineStore(engine),
         models=SqlModelStore(engine),
         model_versions=SqlModelVersionStore(engine),
+        registrations=SqlRegistrationStore(engine),
+        logged_models=SqlLoggedModelStore(engine),
+        traces=SqlTraceStore(engine),
         environments=SqlEnvironmentStore(engine),
         evidence=SqlEvidenceStore(engine),
         verdicts=SqlVerdictStore(engine),

@@ -112,21 +112,24 @@ class SqlRecordStore(Generic[AnyRecord]):
 
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
-        self._upsert = engine.upsert(self.table.rows)
+        self._get = f'SELECT body FROM "{self.table.rows.name}" WHERE id = {engine.mark}'
 
     def put(self, record: AnyRecord) -> None:
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
         row = self.table.row(record)
-        with self._engine.writing() as connection:
-            try:
-                connection.execute(self._upsert, row)
-            except IntegrityError as error:
-                keys = " or ".join(" and ".join(key) for key in self.table.unique)
-                kind = self.table.record_type.__name__
-                raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
+        try:
+            self._engine.insert_rows(
+                self.table.rows, [tuple(row[column.name] for column in self.table.rows.columns)], replace=True
+            )
+        except IntegrityError as error:
+            keys = " or ".join(" and ".join(key) for key in self.table.unique)
+            kind = self.table.record_type.__name__
+            raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
 
     def get(self, identifier: str) -> AnyRecord | None:
-        return self._first(self.table.rows.c.id == identifier)
+        with self._engine.reading() as connection:
+            body = connection.exec_driver_sql(self._get, (identifier,)).scalar()
+        return None if body is None else self.table.read(body)
 
     def _first(self, *where: ColumnElement[bool], order: Iterable[Order] = ()) -> AnyRecord | None:
         """The newest that fits, or the first in `order`."""

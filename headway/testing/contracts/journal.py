@@ -108,15 +108,21 @@ class JournalContract:
         assert all(state.stores.runs.get(identifier) for identifier in kept)
         assert verify(state.stores.ledger) == before + len(kept)
 
-    def test_waiting_ends_with_an_act_and_misses_none(self, state: State) -> None:
+    def test_waiting_ends_with_an_event_and_misses_none(self, state: State) -> None:
+        def emit() -> None:
+            with state.act() as act:
+                act.emit("Happened", "rn_1")
+
         assert not state.journal.wait(0.01)
         state.keep("runs", state.sample("runs"))
-        state.keep("runs", state.sample("runs"))
+        assert not state.journal.wait(0.01), "what announces nothing wakes nobody"
+        emit()
+        emit()
         assert state.journal.wait(5)
         assert not state.journal.wait(0.01)
         with ThreadPoolExecutor(1) as other:
             woken = other.submit(state.journal.wait, 5)
-            state.keep("runs", state.sample("runs"))
+            emit()
             assert woken.result(10)
         assert state.journal.wait(5), "each thread is woken for itself"
 

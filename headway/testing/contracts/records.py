@@ -21,6 +21,9 @@ _PAGED: dict[str, dict[str, str]] = {
     "experiments": {},
     "runs": {"experiment": "late"},
     "pipelines": {},
+    "logged_models": {"experiment": "ex_1"},
+    "traces": {"experiment": "ex_1"},
+    "registrations": {"model": "late"},
     "models": {},
     "model_versions": {"model": "late"},
     "evidence": {"subject": "mv_1"},
@@ -44,6 +47,8 @@ _UNIQUE = {
     "triggers": "name",
     "dataset_versions": "number",
     "model_versions": "number",
+    "registrations": "number",
+    "traces": "request",
     "changes": "number",
     "tokens": "secret_sha256",
 }

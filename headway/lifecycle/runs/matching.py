@@ -1,0 +1,92 @@
+"""Conditions and orders carried out on values in memory."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from headway.lifecycle.runs.search import Condition, Field, Operator, Order
+
+Item = TypeVar("Item")
+Values = Callable[[Item, Field], Sequence[Any]]
+"""The values of a field: none when it is absent, several for the inputs of a run."""
+
+_COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.NOT_EQUAL: operator.ne,
+    Operator.GREATER: operator.gt,
+    Operator.GREATER_EQUAL: operator.ge,
+    Operator.LESS: operator.lt,
+    Operator.LESS_EQUAL: operator.le,
+    Operator.LIKE: lambda text, pattern: like(text, pattern),
+    Operator.ILIKE: lambda text, pattern: like(text.lower(), pattern.lower()),
+    Operator.IN: lambda text, among: text in among,
+    Operator.NOT_IN: lambda text, among: text not in among,
+}
+
+
+def fits(item: Item, conditions: Iterable[Condition], values: Values[Item]) -> bool:
+    """Whether all conditions hold. What is absent, and NaN, fits no comparison."""
+    return all(_holds(condition, values(item, condition.field)) for condition in conditions)
+
+
+def _holds(condition: Condition, found: Sequence[Any]) -> bool:
+    if condition.operator is Operator.IS_NULL:
+        return not found
+    if condition.operator is Operator.IS_NOT_NULL:
+        return bool(found)
+    compare = _COMPARE[condition.operator]
+    return any(not _is_nan(value) and compare(value, condition.value) for value in found)
+
+
+def ordered(items: Iterable[Item], orders: Sequence[Order], values: Values[Item]) -> list[Item]:
+    """In the order asked for, else as they come: NaN after all numbers and what is absent after that, either way."""
+    found = list(items)
+    for order in reversed(orders):
+        keyed = [(_first(values(item, order.field)), item) for item in found]
+        present = [pair for pair in keyed if pair[0] is not None and not _is_nan(pair[0])]
+        nan = [item for value, item in keyed if _is_nan(value)]
+        absent = [item for value, item in keyed if value is None]
+        present.sort(key=lambda pair: pair[0], reverse=order.descending)
+        found = [item for _, item in present] + nan + absent
+    return found
+
+
+def like(text: str, pattern: str) -> bool:
+    """SQL's LIKE, which minds case: % is any text, _ any character. Linear in the text for each part between two %."""
+    first, *rest = pattern.split("%")
+    if not rest:
+        return len(text) == len(pattern) and _same(text, pattern, 0)
+    if not _same(text, first, 0):
+        return False
+    *middle, last = rest
+    place = len(first)
+    for part in middle:
+        place = _find(text, part, place)
+        if place < 0:
+            return False
+        place += len(part)
+    return len(text) - len(last) >= place and _same(text, last, len(text) - len(last))
+
+
+def _find(text: str, part: str, start: int) -> int:
+    if "_" not in part:
+        return text.find(part, start)
+    return next((place for place in range(start, len(text) - len(part) + 1) if _same(text, part, place)), -1)
+
+
+def _same(text: str, part: str, place: int) -> bool:
+    if "_" not in part:
+        return text.startswith(part, place)
+    piece = text[place : place + len(part)]
+    return len(piece) == len(part) and all(mine in ("_", theirs) for mine, theirs in zip(part, piece, strict=True))
+
+
+def _first(found: Sequence[Any]) -> Any:
+    return found[0] if found else None
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

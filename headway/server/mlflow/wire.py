@@ -1,0 +1,161 @@
+"""How MLflow's REST protocol writes things: asks, errors, times, numbers and pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from headway.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    HeadwayError,
+    Invalid,
+    NotFound,
+    NotSignedIn,
+    Refused,
+    Unavailable,
+)
+from headway.kernel.access import Actor
+from headway.kernel.blobs import BlobStore
+from headway.kernel.records import RecordType
+from headway.lifecycle.platform import Platform
+
+_LOG = logging.getLogger("headway.server")
+_CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
+    (Invalid, 400, "INVALID_PARAMETER_VALUE"),
+    (AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
+    (Conflict, 409, "RESOURCE_CONFLICT"),
+    (NotFound, 404, "RESOURCE_DOES_NOT_EXIST"),
+    (Refused, 400, "BAD_REQUEST"),
+    (NotSignedIn, 401, "UNAUTHENTICATED"),
+    (Forbidden, 403, "PERMISSION_DENIED"),
+    (Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
+)
+_PATHS = re.compile(r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/get-artifact$|/model-versions/get-artifact$")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+Answer = dict[str, Any]
+Item = TypeVar("Item")
+
+
+class Ask(msgspec.Struct, metaclass=RecordType, frozen=True):
+    """What a call carries, in its body or its query: fields that are not known here are left alone, as MLflow does."""
+
+
+class KeyValue(Ask):
+    key: str
+    value: str = ""
+
+
+class Nothing(Exception):
+    """There is no such call."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a call is answered with."""
+
+    platform: Platform
+    blobs: BlobStore
+    uploads: Path
+    by: Actor
+
+
+def speaks(path: str) -> bool:
+    """Whether a path belongs to MLflow's protocol."""
+    return _PATHS.match(path) is not None
+
+
+def failure(error: Exception) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of an error; what nobody foresaw is logged, and never shown."""
+    if isinstance(error, Nothing):
+        return 404, _failed("ENDPOINT_NOT_FOUND", str(error)), {}
+    for kind, status, code in _CODES:
+        if isinstance(error, kind):
+            headers = {"www-authenticate": 'Basic realm="headway"'} if status == 401 else {}
+            return status, _failed(code, str(error)), headers
+    _LOG.error("unexpected %s", type(error).__name__, exc_info=error)
+    return 500, _failed("INTERNAL_ERROR", "something went wrong inside the server; its log has the details"), {}
+
+
+def _failed(code: str, message: str) -> bytes:
+    return msgspec.json.encode({"error_code": code, "message": message.encode(errors="replace").decode()})
+
+
+def moment(ms: int) -> datetime:
+    """Milliseconds since 1970 as a time; raises `Invalid` for one that no calendar has."""
+    try:
+        return _EPOCH + ms * _MILLISECOND
+    except OverflowError as error:
+        raise Invalid(f"{ms} is no time: it counts milliseconds since 1970") from error
+
+
+def ms(at: datetime | None) -> int | None:
+    return None if at is None else (at - _EPOCH) // _MILLISECOND
+
+
+def number(value: float) -> float | str:
+    """A metric's value: JSON has no NaN and no infinity."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def present(**fields: Any) -> Answer:
+    """The fields that are not None: absent is how this protocol writes nothing."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def checked_most(asked: int, most: int) -> int:
+    if not 1 <= asked <= most:
+        raise Invalid(f"max_results must be from 1 to {most}, not {asked}")
+    return asked
+
+
+def page_token(offset: int) -> str:
+    return base64.b64encode(msgspec.json.encode({"offset": offset})).decode()
+
+
+def offset_of(token: str) -> int:
+    """Where the page of `token` begins; raises `Invalid` for a token that no page ended with."""
+    if not token:
+        return 0
+    try:
+        offset = msgspec.json.decode(base64.b64decode(token, validate=True), type=dict[str, int])["offset"]
+    except (binascii.Error, ValueError, KeyError, msgspec.DecodeError) as error:
+        raise Invalid("page_token is none that this server gave") from error
+    if not 0 <= offset < 1 << 40:
+        raise Invalid("page_token is none that this server gave")
+    return offset
+
+
+def paged(items: Sequence[Item], most: int, token: str) -> tuple[Sequence[Item], str | None]:
+    """One page of `items`, and the token of the next one."""
+    start = offset_of(token)
+    page = items[start : start + most]
+    return page, page_token(start + most) if start + most < len(items) else None
+
+
+def with_next(answer: Answer, token: str | None) -> Answer:
+    return answer if token is None else {**answer, "next_page_token": token}
+
+
+def tags_of(given: Iterable[KeyValue]) -> dict[str, str]:
+    return {tag.key: tag.value for tag in given}
