@@ -24,6 +24,11 @@ def time_sorted(clock: Clock) -> Ids:
     return new
 
 
+def made_before(identifier: str, other: str) -> bool:
+    """Whether `identifier` is older than `other`, by the time that stands in both."""
+    return identifier.rpartition("_")[2] < other.rpartition("_")[2]
+
+
 def kind_of(identifier: str) -> str:
     """The prefix of an id, or an empty string for a text that is no id."""
     prefix, separator, rest = identifier.partition("_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from headway.errors import Invalid
@@ -16,6 +17,15 @@ class Page(Value, Generic[Item]):
 
     items: tuple[Item, ...]
     next: str | None = None
+
+
+def every(load: Callable[[str | None], Page[Item]]) -> Iterator[Item]:
+    """All items, newest first; `load` takes the `before` of a page, and is asked for no more pages than are used up."""
+    page = load(None)
+    yield from page.items
+    while page.next:
+        page = load(page.next)
+        yield from page.items
 
 
 def checked(limit: int) -> int:

@@ -6,8 +6,8 @@ journal, stores = open_memory(clock)
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from threading import Lock
 from typing import NamedTuple
 
@@ -70,13 +70,12 @@ class FrozenClock:
 
 
 def counted_ids() -> Ids:
-    """Ids that count up for each prefix, so that a test can foretell them: `ro_00000000000000000000000001`."""
-    given, counting = Counter[str](), Lock()
+    """Ids that count up, whatever their prefix, and so sort by time of creation: `ro_00000000000000000000000001`."""
+    numbers, counting = count(1), Lock()
 
     def new(prefix: str) -> str:
         with counting:
-            given[prefix] += 1
-            return f"{prefix}_{given[prefix]:026d}"
+            return f"{prefix}_{next(numbers):026d}"
 
     return new
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from headway.errors import GateRefused, NotApproved, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids
+from headway.kernel.ids import Ids, made_before
 from headway.kernel.journal import Journal
-from headway.kernel.paging import Page
+from headway.kernel.paging import Page, every
 from headway.kernel.records import encode
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.environments.service import EnvironmentService
@@ -144,7 +144,13 @@ class ReleaseService:
         )
 
     def of_change(self, change: str) -> Release | None:
-        return next((release for release in self._store.list(limit=1000).items if release.change == change), None)
+        """The release of a change, which can only be younger than the change."""
+        for release in every(lambda before: self._store.list(limit=20, before=before)):
+            if release.change == change:
+                return release
+            if made_before(release.id, change):
+                break
+        return None
 
     def get(self, identifier: str) -> Release:
         found = self._store.get(identifier)
