@@ -157,12 +157,12 @@ class Cost(NamedTuple):
 class Server:
     def __init__(self, uri: str, token: str, pid: int | None, own_api: bool) -> None:
         self.uri, self.pid = uri, pid
-        self._token, self._names = token, count()
+        self.token, self._names = token, count()
         self.http = Http(uri, token)
         self.dialect: Dialect = Native() if own_api or not self._speaks_mlflow() else Mlflow()
 
     def connect(self) -> Http:
-        return Http(self.uri, self._token)
+        return Http(self.uri, self.token)
 
     def experiment(self) -> str:
         return f"bench-{os.getpid()}-{next(self._names)}"

@@ -205,6 +205,14 @@ def traces(client: MlflowClient) -> None:
     found = mlflow.search_traces(return_type="list")
     assert len(found) == 1
     assert found[0].data.spans[0].name == "answer"
+    identifier = found[0].info.trace_id
+    client.set_trace_tag(identifier, "kind", "trial")
+    mlflow.log_feedback(trace_id=identifier, name="good", value=True)
+    trace = mlflow.get_trace(identifier)
+    assert trace.info.tags["kind"] == "trial"
+    assert [each.value for each in trace.info.assessments] == [True]
+    assert client.delete_traces(found[0].info.experiment_id, trace_ids=[identifier]) == 1
+    assert not mlflow.search_traces(return_type="list")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,12 @@ _JSON = st.recursive(
 def test_no_body_is_answered_with_a_fault(author: httpx2.Client, data: st.DataObject) -> None:
     endpoint = data.draw(st.sampled_from(ENDPOINTS))
     fields = data.draw(st.dictionaries(st.sampled_from(endpoint.ask.__struct_fields__), _JSON))
-    path = endpoint.path.replace("{model_id}", "m-x").replace("{trace_id}", "t").replace("{tag_key}", "k")
+    path = (
+        endpoint.path.replace("{model_id}", "m-x")
+        .replace("{trace_id}", "t")
+        .replace("{tag_key}", "k")
+        .replace("{assessment_id}", "a")
+    )
     content = json.dumps(fields).encode(errors="surrogatepass")
     answer = author.request(
         endpoint.method, f"{BASE}/{path}", content=content, headers={"content-type": "application/json"}

@@ -201,3 +201,39 @@ def test_a_question_that_no_database_can_hold_is_invalid(reopen: Open) -> None:
         opened.stores.experiments.named("\ud800")
     with pytest.raises(Invalid, match="cannot keep"):
         opened.stores.changes.numbered(2**63)
+
+
+LOGGER = """
+import sys
+from pathlib import Path
+from headway.kernel.clock import SystemClock
+from headway.lifecycle.runs.curve import Curve
+from headway.storage.sql.stores import open_stores
+home = Path(sys.argv[1])
+engine, journal, stores = open_stores(home / "headway.db", SystemClock(), home / "ledger.head")
+step = 0
+while True:
+    size = 1 + step % 40
+    steps = list(range(step, step + size))
+    with journal.act("ada", "run.log"):
+        stores.metrics.add({("rn_1", "loss"): Curve(steps=steps, at_us=steps, values=[float(each) for each in steps])})
+    step += size
+    print(step, flush=True)
+"""
+
+
+def test_kill_9_among_folded_points_loses_and_doubles_none(home: Path, reopen: Open) -> None:
+    command = [sys.executable, "-c", LOGGER, str(home)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert writer.stdout is not None
+    acknowledged = [writer.stdout.readline() for _ in range(300)]
+    os.kill(writer.pid, signal.SIGKILL)
+    acknowledged += writer.stdout.readlines()
+    writer.wait()
+    writer.stdout.close()
+    last = int([line for line in acknowledged if line.endswith("\n")][-1])
+    curve = reopen().stores.metrics.curve("rn_1", "loss", limit=100_000)
+    assert last > 2048, "enough to be folded"
+    assert len(curve) >= last
+    assert curve.steps == list(range(len(curve)))
+    assert curve.values == [float(step) for step in curve.steps]

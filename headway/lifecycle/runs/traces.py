@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from headway.kernel.records import Record
@@ -15,3 +16,6 @@ class Trace(Record, prefix="tx"):
     """Id of the experiment."""
     told: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    assessments: dict[str, dict[str, Any]] = {}
+    """What people and programs think of it, by id, as the client writes it."""
+    deleted_at: datetime | None = None

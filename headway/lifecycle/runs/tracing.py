@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headway.errors import Invalid, NotFound
@@ -13,6 +13,8 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.runs.rules import checked_tags
 from headway.lifecycle.runs.store import ExperimentStore, TraceStore
 from headway.lifecycle.runs.traces import Trace
+
+MOST_ASSESSMENTS = 1000
 
 
 class TraceService:
@@ -44,7 +46,7 @@ class TraceService:
 
     def get(self, request: str) -> Trace:
         found = self._store.of(request)
-        if found is None:
+        if found is None or found.deleted_at is not None:
             raise NotFound(f"no trace {request[:100]!r}")
         return found
 
@@ -57,11 +59,36 @@ class TraceService:
             while page.next:
                 page = self._store.list(experiment, limit=1000, before=page.next)
                 found += page.items
-        return sorted(found, key=lambda trace: trace.id, reverse=True)
+        return sorted((trace for trace in found if trace.deleted_at is None), key=lambda trace: trace.id, reverse=True)
 
     def tag(self, request: str, tags: Mapping[str, str | None], *, by: Actor) -> Trace:
         """Set tags; one of None is taken away."""
-        found = self.get(request)
         given = checked_tags({key: value for key, value in tags.items() if value is not None})
-        kept = {key: value for key, value in (found.tags | given).items() if tags.get(key, "") is not None}
-        return self.keep(request, found.experiment, found.told, kept, by=by)
+
+        def changed(trace: Trace) -> Trace:
+            merged = trace.tags | given
+            return trace.but(tags={key: value for key, value in merged.items() if tags.get(key, "") is not None})
+
+        return self._change(request, "trace.tag", by, changed)
+
+    def assess(self, request: str, identifier: str, assessment: dict[str, Any] | None, *, by: Actor) -> Trace:
+        """Keep what somebody thinks of a trace under an id, or, with None, take it away. Raises `Invalid` for more than
+        1000 of one trace."""
+
+        def changed(trace: Trace) -> Trace:
+            kept = {key: value for key, value in trace.assessments.items() if key != identifier}
+            if assessment is not None:
+                kept[identifier] = assessment
+            if len(kept) > MOST_ASSESSMENTS:
+                raise Invalid(f"a trace holds at most {MOST_ASSESSMENTS} assessments")
+            return trace.but(assessments=kept)
+
+        return self._change(request, "trace.assess", by, changed)
+
+    def delete(self, request: str, *, by: Actor) -> Trace:
+        return self._change(request, "trace.delete", by, lambda trace: trace.but(deleted_at=self._clock.now()))
+
+    def _change(self, request: str, verb: str, by: Actor, changed: Callable[[Trace], Trace]) -> Trace:
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, verb) as act:
+            return act.save(self._store, changed(self.get(request)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -12,7 +13,7 @@ from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.traces import Trace
 from headway.server.mlflow.experiments import experiment_of, shown_id
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, paged, with_next
+from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, moment, paged, with_next
 
 _LOCATION = "mlflow.artifactLocation"
 
@@ -32,6 +33,21 @@ class BatchGet(Ask):
 class TagTrace(TraceId):
     key: str
     value: str = ""
+
+
+class DeleteTraces(Ask):
+    experiment_id: str
+    max_timestamp_millis: int | None = None
+    max_traces: int | None = None
+    request_ids: list[str] = []
+
+
+class Assess(TraceId, kw_only=True):
+    assessment: dict[str, Any]
+
+
+class AssessmentId(TraceId, kw_only=True):
+    assessment_id: str
 
 
 class SearchTraces(Ask):
@@ -92,8 +108,44 @@ def delete_tag(ask: TagTrace, desk: Desk) -> Answer:
     return {}
 
 
+def delete(ask: DeleteTraces, desk: Desk) -> Answer:
+    """Those named, or the oldest up to a time."""
+    experiment = experiment_of(desk.platform, ask.experiment_id)
+    wanted, until = set(ask.request_ids), ask.max_timestamp_millis
+    if bool(wanted) is (until is not None):
+        raise Invalid("name the traces in request_ids, or a time in max_timestamp_millis, and not both")
+    found = [
+        trace
+        for trace in reversed(desk.platform.traces.within([experiment.id]))
+        if trace.request in wanted or (until is not None and trace.created_at <= moment(until))
+    ]
+    found = found[: max(0, ask.max_traces)] if ask.max_traces is not None else found
+    for trace in found:
+        desk.platform.traces.delete(trace.request, by=desk.by)
+    return {"traces_deleted": len(found)}
+
+
+def assess(ask: Assess, desk: Desk) -> Answer:
+    identifier = f"a-{uuid4().hex}"
+    kept = {**ask.assessment, "assessment_id": identifier, "trace_id": ask.trace_id}
+    desk.platform.traces.assess(ask.trace_id, identifier, kept, by=desk.by)
+    return {"assessment": kept}
+
+
+def assessment(ask: AssessmentId, desk: Desk) -> Answer:
+    trace = desk.platform.traces.get(ask.trace_id)
+    if ask.assessment_id not in trace.assessments:
+        raise NotFound(f"trace {ask.trace_id[:100]!r} has no assessment {ask.assessment_id[:100]!r}")
+    return {"assessment": trace.assessments[ask.assessment_id]}
+
+
+def delete_assessment(ask: AssessmentId, desk: Desk) -> Answer:
+    desk.platform.traces.assess(ask.trace_id, ask.assessment_id, None, by=desk.by)
+    return {}
+
+
 def shown(trace: Trace) -> Answer:
-    return {**trace.told, "tags": trace.tags}
+    return {**trace.told, "tags": trace.tags, "assessments": list(trace.assessments.values())}
 
 
 def _within(platform: Platform, identifiers: list[str]) -> list[Trace]:
@@ -110,6 +162,10 @@ def _experiments(locations: Iterable[Any]) -> Any:
 
 ENDPOINTS = (
     Endpoint("POST", "traces", StartTrace, start),
+    Endpoint("POST", "traces/delete-traces", DeleteTraces, delete),
+    Endpoint("POST", "traces/{trace_id}/assessments", Assess, assess),
+    Endpoint("GET", "traces/{trace_id}/assessments/{assessment_id}", AssessmentId, assessment),
+    Endpoint("DELETE", "traces/{trace_id}/assessments/{assessment_id}", AssessmentId, delete_assessment),
     Endpoint("POST", "traces/search", SearchTraces, search),
     Endpoint("GET", "traces/batchGet", BatchGet, batch_get),
     Endpoint("POST", "traces/batchGet", BatchGet, batch_get),
