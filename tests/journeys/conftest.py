@@ -43,7 +43,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
             for kind, strength in KINDS.items()
         }
     yield Prepared(home, contract, models)
-    for name in ("pipeline", "training"):
+    for name in ("pipeline", "trainers"):
         sys.modules.pop(name, None)
 
 

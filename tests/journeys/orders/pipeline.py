@@ -43,7 +43,7 @@ def split(version: str, held_out_days: int) -> tuple[pl.DataFrame, pl.DataFrame]
 def fit(training: pl.DataFrame, held_out: pl.DataFrame, version: str, kind: str, strength: float) -> str:
     """Waits while there is a file `hold-run` in the project, so that a test can act here."""
     # Here, because the gate reads this module too, and needs no trainer.
-    from training import baselines, candidate  # noqa: PLC0415
+    from trainers import baselines, candidate  # noqa: PLC0415
 
     wait_while(HERE / "hold-run")
     if kind == "broken":
