@@ -16,6 +16,7 @@ from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.protocol import Tensor
+from headway.serving.wire import converted
 
 Feed = dict[str, NDArray[Any]]
 
@@ -72,8 +73,8 @@ class InputTensor:
     def values(self, tensor: Tensor, rows: int) -> list[Any]:
         """The elements of `rows` rows in one list; their types are not looked at."""
         shape, data, width = tensor.shape, tensor.data, self.width
-        if tensor.datatype != self.datatype:
-            raise self.bad(f"has datatype {tensor.datatype!r}, but the model takes {self.datatype}")
+        if data is None:
+            raise self.bad("has no data")
         if not ((len(shape) == 2 and shape[1] == width) or len(shape) == width == 1) or shape[0] < 1:
             raise self.bad(f"has shape {shape}, but the model takes {list(self.shape)} with at least one row")
         if shape[0] != rows:
@@ -82,10 +83,16 @@ class InputTensor:
             data = self._flat(shape, data)
         if len(data) != rows * width:
             raise self.bad(f"has {len(data)} elements, but its shape {shape} holds {math.prod(shape)}")
-        return data
+        return data if tensor.datatype == self.datatype else self._converted(data, tensor.datatype)
 
     def bad(self, what: str) -> BadTensor:
         return BadTensor(f"input {self.name!r} {what}", tensor=self.name)
+
+    def _converted(self, data: list[Any], datatype: str) -> list[Any]:
+        try:
+            return converted(data, datatype, self.datatype)
+        except ValueError as error:
+            raise self.bad(str(error)) from None
 
     def _flat(self, shape: list[int], data: list[Any]) -> list[Any]:
         if len(shape) != 2 or any(type(row) is not list or len(row) != self.width for row in data):
