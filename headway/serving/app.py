@@ -14,7 +14,9 @@ from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
 from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
 from headway.serving.messages import Answer, Head, head_of
+from headway.serving.mlflow import MLFLOW
 from headway.serving.pages import Pages, model_path
+from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedTable, Router
 
@@ -23,6 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+_PREDICT = "/v1/predict/"
 _DRAINED = 8
 """How many times the body limit is still read, so that a client that only reads after sending gets its 413."""
 
@@ -70,11 +73,22 @@ class App:
     async def _post(self, path: str, head: Head, receive: Receive) -> Answer | None:
         if path == "/v1/flush":
             return Answer(200, encode(await self._capture.flush(at_once=True)))
+        if path == "/invocations":
+            return await self._invoke(head, receive)
+        if path.startswith(_PREDICT):
+            return await self._infer(self._about.serving(path.removeprefix(_PREDICT)), head, receive, PREDICTION)
         if path.startswith("/v2/models/") and path.endswith("/infer"):
             name, head.version, rest = model_path(path)
             if rest == "infer":
                 return await self._infer(self._about.serving(name), head, receive)
         return self._page(path, "POST")
+
+    async def _invoke(self, head: Head, receive: Receive) -> Answer | None:
+        table = self._router.active
+        if table is None:
+            error = Unavailable("no routing table is loaded yet")
+            return MLFLOW.refuse(status_of(error), str(error), error)
+        return await self._infer(table, head, receive, MLFLOW)
 
     async def _infer(
         self, table: LoadedTable, head: Head, receive: Receive, dialect: Dialect[Any] = OPEN_INFERENCE
@@ -110,7 +124,7 @@ class App:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _page(self, path: str, method: str) -> Answer:
-        if path == "/v1/flush":
+        if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
             return Answer(405, encode_error(f"{path} takes POST"))
         taken, page = self._pages.get(path, ("", None))
         if page is None:

@@ -13,7 +13,8 @@ from typing import Any
 from headway.errors import Invalid, NotFound, Unavailable
 from headway.lifecycle.models.records import Datatype, TensorSpec
 from headway.serving.counters import ReleaseCounters, ServerCounters
-from headway.serving.messages import Answer
+from headway.serving.messages import TEXT, Answer
+from headway.serving.predict import openapi
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedRoute, LoadedTable, Router
 
@@ -35,6 +36,10 @@ class Pages:
             "/v2": ("GET", lambda: _said({"name": "headway", "version": VERSION, "extensions": EXTENSIONS})),
             "/v2/health/live": ("GET", lambda: _said({"live": True, "ready": self._is_ready()})),
             "/v2/health/ready": ("GET", lambda: _ready({"live": True, "ready": self._is_ready()})),
+            "/v1/openapi.json": ("GET", self._openapi),
+            "/ping": ("GET", self._ping),
+            "/health": ("GET", self._ping),
+            "/version": ("GET", lambda: Answer(200, VERSION.encode(), TEXT)),
             "/v2/models/stats": ("GET", lambda: _said({"model_stats": self._statistics(self._all())})),
             "/v2/repository/index": ("POST", lambda: _said([self._entry(each) for each in self._all()])),
         }
@@ -86,6 +91,15 @@ class Pages:
     def _refuse_to(self, verb: str, name: str) -> Answer:
         self.serving(name)
         raise Invalid(f"models are not {verb}ed here: `headway ship` and `headway rollout` decide what is served")
+
+    def _openapi(self) -> Answer:
+        if self._router.active is None:
+            raise Unavailable(self._router.error or "no routing table is loaded yet")
+        return _said(openapi(self._router.active))
+
+    def _ping(self) -> Answer:
+        """As MLflow's scoring server has it, whose body is a line feed."""
+        return Answer(200 if self._is_ready() else 503, b"\n", TEXT)
 
     def _name(self) -> str:
         return self._router.active.table.deployment if self._router.active else ""
