@@ -7,8 +7,11 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS
 from tests.serving.conftest import StartServer
@@ -155,3 +158,24 @@ def test_a_request_in_single_bytes(line: socket.socket) -> None:
     for byte in infer("slow"):
         line.sendall(bytes([byte]))
     assert ids(line.recv(65536)) == ["slow"]
+
+
+FIELDS = st.sampled_from(
+    [b"inference-header-content-length", b"content-encoding", b"content-type", b"accept-encoding", b"headway-key", b"x"]
+)
+VALUES = st.binary(max_size=30) | st.sampled_from([b"0", b"-1", b"99999", b"gzip", b"deflate;q=2", b"*"])
+PATHS = st.sampled_from(
+    [b"/v2/models/flights/infer", b"/invocations", b"/v1/predict/flights", b"/v2/models/flights/versions/1/infer"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PATHS, st.lists(st.tuples(FIELDS, VALUES), max_size=4), st.binary(max_size=60))
+def test_random_headers_and_bodies_get_a_4xx(server: Server, path: bytes, fields: list[Any], body: bytes) -> None:
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
+    sent = b"POST " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(sent + lines + b"\r\n" + body)
+        [status] = statuses(rest(connection))
+    assert 400 <= status < 500
+    assert server.process.poll() is None
