@@ -7,14 +7,19 @@ import json
 import sys
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import tritonclient.http as sync
 import tritonclient.http.aio as aio
 from tritonclient.utils import InferenceServerException
 
+DTYPES: dict[str, Any] = {
+    "FP32": np.float32, "FP16": np.float16, "BF16": ml_dtypes.bfloat16, "INT64": np.int64, "UINT8": np.uint8,
+}  # fmt: skip
+
 
 def inputs(module: Any, datatype: str = "FP32", binary: bool = True) -> list[Any]:
-    dtype = {"FP32": np.float32, "FP16": np.float16, "INT64": np.int64, "UINT8": np.uint8}.get(datatype, np.float32)
+    dtype = DTYPES[datatype]
     temp = module.InferInput("temp", [2, 1], datatype)
     temp.set_data_from_numpy(np.array([[20], [70]], dtype), binary_data=binary)
     carrier = module.InferInput("carrier", [2, 1], "BYTES")
@@ -32,6 +37,7 @@ VARIANTS: dict[str, Any] = {
     "mixed in": lambda module: ([inputs(module)[0], inputs(module, binary=False)[1]], {}),
     "binary out": lambda module: (inputs(module, binary=False), {"outputs": outputs(module, True)}),
     "FP16": lambda module: (inputs(module, "FP16"), {}),
+    "BF16": lambda module: (inputs(module, "BF16"), {}),
     "INT64": lambda module: (inputs(module, "INT64"), {}),
     "UINT8 in JSON": lambda module: (inputs(module, "UINT8", binary=False), {}),
     "gzip": lambda module: (
