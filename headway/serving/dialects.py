@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -65,16 +66,8 @@ class OpenInference:
         return loaded.inputs.read(asked.inputs)
 
     def answer(self, asked: InferRequest, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
-        route, blobs = loaded.route, list[bytes]()
-        specs, tensors = route.signature.outputs, list[OutputTensor]()
-        for at, binary in _wanted(asked, len(outputs), route.signature):
-            tensor = OutputTensor(specs[at].name, specs[at].datatype, outputs[at].shape)
-            if binary:
-                blobs.append(packed(outputs[at], specs[at].datatype))
-                tensor.parameters = TensorParameters(len(blobs[-1]))
-            else:
-                tensor.data = outputs[at].ravel().tolist()
-            tensors.append(tensor)
+        route = loaded.route
+        tensors, blobs = _tensors(asked, route.signature, outputs)
         text = encode(
             InferResponse(
                 model_name=exchange.table.table.deployment,
@@ -93,11 +86,30 @@ class OpenInference:
         return Answer(status, encode_error(message))
 
 
-def _wanted(asked: InferRequest, count: int, signature: Signature) -> list[tuple[int, bool]]:
-    """The places of the outputs to answer, and whether each goes in binary."""
-    usual = asked.parameters is not None and asked.parameters.binary_data_output
+def _tensors(asked: InferRequest, signature: Signature, outputs: Outputs) -> tuple[list[OutputTensor], Sequence[bytes]]:
+    """The outputs that are asked for, and behind them what goes in binary."""
+    specs, usual = signature.outputs, asked.parameters is not None and asked.parameters.binary_data_output
+    if not asked.outputs and not usual:
+        return [
+            OutputTensor(spec.name, spec.datatype, output.shape, output.ravel().tolist())
+            for spec, output in zip(specs, outputs, strict=True)
+        ], ()
+    tensors, blobs = list[OutputTensor](), list[bytes]()
+    for at, binary in _wanted(asked, signature, usual):
+        tensor = OutputTensor(specs[at].name, specs[at].datatype, outputs[at].shape)
+        if binary:
+            blobs.append(packed(outputs[at], specs[at].datatype))
+            tensor.parameters = TensorParameters(len(blobs[-1]))
+        else:
+            tensor.data = outputs[at].ravel().tolist()
+        tensors.append(tensor)
+    return tensors, blobs
+
+
+def _wanted(asked: InferRequest, signature: Signature, usual: bool) -> list[tuple[int, bool]]:
+    """The places of the outputs to answer, and whether each goes in binary: as it says itself, else as is usual."""
     if not asked.outputs:
-        return [(at, usual) for at in range(count)]
+        return [(at, usual) for at in range(len(signature.outputs))]
     wanted = []
     for at, output in zip(_places(asked.outputs, signature), asked.outputs, strict=True):
         own = output.parameters.binary_data if output.parameters else None
