@@ -81,6 +81,12 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
+class UnsupportedMedia(Invalid):
+    """A body is in a format or an encoding that is not read here; a model server answers 415."""
+
+    code = "unsupported_media"
+
+
 class PredictionUnknown(NotFound):
     """A label names a prediction that was never captured."""
 

@@ -17,10 +17,16 @@ class ReleaseCounters:
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self.cells = [0] * (len(BOUNDS_US) + 1)
-        self.latency_us = 0.0
+        self.latency_us = self.failed_us = 0.0
+        self.rows = 0
+        """Rows of the requests that were answered."""
 
-    def add(self, status: int, latency_us: float) -> None:
+    def add(self, status: int, latency_us: float, rows: int = 1) -> None:
         self.statuses[status] += 1
+        if status == 200:
+            self.rows += rows
+        else:
+            self.failed_us += latency_us
         self.cells[bisect_left(BOUNDS_US, latency_us)] += 1
         self.latency_us += latency_us
 

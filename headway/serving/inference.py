@@ -1,4 +1,4 @@
-"""Answers inference requests: bytes in, status and bytes out. Nothing in here knows of HTTP."""
+"""Answers inference requests, whatever their language: a body in, an answer out, counted and captured."""
 
 from __future__ import annotations
 
@@ -8,28 +8,21 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
-from headway.errors import BadTensor, HeadwayError, Invalid, NotFound, Refused, TooLarge
-from headway.lifecycle.models.records import Signature
+from headway.errors import BadTensor, HeadwayError, Invalid, NotFound, Refused, TooLarge, UnsupportedMedia
 from headway.serving.counters import ServerCounters
+from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.exchange import Exchange
-from headway.serving.protocol import (
-    InferRequest,
-    InferResponse,
-    OutputTensor,
-    RequestParameters,
-    decode,
-    encode,
-    encode_error,
-)
-from headway.serving.router import LoadedRoute, LoadedTable
+from headway.serving.messages import Answer, Head
+from headway.serving.protocol import RequestParameters
+from headway.serving.router import LoadedTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_EVENT_US = 2**53
 _LONGEST_ERROR = 2000
 _NO_PARAMETERS = RequestParameters()
+NO_HEAD = Head()
+OPEN_INFERENCE = OpenInference()
 
 log = logging.getLogger(__name__)
 
@@ -44,83 +37,63 @@ class Inference:
     def __init__(self, counters: ServerCounters, capture: Sink) -> None:
         self._counters, self._capture = counters, capture
 
-    def answer(self, table: LoadedTable, body: bytes, key: str = "") -> tuple[int, bytes]:
-        """Status and body of the answer to `body`. `key` routes a request that brings none of its own."""
+    def answer(
+        self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
+    ) -> Answer:
+        """The answer to `body`, whose language is `dialect`. The head's key routes a request that brings none."""
         started_ns = time.perf_counter_ns()
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
-            answer = _infer(exchange, body, key)
+            answer = _infer(exchange, body, head, dialect)
         except HeadwayError as error:
-            exchange.status, exchange.error = status_of(error), str(error)[:_LONGEST_ERROR]
-            answer = encode_error(exchange.error)
+            answer = _refused(exchange, dialect, status_of(error), str(error), error)
         except Exception as error:
             log.exception("inference failed", extra={"facts": {"release": exchange.release}})
-            exchange.status, exchange.error = 500, f"the model failed on this request: {type(error).__name__}"
-            answer = encode_error(exchange.error)
+            message = f"the model failed on this request: {type(error).__name__}"
+            answer = _refused(exchange, dialect, 500, message, error)
         exchange.latency_us = (time.perf_counter_ns() - started_ns) / 1000
         self.settle(exchange)
-        return exchange.status, answer
+        return answer
 
     def settle(self, exchange: Exchange) -> None:
         """Count and capture an exchange that is over."""
         exchange.request = exchange.request or new_id()
-        self._counters.releases[exchange.release].add(exchange.status, exchange.latency_us)
+        self._counters.releases[exchange.release].add(exchange.status, exchange.latency_us, exchange.rows)
         self._capture.add(exchange)
 
-    def refuse(self, table: LoadedTable, error: HeadwayError) -> tuple[int, bytes]:
+    def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
         """The answer to a request whose body is not even looked at."""
-        exchange = Exchange(table, time.time_ns(), 0, status=status_of(error), error=str(error))
+        exchange = Exchange(table, time.time_ns(), 0)
+        answer = _refused(exchange, dialect, status_of(error), str(error), error)
         self.settle(exchange)
-        return exchange.status, encode_error(exchange.error)
+        return answer
 
 
-def _infer(exchange: Exchange, body: bytes, key: str) -> bytes:
-    request = decode(body)
-    parameters = request.parameters or _NO_PARAMETERS
-    exchange.request = request.id or new_id()
-    exchange.key = str(parameters.key) if parameters.key is not None else key or exchange.request
+def _refused(exchange: Exchange, dialect: Dialect[Any], status: int, message: str, error: Exception) -> Answer:
+    exchange.error = message[:_LONGEST_ERROR]
+    answer = dialect.refuse(status, exchange.error, error)
+    exchange.status = answer.status
+    return answer
+
+
+def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -> Answer:
+    asked = dialect.read(body, head)
+    parameters = asked.parameters or _NO_PARAMETERS
+    exchange.request = asked.id or new_id()
+    exchange.key = str(parameters.key) if parameters.key is not None else head.key.decode("latin-1") or exchange.request
     if parameters.event_at is not None:
         exchange.event_us = _event_us(parameters.event_at)
-    loaded = exchange.table.choose(exchange.key)
+    table = exchange.table
+    loaded = table.named(head.version) if head.version else table.choose(exchange.key)
     exchange.release = loaded.route.release
-    batch = loaded.inputs.read(request.inputs)
+    batch = dialect.batch(asked, loaded)
     exchange.cells, exchange.rows = batch.cells(loaded.inputs.columns), batch.rows
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)
-    wanted = _wanted(request, loaded.route.signature)
     outputs = loaded.runtime.run(batch.feed)
     exchange.scores = loaded.scores(outputs, batch.rows)
-    return encode(_response(exchange, loaded, outputs, wanted))
-
-
-def _response(
-    exchange: Exchange, loaded: LoadedRoute, outputs: list[NDArray[Any]], wanted: list[int] | None
-) -> InferResponse:
-    route = loaded.route
-    places = range(len(outputs)) if wanted is None else wanted
-    specs = route.signature.outputs
-    return InferResponse(
-        model_name=exchange.table.table.deployment,
-        model_version=str(route.version),
-        id=exchange.request,
-        outputs=[
-            OutputTensor(specs[at].name, specs[at].datatype, outputs[at].shape, outputs[at].ravel().tolist())
-            for at in places
-        ],
-        parameters={"release": route.release},
-    )
-
-
-def _wanted(request: InferRequest, signature: Signature) -> list[int] | None:
-    if not request.outputs:
-        return None
-    names = [spec.name for spec in signature.outputs]
-    try:
-        return [names.index(output.name) for output in request.outputs]
-    except ValueError:
-        strange = next(output.name for output in request.outputs if output.name not in names)
-        raise BadTensor(f"there is no output {strange!r}; the model has {names}") from None
+    return dialect.answer(asked, exchange, loaded, outputs)
 
 
 def _prediction_ids(identifiers: list[str], rows: int) -> list[str]:
@@ -145,6 +118,8 @@ def status_of(error: HeadwayError) -> int:
     match error:
         case TooLarge():
             return 413
+        case UnsupportedMedia():
+            return 415
         case Invalid():
             return 400
         case NotFound():

@@ -19,6 +19,7 @@ import uvicorn
 
 from headway.serving.app import App
 from headway.serving.capture import Capture
+from headway.serving.connection import BoundedConnection
 from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
 from headway.serving.log import log_to_stderr
@@ -64,7 +65,7 @@ def _config(app: App, settings: argparse.Namespace) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=type("Connection", (BoundedConnection,), {"request_timeout_s": settings.request_timeout_s}),
         ws="none",
         interface="asgi3",
         lifespan="on",
@@ -88,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-file", type=Path, help="or the file with its URL, read again at each send")
     parser.add_argument("--token-file", type=Path, help="holds the token for the control plane")
     parser.add_argument("--body-bytes", type=int, default=8 * 2**20, help="largest body of a request")
+    parser.add_argument(
+        "--request-timeout-s", type=float, default=BoundedConnection.request_timeout_s,
+        help="how long a client may take to send a request or to take its answer",
+    )  # fmt: skip
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")
     return parser
 

@@ -55,6 +55,14 @@ class LoadedTable:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
             self.mirrors[routes[0].route.release] = routes[1]
 
+    def named(self, version: str) -> LoadedRoute:
+        """The route of this version of the model; raises `NotFound`."""
+        for loaded in self.routes:
+            if str(loaded.route.version) == version:
+                return loaded
+        known = ", ".join(str(loaded.route.version) for loaded in self.routes)
+        raise NotFound(f"version {version[:100]!r} is not served here; {known or 'nothing'} is")
+
     def choose(self, key: str) -> LoadedRoute:
         if len(self.routes) == 1:
             return self.routes[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.protocol import Tensor
+from headway.serving.wire import converted
 
 Feed = dict[str, NDArray[Any]]
 
@@ -72,8 +73,8 @@ class InputTensor:
     def values(self, tensor: Tensor, rows: int) -> list[Any]:
         """The elements of `rows` rows in one list; their types are not looked at."""
         shape, data, width = tensor.shape, tensor.data, self.width
-        if tensor.datatype != self.datatype:
-            raise self.bad(f"has datatype {tensor.datatype!r}, but the model takes {self.datatype}")
+        if data is None:
+            raise self.bad("has no data")
         if not ((len(shape) == 2 and shape[1] == width) or len(shape) == width == 1) or shape[0] < 1:
             raise self.bad(f"has shape {shape}, but the model takes {list(self.shape)} with at least one row")
         if shape[0] != rows:
@@ -82,10 +83,21 @@ class InputTensor:
             data = self._flat(shape, data)
         if len(data) != rows * width:
             raise self.bad(f"has {len(data)} elements, but its shape {shape} holds {math.prod(shape)}")
-        return data
+        return data if tensor.datatype == self.datatype else self._converted(data, tensor.datatype)
+
+    def joined(self, columns: Mapping[str, list[Any]]) -> list[Any]:
+        """The elements of this tensor from the features in it; raises KeyError for one that is missing."""
+        split = [columns[column] for column in self.columns]
+        return split[0] if self.width == 1 else list(chain.from_iterable(zip(*split, strict=True)))
 
     def bad(self, what: str) -> BadTensor:
         return BadTensor(f"input {self.name!r} {what}", tensor=self.name)
+
+    def _converted(self, data: list[Any], datatype: str) -> list[Any]:
+        try:
+            return converted(data, datatype, self.datatype)
+        except ValueError as error:
+            raise self.bad(str(error)) from None
 
     def _flat(self, shape: list[int], data: list[Any]) -> list[Any]:
         if len(shape) != 2 or any(type(row) is not list or len(row) != self.width for row in data):
@@ -151,20 +163,20 @@ class Inputs:
     """The inputs of one model version: reads and checks what a request brings."""
 
     def __init__(self, signature: Signature, contract: Contract | None) -> None:
-        self._tensors = {spec.name: InputTensor(spec) for spec in signature.inputs}
-        self._panels = _panels(self._tensors.values())
+        self.tensors: dict[str, InputTensor] = {spec.name: InputTensor(spec) for spec in signature.inputs}
+        self._panels = _panels(self.tensors.values())
         self._contract = contract
         self._features = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
         self.columns = columns = feature_names(signature.inputs)
         if not columns or len(set(columns)) < len(columns) or any(name.startswith("_") for name in columns):
             raise Invalid(f"features must differ, and not begin with an underscore as captured columns do: {columns}")
         self._rules = {name: Rule(self._features[name]) for name in columns if name in self._features}
-        self._narrow = all(tensor.width == 1 for tensor in self._tensors.values())
+        self._narrow = all(tensor.width == 1 for tensor in self.tensors.values())
         self._unruled = [name for name in columns if name not in self._features]
 
     def read(self, tensors: Sequence[Tensor]) -> Batch:
         """The rows in `tensors`; raises `BadTensor` naming the tensor that does not fit the signature."""
-        known = self._tensors
+        known = self.tensors
         brought = {tensor.name: tensor for tensor in tensors}
         if brought.keys() != known.keys() or len(tensors) != len(known):
             raise self._wrong_names([tensor.name for tensor in tensors])
@@ -186,17 +198,14 @@ class Inputs:
 
     def feed(self, columns: dict[str, list[Any]]) -> Feed:
         """What the model takes, from columns that were read before; raises KeyError for one that is missing."""
-        values = {}
-        for name, tensor in self._tensors.items():
-            split = [columns[column] for column in tensor.columns]
-            values[name] = split[0] if tensor.width == 1 else list(chain.from_iterable(zip(*split, strict=True)))
-        first = next(iter(self._tensors.values()))
+        values = {name: tensor.joined(columns) for name, tensor in self.tensors.items()}
+        first = next(iter(self.tensors.values()))
         return self._feed(values, len(columns[first.columns[0]]))
 
     def example(self) -> Feed:
         """One row that keeps the contract, to warm a model with."""
         columns = {}
-        for tensor in self._tensors.values():
+        for tensor in self.tensors.values():
             for name in tensor.columns:
                 columns[name] = [_example(self._features.get(name), tensor.datatype)]
         return self.feed(columns)
@@ -214,13 +223,13 @@ class Inputs:
             return values
         columns: dict[str, list[Any]] = {}
         for name, elements in values.items():
-            tensor = self._tensors[name]
+            tensor = self.tensors[name]
             columns |= {column: elements[at :: tensor.width] for at, column in enumerate(tensor.columns)}
         return columns
 
     def _wrong_names(self, names: list[str]) -> BadTensor:
-        missing = sorted(self._tensors.keys() - set(names))[:10]
-        strange = sorted(name for name, times in Counter(names).items() if name not in self._tensors or times > 1)[:10]
+        missing = sorted(self.tensors.keys() - set(names))[:10]
+        strange = sorted(name for name, times in Counter(names).items() if name not in self.tensors or times > 1)[:10]
         return BadTensor(
             f"the inputs do not fit the model: missing {missing}, unknown or repeated {strange}",
             missing=missing,

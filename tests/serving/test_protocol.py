@@ -24,6 +24,31 @@ def test_health_and_metadata(server: Server) -> None:
     assert metadata["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 2]}
 
 
+def test_what_triton_tells_besides(server: Server) -> None:
+    assert "binary_tensor_data" in server.call("GET", "/v2")[1]["extensions"]
+    entry = {"name": "flights", "version": "1", "state": "READY", "reason": ""}
+    assert server.call("POST", "/v2/repository/index", {"ready": True}) == (200, [entry])
+    config = server.call("GET", "/v2/models/flights/config")[1]
+    assert config["input"][1] == {"name": "carrier", "data_type": "TYPE_STRING", "dims": [-1, 1]}
+    for verb in ("load", "unload"):
+        status, answer = server.call("POST", f"/v2/repository/models/flights/{verb}", {})
+        assert (status, "rollout" in answer["error"]) == (400, True)
+        assert server.call("POST", f"/v2/repository/models/nix/{verb}")[0] == 404
+
+
+def test_statistics(server: Server) -> None:
+    def counts() -> list[int]:
+        [said] = server.call("GET", "/v2/models/flights/stats")[1]["model_stats"]
+        assert server.call("GET", "/v2/models/stats")[1]["model_stats"] == [said]
+        inference = said["inference_stats"]
+        return [said["inference_count"], inference["success"]["count"], inference["fail"]["count"]]
+
+    before = counts()
+    for body in (request([70.0, 80.0], ["UA", "AA"]), request(), request(999)):
+        server.infer(body)
+    assert [after - first for after, first in zip(counts(), before, strict=True)] == [3, 2, 1]
+
+
 def test_one_row(server: Server) -> None:
     status, answer = server.infer(request(70.0, "UA", id="id-1"))
     assert status == 200

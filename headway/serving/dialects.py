@@ -1,0 +1,129 @@
+"""What a language of requests has to say, and the one that every model server speaks: the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from headway.errors import BadTensor
+from headway.lifecycle.models.records import Signature
+from headway.serving.exchange import Exchange
+from headway.serving.messages import BINARY, Answer, Head
+from headway.serving.protocol import (
+    InferRequest,
+    InferResponse,
+    OutputTensor,
+    RequestParameters,
+    TensorParameters,
+    WantedOutput,
+    decode,
+    encode,
+    encode_error,
+)
+from headway.serving.router import LoadedRoute
+from headway.serving.tensors import Batch
+from headway.serving.wire import packed
+
+Outputs = list[NDArray[Any]]
+
+
+class Question(Protocol):
+    """A request that was read, before it is known which release answers it."""
+
+    @property
+    def id(self) -> str | None: ...
+
+    @property
+    def parameters(self) -> RequestParameters | None: ...
+
+
+Asked = TypeVar("Asked", bound=Question)
+
+
+class Dialect(Protocol[Asked]):
+    """How requests of one language are read and answered. All but `refuse` may raise any `HeadwayError`."""
+
+    def read(self, body: bytes, head: Head) -> Asked: ...
+
+    def batch(self, asked: Asked, loaded: LoadedRoute) -> Batch: ...
+
+    def answer(self, asked: Asked, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer: ...
+
+    def refuse(self, status: int, message: str, error: Exception) -> Answer: ...
+
+
+class OpenInference:
+    """The Open Inference Protocol v2."""
+
+    def read(self, body: bytes, head: Head) -> InferRequest:
+        return decode(body, head.json_size)
+
+    def batch(self, asked: InferRequest, loaded: LoadedRoute) -> Batch:
+        if asked.outputs:
+            _places(asked.outputs, loaded.route.signature)
+        return loaded.inputs.read(asked.inputs)
+
+    def answer(self, asked: InferRequest, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
+        route = loaded.route
+        tensors, blobs = _tensors(asked, route.signature, outputs)
+        text = encode(
+            InferResponse(
+                model_name=exchange.table.table.deployment,
+                model_version=str(route.version),
+                id=exchange.request,
+                outputs=tensors,
+                parameters={"release": route.release},
+            )
+        )
+        if not blobs:
+            return Answer(200, text)
+        size = (b"inference-header-content-length", b"%d" % len(text))
+        return Answer(200, b"".join((text, *blobs)), BINARY, (size,))
+
+    def refuse(self, status: int, message: str, error: Exception) -> Answer:
+        return Answer(status, encode_error(message))
+
+
+def _tensors(asked: InferRequest, signature: Signature, outputs: Outputs) -> tuple[list[OutputTensor], Sequence[bytes]]:
+    """The outputs that are asked for, and behind them what goes in binary."""
+    specs, usual = signature.outputs, asked.parameters is not None and asked.parameters.binary_data_output
+    if not asked.outputs and not usual:
+        return [
+            OutputTensor(spec.name, spec.datatype, output.shape, output.ravel().tolist())
+            for spec, output in zip(specs, outputs, strict=True)
+        ], ()
+    tensors, blobs = list[OutputTensor](), list[bytes]()
+    for at, binary in _wanted(asked, signature, usual):
+        tensor = OutputTensor(specs[at].name, specs[at].datatype, outputs[at].shape)
+        if binary:
+            blobs.append(packed(outputs[at], specs[at].datatype))
+            tensor.parameters = TensorParameters(len(blobs[-1]))
+        else:
+            tensor.data = outputs[at].ravel().tolist()
+        tensors.append(tensor)
+    return tensors, blobs
+
+
+def _wanted(asked: InferRequest, signature: Signature, usual: bool) -> list[tuple[int, bool]]:
+    """The places of the outputs to answer, and whether each goes in binary: as it says itself, else as is usual."""
+    if not asked.outputs:
+        return [(at, usual) for at in range(len(signature.outputs))]
+    wanted = []
+    for at, output in zip(_places(asked.outputs, signature), asked.outputs, strict=True):
+        own = output.parameters.binary_data if output.parameters else None
+        wanted.append((at, usual if own is None else own))
+    return wanted
+
+
+def _places(outputs: list[WantedOutput], signature: Signature) -> list[int]:
+    names = [spec.name for spec in signature.outputs]
+    if len(outputs) > len(names) or len({output.name for output in outputs}) < len(outputs):
+        raise BadTensor(f"each output may be asked for once; the model has {names}")
+    for output in outputs:
+        if output.name not in names:
+            raise BadTensor(f"there is no output {output.name[:200]!r}; the model has {names}")
+        if output.parameters and output.parameters.classification:
+            raise BadTensor("outputs are not classified here; ask without class_count and take the largest yourself")
+    return [names.index(output.name) for output in outputs]

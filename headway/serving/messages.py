@@ -1,0 +1,46 @@
+"""What a request says outside its body, and what an answer is: all that the languages of this server know of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+JSON, BINARY = b"application/json", b"application/octet-stream"
+TEXT = b"text/plain; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Head(msgspec.Struct, gc=False):
+    """The headers that matter here, as they came, and the version that the path names; empty where there is none."""
+
+    key: bytes = b""
+    json_size: bytes = b""
+    content_type: bytes = b""
+    content_encoding: bytes = b""
+    accept_encoding: bytes = b""
+    version: str = ""
+
+
+_FIELDS = {
+    b"headway-key": "key",
+    b"inference-header-content-length": "json_size",
+    b"content-type": "content_type",
+    b"content-encoding": "content_encoding",
+    b"accept-encoding": "accept_encoding",
+}
+
+
+def head_of(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    head = Head()
+    for name, value in headers:
+        if (field := _FIELDS.get(name)) is not None:
+            setattr(head, field, value)
+    return head

@@ -1,0 +1,185 @@
+"""One prediction for a person or a plain program: features by name in, label and score out; and its description.
+
+`POST /v1/predict/{deployment}`. What a request may hold follows from the signature and the contract, and so does the
+OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headway.errors import BadTensor, ContractBroken, HeadwayError, Invalid
+from headway.kernel.naming import nearest
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
+from headway.lifecycle.models.records import Datatype, Signature
+from headway.serving.dialects import Outputs
+from headway.serving.exchange import Exchange
+from headway.serving.features import by_name
+from headway.serving.messages import Answer, Head
+from headway.serving.protocol import Aware, Name, RequestParameters, encode
+from headway.serving.router import LoadedRoute, LoadedTable
+from headway.serving.tensors import Batch, column_names
+
+_TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "integer", Datatype.BYTES: "string"}
+
+
+class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """`features` by name; `id` names the prediction for its label, and is made if left out."""
+
+    features: dict[str, Any]
+    id: Name | None = None
+    key: Name | int | None = None
+    event_at: Aware | None = None
+
+    @property
+    def parameters(self) -> RequestParameters:
+        return RequestParameters(key=self.key, event_at=self.event_at)
+
+
+class Predicted(msgspec.Struct, gc=False):
+    id: str
+    label: Any
+    """What the model says of this row in one value; None when it gives a score only."""
+    score: float | None
+    release: str
+    model: str
+    version: int
+
+
+_decoder = msgspec.json.Decoder(Prediction)
+
+
+class NamedPrediction:
+    def read(self, body: bytes, head: Head) -> Prediction:
+        try:
+            return _decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Invalid(f"the body is not a prediction request: {error}; /v1/openapi.json describes it") from None
+
+    def batch(self, asked: Prediction, loaded: LoadedRoute) -> Batch:
+        known = loaded.inputs.columns
+        if unknown := [name[:200] for name in asked.features if name not in known][:10]:
+            raise BadTensor(f"there is no feature {unknown[0]!r}{nearest(unknown[0], known)}", unknown=unknown)
+        if wide := next((name for name, value in asked.features.items() if type(value) is list), None):
+            raise BadTensor(f"feature {wide!r} takes one value, not a list", tensor=wide)
+        return by_name(loaded.inputs, {name: [value] for name, value in asked.features.items()})
+
+    def answer(self, asked: Prediction, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
+        route, [score] = loaded.route, exchange.scores or [float("nan")]
+        place = _label_place(route.signature)
+        label = None if place is None else outputs[place].ravel().tolist()[0]
+        return Answer(200, encode(Predicted(exchange.request, label, score, route.release, route.model, route.version)))
+
+    def refuse(self, status: int, message: str, error: Exception) -> Answer:
+        """Features that do not fit are 422, as those that break the contract; `fields` names them."""
+        status = 422 if isinstance(error, BadTensor) else status
+        return Answer(status, encode({"error": message, "fields": _fields(error)}))
+
+
+PREDICTION = NamedPrediction()
+
+
+def openapi(table: LoadedTable) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of predictions, from the first route's signature and contract."""
+    path = f"/v1/predict/{table.table.deployment}"
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": table.table.deployment, "version": str(table.table.generation)},
+        "paths": {},
+    }
+    if table.routes:
+        route = table.routes[0].route
+        request, answer = _asked(route.signature, route.contract), _answered(route.signature)
+        document["paths"][path] = {
+            "post": {
+                "summary": f"One prediction of {table.table.deployment}",
+                "operationId": "predict",
+                "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+                "responses": {
+                    "200": _response("The prediction", answer),
+                    "400": _response("The body is not a prediction request", _FAILED),
+                    "413": _response("The body is too large", _FAILED),
+                    "422": _response("Features do not fit the model or break its contract", _FAILED),
+                    "503": _response("No release is deployed yet", _FAILED),
+                },
+            }
+        }
+    return document
+
+
+_FAILED = {
+    "type": "object",
+    "required": ["error", "fields"],
+    "properties": {"error": {"type": "string"}, "fields": {"type": "array", "items": {"type": "string"}}},
+}
+
+
+def _response(about: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": about, "content": {"application/json": {"schema": schema}}}
+
+
+def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
+    rules = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
+    features = {
+        name: _feature(spec.datatype, rules.get(name)) for spec in signature.inputs for name in column_names(spec)
+    }
+    return {
+        "type": "object",
+        "required": ["features"],
+        "additionalProperties": False,
+        "properties": {
+            "features": {
+                "type": "object",
+                "required": list(features),
+                "additionalProperties": False,
+                "properties": features,
+            },
+            "id": {"type": ["string", "null"], "maxLength": 200},
+            "key": {"type": ["string", "integer", "null"]},
+            "event_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+    }
+
+
+def _feature(datatype: Datatype, rule: ColumnRule | None) -> dict[str, Any]:
+    kind = _TYPES.get(datatype, "number")
+    nullable = rule is not None and rule.nulls > 0 and kind == "number"
+    schema: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
+    if rule is None:
+        return schema
+    bounds = {"minimum": rule.low, "maximum": rule.high} if kind in ("number", "integer") else {}
+    levels = {"enum": list(rule.levels)} if rule.levels is not None and kind == "string" else {}
+    unit = {"description": rule.unit} if rule.unit else {}
+    return schema | {name: bound for name, bound in bounds.items() if bound is not None} | levels | unit
+
+
+def _answered(signature: Signature) -> dict[str, Any]:
+    place = _label_place(signature)
+    label = "null" if place is None else _TYPES.get(signature.outputs[place].datatype, "number")
+    properties = {
+        "id": {"type": "string"},
+        "label": {"type": label},
+        "score": {"type": ["number", "null"]},
+        "release": {"type": "string"},
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+    }
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _label_place(signature: Signature) -> int | None:
+    """The first output beside the score with one value per row."""
+    for place, spec in enumerate(signature.outputs):
+        if spec.name != signature.score and spec.shape[1:] in ((), (1,)):
+            return place
+    return None
+
+
+def _fields(error: Exception) -> list[str]:
+    if isinstance(error, ContractBroken):
+        return [violation.column for violation in error.details["violations"]]
+    details = error.details if isinstance(error, HeadwayError) else {}
+    named = [details["tensor"]] if "tensor" in details else []
+    return [*named, *details.get("missing", ()), *details.get("unknown", ())]

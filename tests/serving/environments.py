@@ -1,0 +1,42 @@
+"""Virtual environments of other people's clients, built once from the registry and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).parent / "clients"
+_KEPT = Path(tempfile.gettempdir()) / f"headway-test-environments-{os.getuid()}"
+
+
+class Environment:
+    """A virtual environment with `requirement` in it; its folder's name tells them apart."""
+
+    def __init__(self, requirement: str) -> None:
+        key = hashlib.sha256(f"{sys.version_info[:2]} {requirement}".encode()).hexdigest()[:16]
+        self._folder = _KEPT / key
+        if not self._folder.is_dir():
+            self._build(requirement)
+
+    def run(self, script: str, *arguments: str, timeout_s: float = 120) -> Any:
+        """What the script prints, as JSON."""
+        command = [str(self._folder / "bin" / "python"), str(SCRIPTS / script), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=self._folder)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def _build(self, requirement: str) -> None:
+        """Whole or not at all, since others may build the same at this moment."""
+        _KEPT.mkdir(mode=0o700, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=_KEPT))
+        install = ["-m", "pip", "--python", str(unfinished / "bin" / "python"), "install", "--quiet", requirement]
+        for arguments in (["-m", "venv", "--without-pip", str(unfinished)], install):
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, timeout=900)
+        if not self._folder.is_dir():
+            unfinished.rename(self._folder)
