@@ -10,7 +10,7 @@ import statistics
 import time
 from pathlib import Path
 
-from headway.engines.executor import LocalExecutor
+from headway.engines.pipelines.executor import LocalExecutor
 from headway.kernel.clock import SystemClock
 from headway.lifecycle.runs.pipeline import pipeline, step
 from headway.testing.session import MemorySession

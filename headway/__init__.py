@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headway.client.active import active_run
     from headway.client.client import Client
     from headway.client.run import Run
-    from headway.engines.contracts import infer_contract
+    from headway.engines.tables.contracts import infer_contract
     from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
     from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
     from headway.lifecycle.datasets.schema import Kind
@@ -51,7 +51,7 @@ _PLACES = {
     "headway.lifecycle.gates.check": ("Subject", "check"),
     "headway.lifecycle.gates.records": ("Finding", "Outcome"),
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
-    "headway.engines.contracts": ("infer_contract",),
+    "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
         "add_dataset", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
         "read_dataset", "run", "start_run",

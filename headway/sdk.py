@@ -119,7 +119,7 @@ def run_on(
 ) -> tuple[str, Any]:  # fmt: skip
     """`run` on a client; the project is in `folder`. Returns the run's id too."""
     from headway.client.session import ClientSession  # noqa: PLC0415
-    from headway.engines.executor import LocalExecutor  # noqa: PLC0415
+    from headway.engines.pipelines.executor import LocalExecutor  # noqa: PLC0415
 
     try:
         bound = pipeline.signature.bind(**params)
@@ -218,7 +218,7 @@ def _folder_of(pipeline: Pipeline) -> Path:
 
 
 def _code(folder: Path) -> Code:
-    from headway.engines.project import code_of  # noqa: PLC0415
+    from headway.engines.pipelines.project import code_of  # noqa: PLC0415
 
     project = find_project(folder.resolve())
     return code_of(project) if project else Code()
@@ -226,7 +226,7 @@ def _code(folder: Path) -> Code:
 
 def _export_engine() -> ModuleType:
     try:
-        from headway.engines import export  # noqa: PLC0415
+        from headway.engines.models import export  # noqa: PLC0415
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
     return export

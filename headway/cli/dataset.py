@@ -110,7 +110,7 @@ def check(invocation: Invocation, file: Path, contract: Path) -> None:
 @click.option("--ban", multiple=True, metavar="COLUMN", help="A column that no model may use; may be repeated.")
 def draft(file: Path, label: str | None, time: str | None, key: str | None, ban: tuple[str, ...]) -> None:
     """Print a first contract that FILE keeps, as JSON, to be edited and used with --contract."""
-    from headway.engines.contracts import infer_contract  # noqa: PLC0415
+    from headway.engines.tables.contracts import infer_contract  # noqa: PLC0415
 
     drafted = infer_contract(frame_of(parquet_of(file)), label=label, time=time, key=key, banned=ban)
     print_json(drafted)

@@ -9,8 +9,8 @@ from typing import Any
 from headway.cli.workers import find_pipeline
 from headway.client.client import Client
 from headway.client.home import PROJECT_FILE
-from headway.engines.executor import Report
-from headway.engines.project import coerce_params, find_project, load_pipeline
+from headway.engines.pipelines.executor import Report
+from headway.engines.pipelines.project import coerce_params, find_project, load_pipeline
 from headway.errors import NotFound
 from headway.kernel.naming import nearest
 from headway.lifecycle.changes.project import read_project

@@ -33,7 +33,7 @@ def serve(model: Path, name: str, port: int, host: str, score: str | None, spool
     """Serve one ONNX file, without project, release or control plane."""
     checked_name(name, "model")
     try:
-        from headway.engines.scoring import signature_of  # noqa: PLC0415
+        from headway.engines.models.scoring import signature_of  # noqa: PLC0415
         from headway.serving.main import main  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None

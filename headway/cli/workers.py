@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from headway.client.active import ACTIVE
 from headway.client.client import Client
 from headway.client.session import ClientSession
-from headway.engines.executor import LocalExecutor
-from headway.engines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.pipelines.executor import LocalExecutor
+from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, Unavailable
 from headway.kernel.clock import SystemClock
@@ -37,7 +37,7 @@ from headway.sdk import OnnxExporter, open_client
 from headway.server.version import VERSION
 
 if TYPE_CHECKING:
-    from headway.engines.trial import Trial
+    from headway.engines.gates.trial import Trial
 
 _LOG = logging.getLogger("headway.worker")
 _BEAT_S = 2.0
@@ -143,7 +143,7 @@ def find_pipeline(
 
 def measure_change(client: Client, identifier: str) -> None:
     """Measure what the environment's gate demands of the change's model version, and hand the findings in."""
-    from headway.engines.gatekeeper import Measured, measure  # noqa: PLC0415
+    from headway.engines.gates.gatekeeper import Measured, measure  # noqa: PLC0415
 
     change = client.changes.get(identifier)
     version = client.models.version(change.model_version)
@@ -176,7 +176,7 @@ def _load_checks(folder: Path, project: Project) -> None:
 
 
 def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
-    from headway.engines.trial import Champion, Table, Trial  # noqa: PLC0415
+    from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))

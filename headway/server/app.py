@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from headway.engines.readers import Readers
 from headway.engines.signing import Ed25519Signer
+from headway.engines.tables.readers import Readers
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.ids import Ids, time_sorted

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from headway.engines.questions import ContentOf, DayProfileOf, ReferenceOf, SummaryOf
-from headway.engines.readers import Readers
+from headway.engines.tables.questions import ContentOf, DayProfileOf, ReferenceOf, SummaryOf
+from headway.engines.tables.readers import Readers
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headway.engines.gatekeeper import BUILT_IN
+from headway.engines.gates.gatekeeper import BUILT_IN
 from headway.kernel.records import Value
 from headway.lifecycle.changes.project import (
     DatasetSpec,

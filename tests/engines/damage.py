@@ -12,7 +12,7 @@ import sys
 
 import polars as pl
 
-from headway.engines.frames import PolarsInspector
+from headway.engines.tables.frames import PolarsInspector
 from headway.errors import Invalid
 
 _FIRST, _MOST = 1177, 4000

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.engines.contracts import infer_contract
-from headway.engines.frames import summary_of
+from headway.engines.tables.contracts import infer_contract
+from headway.engines.tables.frames import summary_of
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Use, violations
 from headway.lifecycle.datasets.schema import Kind

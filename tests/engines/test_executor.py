@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headway.engines.executor import LocalExecutor
-from headway.engines.failures import without_secrets
+from headway.engines.pipelines.executor import LocalExecutor
+from headway.engines.pipelines.failures import without_secrets
 from headway.errors import BadPipeline, StepFailed
 from headway.lifecycle.runs.pipeline import DeclaredStep, Pipeline, declared, pipeline, step
 from headway.lifecycle.runs.records import PipelineNode, StepRun, StepState

@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from headway.engines.export import feeds, parity, score, signature_of, to_onnx
+from headway.engines.models.export import feeds, parity, score, signature_of, to_onnx
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Datatype
 

@@ -25,9 +25,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from headway.engines import formats
-from headway.engines.formats import Format, encode_value, record_format, register_format
-from headway.engines.outputs import Stored, pack
+from headway.engines.pipelines import formats
+from headway.engines.pipelines.formats import Format, encode_value, record_format, register_format
+from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline, HeadwayError
 from headway.kernel.records import digest
 from headway.lifecycle.runs.records import Output

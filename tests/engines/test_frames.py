@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.engines.frames import (
+from headway.engines.tables.frames import (
     LATENCY_BOUNDS_US,
     PolarsInspector,
     PolarsSegmentReader,

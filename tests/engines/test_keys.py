@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.engines.canonical import canonical
-from headway.engines.keys import Keys
-from headway.engines.outputs import Stored, pack
-from headway.engines.sources import open_project
+from headway.engines.pipelines.canonical import canonical
+from headway.engines.pipelines.keys import Keys
+from headway.engines.pipelines.outputs import Stored, pack
+from headway.engines.pipelines.sources import open_project
 from headway.errors import BadPipeline
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.pipeline import Step
@@ -375,7 +375,7 @@ def test_another_process_gives_the_same_key(tmp_path: Path, key: Key) -> None:
     here = key({"x", "y", "z"}, files={"steps.py": HEAD + text})
     script = (
         "import sys, importlib, pathlib\n"
-        "from headway.engines.keys import Keys\nfrom headway.engines.sources import open_project\n"
+        "from headway.engines.pipelines.keys import Keys\nfrom headway.engines.pipelines.sources import open_project\n"
         "folder = pathlib.Path(sys.argv[1])\nopen_project(folder)\nwork = importlib.import_module('steps').work\n"
         "print(Keys(folder).of(work, work.signature.bind({'x', 'y', 'z'})))"
     )

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.engines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.errors import BadPipeline, BadSettings
 from headway.lifecycle.runs.pipeline import DeclaredStep, Pipeline, pipeline
 

@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headway.engines.frames import PolarsInspector, PolarsSegmentReader
-from headway.engines.questions import MIB, ContentOf, DayProfileOf, Question, ReferenceOf, SummaryOf
-from headway.engines.readers import Readers
-from headway.engines.windows import day_profiles
+from headway.engines.tables.frames import PolarsInspector, PolarsSegmentReader
+from headway.engines.tables.questions import MIB, ContentOf, DayProfileOf, Question, ReferenceOf, SummaryOf
+from headway.engines.tables.readers import Readers
+from headway.engines.tables.windows import day_profiles
 from headway.errors import HeadwayError, Invalid, Unavailable
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.profile import Profile
@@ -36,7 +36,7 @@ CONTRACT = Contract(
 )
 STAND_IN = """
 import os, signal, sys, time
-from headway.engines.questions import READY, Failed, found, receive, send
+from headway.engines.tables.questions import READY, Failed, found, receive, send
 
 send(sys.stdout.buffer, READY)
 while True:
@@ -46,13 +46,13 @@ while True:
 """A program that takes questions as a reader does, and then does something else."""
 PARENT = '''
 import pathlib, sys, threading, time
-from headway.engines.questions import SummaryOf
-from headway.engines.readers import COMMAND, Readers
+from headway.engines.tables.questions import SummaryOf
+from headway.engines.tables.readers import COMMAND, Readers
 from headway.lifecycle.datasets.schema import Summary
 
 SLOW = """
 import pathlib, sys, time
-from headway.engines.reading import serve
+from headway.engines.tables.reading import serve
 
 serve(lambda _: (pathlib.Path(sys.argv[1]).touch(), time.sleep(60)))
 """

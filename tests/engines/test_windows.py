@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.engines.frames import PolarsInspector, columns_of
-from headway.engines.windows import day_profiles, day_window
+from headway.engines.tables.frames import PolarsInspector, columns_of
+from headway.engines.tables.windows import day_profiles, day_window
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.profile import Layout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.engines.project import load_pipeline
+from headway.engines.pipelines.project import load_pipeline
 from headway.lifecycle.changes.records import OpenChange
 from headway.lifecycle.datasets.contract import Contract
 from headway.sdk import open_client, run_on

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from headway.engines.readers import Readers
+from headway.engines.tables.readers import Readers
 from headway.errors import ExtraMissing
 from headway.server.extras import Tables, need
 

@@ -17,7 +17,7 @@ from tests.server.world import posted, put_blob, segment, table
 CONTROL_PLANE = """
 import pathlib, sys
 import headway.server.engine_room, headway.server.local, headway.server.up
-from headway.engines.readers import Readers
+from headway.engines.tables.readers import Readers
 from headway.lifecycle.datasets.reference import read_reference
 from headway.server.extras import Tables
 

@@ -11,9 +11,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from headway.engines.contracts import infer_contract
-from headway.engines.export import parity, to_onnx
-from headway.engines.trial import Champion, Trial
+from headway.engines.gates.trial import Champion, Trial
+from headway.engines.models.export import parity, to_onnx
+from headway.engines.tables.contracts import infer_contract
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Baseline
 from tests.engines.gatekeeper.trials import (

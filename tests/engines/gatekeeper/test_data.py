@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.engines.checks.separation import separation
-from headway.engines.trial import Trial
+from headway.engines.gates.checks.separation import separation
+from headway.engines.gates.trial import Trial
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.gates.records import Outcome

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
 
-from headway.engines.contracts import infer_contract
-from headway.engines.export import parity, to_onnx
-from headway.engines.gatekeeper import BUILT_IN, Measured, measure
-from headway.engines.trial import Trial
+from headway.engines.gates.gatekeeper import BUILT_IN, Measured, measure
+from headway.engines.gates.trial import Trial
+from headway.engines.models.export import parity, to_onnx
+from headway.engines.tables.contracts import infer_contract
 from headway.errors import BadSettings
 from headway.kernel.records import digest
 from headway.lifecycle.datasets.contract import Contract

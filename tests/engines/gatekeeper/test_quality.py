@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from headway.engines.export import to_onnx
-from headway.engines.trial import Champion, Trial
+from headway.engines.gates.trial import Champion, Trial
+from headway.engines.models.export import to_onnx
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality

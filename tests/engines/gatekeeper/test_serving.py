@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from headway.engines.checks.calibration import expected_calibration_error
-from headway.engines.trial import Trial
+from headway.engines.gates.checks.calibration import expected_calibration_error
+from headway.engines.gates.trial import Trial
 from headway.kernel.records import digest
 from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.models.records import Task

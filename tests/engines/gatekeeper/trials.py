@@ -14,9 +14,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from headway.engines.export import signature_of
-from headway.engines.gatekeeper import measure
-from headway.engines.trial import Table, Trial
+from headway.engines.gates.gatekeeper import measure
+from headway.engines.gates.trial import Table, Trial
+from headway.engines.models.export import signature_of
 from headway.kernel.records import digest, encode
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.records import DatasetVersion

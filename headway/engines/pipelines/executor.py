@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headway.engines.failures import told
-from headway.engines.keys import Keys
-from headway.engines.outputs import Stored, pack
+from headway.engines.pipelines.failures import told
+from headway.engines.pipelines.keys import Keys
+from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline, HeadwayError, StepFailed
 from headway.kernel.clock import Clock
 from headway.kernel.records import digest, encode

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from headway.engines import arrays, estimators
+from headway.engines.pipelines import arrays, estimators
 from headway.errors import BadPipeline, HeadwayError
 from headway.kernel.records import digest, encode
 

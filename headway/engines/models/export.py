@@ -18,8 +18,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from headway.engines.frames import kind_of_column
-from headway.engines.scoring import feeds, score, signature_of
+from headway.engines.models.scoring import feeds, score, signature_of
+from headway.engines.tables.frames import kind_of_column
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.datasets.schema import Kind

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Sequence
 from queue import Empty, LifoQueue
 
-from headway.engines.questions import MIB, Question
-from headway.engines.reader import Gone, Killed, Reader, Wanted
+from headway.engines.tables.questions import MIB, Question
+from headway.engines.tables.reader import Gone, Killed, Reader, Wanted
 from headway.errors import Invalid, Unavailable
 
-COMMAND = (sys.executable, "-P", "-m", "headway.engines.reading")
+COMMAND = (sys.executable, "-P", "-m", "headway.engines.tables.reading")
 TIME_LIMIT_S = 60.0
 _LOG = logging.getLogger("headway.readers")
 

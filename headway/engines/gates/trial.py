@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.frames import kind_of_column, read_table, utc_days
-from headway.engines.scoring import OnnxModel, column_names
+from headway.engines.models.scoring import OnnxModel, column_names
+from headway.engines.tables.frames import kind_of_column, read_table, utc_days
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion

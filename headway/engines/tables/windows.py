@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from headway.engines.frames import columns_of, features_of, kind_of_column
+from headway.engines.tables.frames import columns_of, features_of, kind_of_column
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.profile import Layout, LevelLayout, NumericLayout, Profile
 from headway.lifecycle.datasets.profiling import profile

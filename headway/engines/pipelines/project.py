@@ -15,8 +15,8 @@ from typing import Any
 import blake3
 import msgspec
 
-from headway.engines.failures import told
-from headway.engines.sources import open_project
+from headway.engines.pipelines.failures import told
+from headway.engines.pipelines.sources import open_project
 from headway.errors import BadPipeline, BadSettings
 from headway.kernel.naming import nearest
 from headway.lifecycle.runs.pipeline import DeclaredStep, Pipeline, Step, declared

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headway.engines.scoring import OnnxModel
-from headway.engines.trial import NO_DAY, Trial
+from headway.engines.gates.trial import NO_DAY, Trial
+from headway.engines.models.scoring import OnnxModel
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.gates import statistics

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.checks.quality import plain
-from headway.engines.frames import kind_of_column
-from headway.engines.trial import Floats, Trial
+from headway.engines.gates.checks.quality import plain
+from headway.engines.gates.trial import Floats, Trial
+from headway.engines.tables.frames import kind_of_column
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.datasets.schema import Kind

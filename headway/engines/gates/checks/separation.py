@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.frames import kind_of_column
+from headway.engines.tables.frames import kind_of_column
 from headway.errors import Invalid
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.gates.statistics import auc

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from headway.engines.canonical import canonical
-from headway.engines.formats import content_digest
-from headway.engines.reach import Reach
+from headway.engines.pipelines.canonical import canonical
+from headway.engines.pipelines.formats import content_digest
+from headway.engines.pipelines.reach import Reach
 from headway.errors import BadPipeline
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.pipeline import Step

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from headway import errors
-from headway.engines.questions import MOST_ANSWER_BYTES, Failed, Question, read_answer, receive, send
+from headway.engines.tables.questions import MOST_ANSWER_BYTES, Failed, Question, read_answer, receive, send
 from headway.errors import HeadwayError, Unavailable
 
 STARTING_S = 30.0

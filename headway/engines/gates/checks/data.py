@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from headway.engines.checks.separation import separation
-from headway.engines.frames import kind_of_column, summary_of
-from headway.engines.trial import Table, Trial
+from headway.engines.gates.checks.separation import separation
+from headway.engines.gates.trial import Table, Trial
+from headway.engines.tables.frames import kind_of_column, summary_of
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import Contract, Use, violations
 from headway.lifecycle.datasets.schema import Kind

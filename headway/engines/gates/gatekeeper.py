@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from headway.engines.checks import calibration, data, quality, serving, slices
-from headway.engines.trial import Trial
+from headway.engines.gates.checks import calibration, data, quality, serving, slices
+from headway.engines.gates.trial import Trial
 from headway.errors import HeadwayError
 from headway.kernel.records import digest
 from headway.lifecycle.environments.records import CheckSpec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from headway.engines.frames import summary_of, utc_days
+from headway.engines.tables.frames import summary_of, utc_days
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engines.checks.quality import too_few
-from headway.engines.trial import Trial
+from headway.engines.gates.checks.quality import too_few
+from headway.engines.gates.trial import Trial
 from headway.kernel.statistics import Interval
 from headway.lifecycle.gates.names import CalibrationSettings
 from headway.lifecycle.gates.records import Finding, Outcome

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.engines.scoring import feeds
-from headway.engines.trial import Trial
+from headway.engines.gates.trial import Trial
+from headway.engines.models.scoring import feeds
 from headway.errors import Invalid
 from headway.kernel.records import digest
 from headway.kernel.statistics import wilson

@@ -1,4 +1,4 @@
-"""A reader of tables: `python -m headway.engines.reading MEMORY_BYTES`, started by a control plane.
+"""A reader of tables: `python -m headway.engines.tables.reading MEMORY_BYTES`, started by a control plane.
 
 A table can be made so that reading it ends the process that does. That is this one, which holds nothing, may do little
 and is soon started again. Questions come on standard input and answers go to standard output; it ends when its input
@@ -17,8 +17,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from headway.engines.frames import PolarsInspector, PolarsSegmentReader
-from headway.engines.questions import (
+from headway.engines.tables.frames import PolarsInspector, PolarsSegmentReader
+from headway.engines.tables.questions import (
     MIB,
     READY,
     Answer,
@@ -33,7 +33,7 @@ from headway.engines.questions import (
     receive,
     send,
 )
-from headway.engines.windows import day_profiles
+from headway.engines.tables.windows import day_profiles
 from headway.errors import HeadwayError
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from headway.engines import arrays
+from headway.engines.pipelines import arrays
 from headway.errors import BadPipeline, ExtraMissing
 
 _SCHEMA = "schema.json"

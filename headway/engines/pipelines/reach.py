@@ -19,10 +19,10 @@ from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from headway.engines.canonical import canonical
-from headway.engines.formats import content_digest
-from headway.engines.sources import belongs
-from headway.engines.syntax import (
+from headway.engines.pipelines.canonical import canonical
+from headway.engines.pipelines.formats import content_digest
+from headway.engines.pipelines.sources import belongs
+from headway.engines.pipelines.syntax import (
     Definition,
     Source,
     chains,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from headway.engines.formats import PLAIN, decode_value, encode_value, is_plain, plain_bytes, python_number
+from headway.engines.pipelines.formats import PLAIN, decode_value, encode_value, is_plain, plain_bytes, python_number
 from headway.errors import BadPipeline
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.records import Output

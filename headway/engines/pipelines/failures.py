@@ -7,7 +7,7 @@ import re
 import traceback
 from pathlib import Path
 
-from headway.engines.sources import belongs
+from headway.engines.pipelines.sources import belongs
 
 _LONGEST = 2_000
 _SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)

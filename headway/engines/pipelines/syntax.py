@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
-from headway.engines.sources import text_of
+from headway.engines.pipelines.sources import text_of
 from headway.errors import BadPipeline
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
