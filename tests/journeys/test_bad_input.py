@@ -86,7 +86,7 @@ BAD_REQUESTS = [
     (changed(shape=[4, 2]), 400, "has shape [4, 2], but the model takes [-1, 1]"),
     (changed(shape=[5, 1]), 400, "distance_km"),
     (changed(shape=[4, 1], data=[1.0]), 400, "distance_km"),
-    (changed(datatype="INT64"), 400, "has datatype 'INT64', but the model takes FP32"),
+    (changed(datatype="INT64"), 400, "is INT64, but its data holds float"),
     (changed(name="distance"), 400, "distance"),
     (changed(data=["far"] * 4), 400, "distance_km"),
     (good() | {"parameters": {"prediction_ids": ["a", "a", "b", "c"]}}, 400, "must be 4 different ids"),
