@@ -27,14 +27,13 @@ class Year:
     weather: pl.DataFrame
     planes: pl.DataFrame
     asked: pl.DataFrame
-    last_month: int
 
 
 def play(stage: Stage, quick: bool) -> None:
     year = read_year(quick)
     author, approver = stage.person("author", "author"), stage.person("approver", "approver")
     stage.title("Data: three tables, each under its contract")
-    stage.say(f"{year.flights.height:,} flights; played until month {year.last_month}")
+    stage.say(f"{year.flights.height:,} flights of the year 2013")
     register(author, year, through=3)
     for kind in ("schema", "nulls", "units"):
         stage.say(f"a bad delivery ({kind}) is refused: {refusal(author, year, kind)}")
@@ -71,7 +70,7 @@ class Player:
 
     def play(self) -> None:
         month = 3
-        days = list(by_day(in_months(self._year.asked, 4, self._year.last_month)))
+        days = list(by_day(in_months(self._year.asked, 4, 12)))
         for number, (day, flights) in enumerate(days):
             if day.month > month + 1:
                 month += 1
@@ -106,19 +105,18 @@ class Player:
 
     def _go_wrong(self, day: date) -> None:
         self._stage.title(f"{day:%d %B}: somebody breaks the glass for a model trained on shuffled labels")
-        number = self._seen = self._stage.open(
+        self._seen = self._stage.open(
             self._stage.owner, DEPLOYMENT, PIPELINE, why="urgent, no time for the gate", shuffle_labels="true",
             break_glass="demonstration: what happens when the gate is skipped",
         )  # fmt: skip
-        self._stage.follow(self._author, number, until="released")
-        self._stage.say(f"change {number} waits until the canary of change 2 is decided")
+        self._stage.say(f"change {self._seen} is open; meanwhile traffic goes on")
 
 
 def read_year(quick: bool) -> Year:
-    """The whole year, or for a quick play the first half of it, of which every third flight is asked about."""
+    """The whole year; for a quick play, which ends when the story is told, every third of its flights."""
     flights, weather, planes = read_flights(), read_weather(), read_planes()
     asked = with_features(flights, weather, planes)
-    return Year(flights, weather, planes, asked.gather_every(3) if quick else asked, 6 if quick else 12)
+    return Year(flights, weather, planes, asked.gather_every(3) if quick else asked)
 
 
 def register(client: Client, year: Year, through: int) -> None:

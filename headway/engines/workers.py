@@ -13,9 +13,9 @@ from headway.engines.processes import Child
 ATTEMPTS = 3
 PARENT = "HEADWAY_PARENT"
 """Tells a worker whose end is its own: by the time it can look, its parent may be gone already."""
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
-"""Threads of a numerical library that wait for each other sleep: spinning, they would take the cores that the control
-plane and the model servers need."""
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+"""Threads of a numerical library that wait for each other soon sleep: spinning on, as they would, they take the cores
+that the control plane and the model servers need. Not spinning at all makes short loops three times as long."""
 
 
 class Workers:
