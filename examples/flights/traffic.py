@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,13 +19,15 @@ from headway import Client, NotFound
 
 _NAMES = (*FEATURES.numeric, *FEATURES.categorical)
 _AT_ONCE = 3
+_LABELS_AT_ONCE = 5000
 
 
 class Traffic:
-    """Asks `deployment` about all flights of an airport's hour at once, and remembers what it did not answer."""
+    """Asks `deployment` about many flights at once, those that `together` have in common, and counts what it did not
+    answer. Flights of one request are sent the same way during a canary."""
 
-    def __init__(self, client: Client, deployment: str) -> None:
-        self._client, self._deployment = client, deployment
+    def __init__(self, client: Client, deployment: str, together: tuple[str, ...] = ("hour", "origin")) -> None:
+        self._client, self._deployment, self._together = client, deployment, together
         self._address = urlsplit(client.deployments.endpoint(deployment).url)
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._lines = threading.local()
@@ -34,7 +37,7 @@ class Traffic:
 
     def day(self, flights: pl.DataFrame) -> None:
         """Ask about every flight of one day, then hand in what became of the flights of the day before."""
-        for failure in self._pool.map(self._ask, _requests(flights)):
+        for failure in self._pool.map(self._ask, _requests(flights, self._together)):
             self.requests += 1
             if failure:
                 self.failures.append(failure)
@@ -44,15 +47,17 @@ class Traffic:
         self._unlabelled |= dict(zip(known["flight_id"], known["late"].cast(pl.Float64), strict=True))
 
     def label(self) -> None:
-        """Hand in what is known by now. What was not captured yet is kept for the next time."""
-        if not self._unlabelled:
-            return
-        try:
-            answer = self._client.predictions.label(self._unlabelled)
-        except NotFound:
-            return
-        self.labels += answer.joined
-        self._unlabelled = {name: self._unlabelled[name] for name in answer.unknown}
+        """Hand in what is known by now, oldest first. What was not captured yet is kept for the next time."""
+        while oldest := dict(islice(self._unlabelled.items(), _LABELS_AT_ONCE)):
+            try:
+                answer = self._client.predictions.label(oldest)
+            except NotFound:
+                return
+            self.labels += answer.joined
+            for name in oldest.keys() - set(answer.unknown):
+                del self._unlabelled[name]
+            if answer.unknown:
+                return
 
     def close(self) -> None:
         """Have the server hand over what it captured, and hand in the last labels."""
@@ -90,10 +95,10 @@ def by_day(flights: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame]]:
         yield day, rows
 
 
-def _requests(flights: pl.DataFrame) -> list[bytes]:
-    """One request of the Open Inference Protocol for each airport and hour."""
+def _requests(flights: pl.DataFrame, together: tuple[str, ...]) -> list[bytes]:
+    """Requests of the Open Inference Protocol."""
     hours = flights.with_columns(hour=pl.col("scheduled_at").dt.truncate("1h"))
-    return [_request(rows) for rows in hours.partition_by("hour", "origin", maintain_order=True)]
+    return [_request(rows) for rows in hours.partition_by(*together, maintain_order=True)]
 
 
 def _request(rows: pl.DataFrame) -> bytes:
