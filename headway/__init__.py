@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headway.client.run import Run
     from headway.engines.tables.contracts import infer_contract
     from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
+    from headway.kernel.version import VERSION as __version__
     from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
     from headway.lifecycle.datasets.schema import Kind
     from headway.lifecycle.gates.check import Subject, check
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         run,
         start_run,
     )
-    from headway.server.version import VERSION as __version__
 
 _PLACES = {
     "headway.client.active": ("active_run",),
@@ -98,7 +98,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        value = import_module("headway.server.version").VERSION
+        value = import_module("headway.kernel.version").VERSION
     elif name in _PLACE:
         value = getattr(import_module(_PLACE[name]), name)
     else:

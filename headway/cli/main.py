@@ -127,7 +127,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from headway.server.version import VERSION  # noqa: PLC0415
+        from headway.kernel.version import VERSION  # noqa: PLC0415
 
         click.echo(f"headway {VERSION}")
         ctx.exit()

@@ -26,6 +26,7 @@ from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, Unavailable
 from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
+from headway.kernel.version import VERSION
 from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.gates.check import registered
 from headway.lifecycle.gates.names import CHECKS
@@ -34,7 +35,6 @@ from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Run, RunState
 from headway.sdk import OnnxExporter, open_client
-from headway.server.version import VERSION
 
 if TYPE_CHECKING:
     from headway.engines.gates.trial import Trial

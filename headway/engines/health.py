@@ -75,12 +75,7 @@ class HealthReader:
 
     def _add(self, seen: _Seen, segments: list[Segment], policy: RolloutPolicy) -> None:
         for release, tally in self._platform.predictions.tallies(segments, policy.latency_budget_us).items():
-            before = seen.tallies.get(release, Tally())
-            seen.tallies[release] = Tally(
-                requests=before.requests + tally.requests,
-                errors=before.errors + tally.errors,
-                slow=before.slow + tally.slow,
-            )
+            seen.tallies[release] = seen.tallies.get(release, Tally()) + tally
 
     def _live(self, rollout: Rollout) -> bool:
         endpoint = self._target.observe(rollout.deployment)

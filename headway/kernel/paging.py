@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from headway.errors import Invalid
-from headway.kernel.records import Value
+from headway.kernel.ids import made_before
+from headway.kernel.records import Record, Value
 
 Item = TypeVar("Item")
+Made = TypeVar("Made", bound=Record)
 MOST = 1000
 
 
@@ -19,13 +21,19 @@ class Page(Value, Generic[Item]):
     next: str | None = None
 
 
-def every(load: Callable[[str | None], Page[Item]]) -> Iterator[Item]:
-    """All items, newest first; `load` takes the `before` of a page, and is asked for no more pages than are used up."""
-    page = load(None)
-    yield from page.items
-    while page.next:
-        page = load(page.next)
-        yield from page.items
+def since(identifier: str, load: Callable[[str | None], Page[Made]]) -> Iterator[Made]:
+    """The records that are not older than `identifier`, newest first; `load` takes the `before` of a page, and is asked
+    for no more pages than are used up."""
+    before: str | None = None
+    while True:
+        page = load(before)
+        for record in page.items:
+            if made_before(record.id, identifier):
+                return
+            yield record
+        if page.next is None:
+            return
+        before = page.next
 
 
 def checked(limit: int) -> int:

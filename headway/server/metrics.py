@@ -18,11 +18,11 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from headway.kernel.journal import Act, Journal
+from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.records import RunState
-from headway.server.version import VERSION
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

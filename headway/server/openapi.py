@@ -12,10 +12,10 @@ from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 
 from headway.kernel.records import Value
+from headway.kernel.version import VERSION
 from headway.server.auth import PUBLIC
 from headway.server.errors import STATUSES
 from headway.server.routing import query_fields
-from headway.server.version import VERSION
 
 JSON = "application/json"
 Schema = dict[str, Any]

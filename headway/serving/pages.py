@@ -7,21 +7,16 @@ configuration, statistics. Models are not loaded and unloaded here: that is what
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from headway.errors import Invalid, NotFound, Unavailable
+from headway.kernel.version import VERSION
 from headway.lifecycle.models.records import Datatype, TensorSpec
 from headway.serving.counters import ReleaseCounters, ServerCounters
 from headway.serving.messages import TEXT, Answer
 from headway.serving.predict import openapi
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedRoute, LoadedTable, Router
-
-try:
-    VERSION = version("headway")
-except PackageNotFoundError:  # run from its source, not installed
-    VERSION = "0+source"
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 Page = Callable[[], Answer]

@@ -20,7 +20,7 @@ from headway.serving.features import by_name
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import Aware, Name, RequestParameters, encode
 from headway.serving.router import LoadedRoute, LoadedTable
-from headway.serving.tensors import Batch, column_names
+from headway.serving.tensors import Batch
 
 _TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "integer", Datatype.BYTES: "string"}
 
@@ -122,9 +122,7 @@ def _response(about: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
     rules = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
-    features = {
-        name: _feature(spec.datatype, rules.get(name)) for spec in signature.inputs for name in column_names(spec)
-    }
+    features = {name: _feature(spec.datatype, rules.get(name)) for spec in signature.inputs for name in spec.columns}
     return {
         "type": "object",
         "required": ["features"],

@@ -23,7 +23,7 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, TensorSpec
 from headway.serving.exchange import Exchange
 from headway.serving.router import LoadedRoute
-from headway.serving.tensors import column_names, feature_names
+from headway.serving.tensors import feature_names
 
 _DTYPES: dict[Datatype, type[pl.DataType]] = {
     Datatype.BOOL: pl.Boolean,
@@ -64,7 +64,7 @@ def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Se
         _finite("_score", scores),
         mirror_releases,
         _finite("_mirror_score", mirror_scores),
-        *(pl.Series(name, columns[name], _DTYPES[spec.datatype]) for spec in inputs for name in column_names(spec)),
+        *(pl.Series(name, columns[name], _DTYPES[spec.datatype]) for spec in inputs for name in spec.columns),
     )
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1)

@@ -68,7 +68,7 @@ class InputTensor:
             case _:
                 raise Invalid(f"input {spec.name!r} has shape {list(spec.shape)}; it must be [-1] or [-1, width]")
         self.name, self.datatype, self.shape = spec.name, spec.datatype, spec.shape
-        self.columns = column_names(spec)
+        self.columns = spec.columns
 
     def values(self, tensor: Tensor, rows: int) -> list[Any]:
         """The elements of `rows` rows in one list; their types are not looked at."""
@@ -244,16 +244,9 @@ def _panels(tensors: Iterable[InputTensor]) -> list[Panel]:
     return [Panel(group) for group in groups.values()]
 
 
-def column_names(spec: TensorSpec) -> tuple[str, ...]:
-    """The features in a tensor: its own name, or `<name>_0`, `<name>_1` ... when it is wider than one."""
-    if len(spec.shape) < 2 or spec.shape[1] == 1:
-        return (spec.name,)
-    return tuple(f"{spec.name}_{place}" for place in range(spec.shape[1]))
-
-
 def feature_names(inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
     """The features of all inputs, in their order."""
-    return tuple(name for spec in inputs for name in column_names(spec))
+    return tuple(name for spec in inputs for name in spec.columns)
 
 
 def _example(rule: ColumnRule | None, datatype: Datatype) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.scoring import OnnxModel, column_names
+from headway.engines.models.scoring import OnnxModel
 from headway.engines.tables.frames import kind_of_column, read_table, utc_days
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import Contract, Use
@@ -74,7 +74,7 @@ class Trial:
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The columns that the model takes."""
-        return tuple(name for spec in self.version.signature.inputs for name in column_names(spec))
+        return tuple(name for spec in self.version.signature.inputs for name in spec.columns)
 
     @property
     def contract(self) -> Contract | None:

@@ -90,16 +90,9 @@ def feeds(signature: Signature, frame: pl.DataFrame) -> Feeds:
     """
     found = {}
     for spec in signature.inputs:
-        columns = [_column(frame, name, spec.datatype) for name in column_names(spec)]
+        columns = [_column(frame, name, spec.datatype) for name in spec.columns]
         found[spec.name] = columns[0] if len(spec.shape) == 1 else np.stack(columns, axis=1)
     return found
-
-
-def column_names(spec: TensorSpec) -> tuple[str, ...]:
-    """The columns that an input is made of."""
-    if len(spec.shape) == 1 or spec.shape[1] == 1:
-        return (spec.name,)
-    return tuple(f"{spec.name}_{place}" for place in range(spec.shape[1]))
 
 
 def _column(frame: pl.DataFrame, name: str, datatype: Datatype) -> NDArray[Any]:

@@ -27,6 +27,13 @@ class TensorSpec(Value):
     datatype: Datatype
     shape: tuple[int, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features in it: its own name, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+        if len(self.shape) < 2 or self.shape[1] == 1:
+            return (self.name,)
+        return tuple(f"{self.name}_{place}" for place in range(self.shape[1]))
+
 
 class Signature(Value):
     """What a model takes and gives. `score` names the output whose last column is the number that quality is

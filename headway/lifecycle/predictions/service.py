@@ -121,13 +121,9 @@ class PredictionService:
         found: dict[str, Tally] = {}
         for segment in segments:
             for counts in segment.counts:
-                before = found.get(counts.release, Tally())
                 slow = sum(count for upper, count in counts.latency.items() if upper > budget_us)
-                found[counts.release] = Tally(
-                    requests=before.requests + counts.requests,
-                    errors=before.errors + counts.errors,
-                    slow=before.slow + slow,
-                )
+                tally = Tally(requests=counts.requests, errors=counts.errors, slow=slow)
+                found[counts.release] = found.get(counts.release, Tally()) + tally
         return found
 
     def last_event_at(self, deployment: str) -> datetime | None:

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from headway.errors import GateRefused, NotApproved, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, made_before
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
-from headway.kernel.paging import Page, every
+from headway.kernel.paging import Page, since
 from headway.kernel.records import encode
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.environments.service import EnvironmentService
@@ -119,9 +119,11 @@ class ReleaseService:
         agreed: Collection[Approval],
         break_glass: str,
     ) -> Release:
-        statement = Statement(
-            release=self._ids(Release.prefix),
+        release = Release(
+            id=self._ids(Release.prefix),
+            created_at=self._clock.now(),
             model_version=version.id,
+            label=version.label,
             blob=version.blob,
             environment=place.name,
             change=change,
@@ -129,28 +131,12 @@ class ReleaseService:
             approvals=tuple(approval.id for approval in agreed),
             break_glass=break_glass,
         )
-        return Release(
-            id=statement.release,
-            created_at=self._clock.now(),
-            model_version=version.id,
-            label=version.label,
-            blob=version.blob,
-            environment=place.name,
-            change=change,
-            verdict=statement.verdict,
-            approvals=statement.approvals,
-            break_glass=break_glass,
-            envelope=self._signer.sign(PAYLOAD_TYPE, encode(statement)),
-        )
+        return release.but(envelope=self._signer.sign(PAYLOAD_TYPE, encode(_statement(release))))
 
     def of_change(self, change: str) -> Release | None:
         """The release of a change, which can only be younger than the change."""
-        for release in every(lambda before: self._store.list(limit=20, before=before)):
-            if release.change == change:
-                return release
-            if made_before(release.id, change):
-                break
-        return None
+        younger = since(change, lambda before: self._store.list(limit=20, before=before))
+        return next((release for release in younger if release.change == change), None)
 
     def get(self, identifier: str) -> Release:
         found = self._store.get(identifier)

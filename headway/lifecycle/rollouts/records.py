@@ -89,6 +89,11 @@ class Tally(Value):
     slow: int = 0
     """Requests over the latency budget."""
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            requests=self.requests + other.requests, errors=self.errors + other.errors, slow=self.slow + other.slow
+        )
+
 
 class Paired(Value):
     """Sums over labelled predictions that both releases scored: loss of the candidate minus loss of the incumbent."""

@@ -7,10 +7,10 @@ from datetime import datetime
 from headway.errors import Conflict, IllegalMove, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, made_before
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name
-from headway.kernel.paging import Page, every
+from headway.kernel.paging import Page, since
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
@@ -217,12 +217,8 @@ class RolloutService:
 
     def of_change(self, change: str) -> Rollout | None:
         """The rollout of a change, which can only be younger than the change."""
-        for rollout in every(lambda before: self._store.list(limit=20, before=before)):
-            if rollout.change == change:
-                return rollout
-            if made_before(rollout.id, change):
-                break
-        return None
+        younger = since(change, lambda before: self._store.list(limit=20, before=before))
+        return next((rollout for rollout in younger if rollout.change == change), None)
 
     def open(self, deployment: str | None = None) -> list[Rollout]:
         return self._store.open(deployment)

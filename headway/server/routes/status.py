@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from headway.kernel.records import Value
+from headway.kernel.version import VERSION
 from headway.lifecycle.status import Status, status_of
 from headway.server.metrics import exposition
 from headway.server.routing import App, get
-from headway.server.version import VERSION
 
 
 class Health(Value):
