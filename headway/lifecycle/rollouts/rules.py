@@ -104,7 +104,7 @@ def _quality(paired: Paired, policy: RolloutPolicy) -> Finding:
     mean, margin = paired.total / paired.n, policy.quality_margin
     numbers = {"n": paired.n, "mean": mean, "low": interval.low, "high": interval.high, "margin": margin}
     seen = f"loss {mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}] against the release before, n={paired.n}"
-    if interval.low > 0.0:
+    if interval.low > margin:
         return Finding(outcome=Outcome.FAIL, reason=f"quality is worse: {seen}", numbers=numbers)
     outcome = Outcome.PASS if interval.high <= margin else Outcome.UNPROVEN
     return Finding(outcome=outcome, reason=f"quality: {seen}, margin {margin:g}", numbers=numbers)
