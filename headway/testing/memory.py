@@ -24,6 +24,7 @@ from headway.testing.memory_kernel import (
 )
 from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_predictions import MemoryPredictionStore
+from headway.testing.memory_retention import MemoryKeptRecords, MemoryTombstoneStore
 from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
@@ -124,5 +125,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         alerts=MemoryAlertStore(journal),
         triggers=MemoryTriggerStore(journal),
         changes=MemoryChangeStore(journal),
+        kept=MemoryKeptRecords(journal, runs, metrics),
+        tombstones=MemoryTombstoneStore(journal),
     )
     return OpenedMemory(journal, stores)

@@ -78,6 +78,10 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         for step in steps:
             self._steps.set((run, step.step), step)
 
+    def forget_steps(self, run: str) -> None:
+        for known in [known for known in self._steps.all() if known[0] == run]:
+            self._steps.drop(known)
+
     def steps(self, run: str) -> list[StepRun]:
         return [step for (owner, _), step in self._steps.all().items() if owner == run]
 

@@ -16,6 +16,7 @@ from headway.lifecycle.models.records import Datatype, Model, ModelVersion, Regi
 from headway.lifecycle.monitors.records import Alert, Monitor, Watches, Window
 from headway.lifecycle.predictions.records import Counts, Segment
 from headway.lifecycle.releases.records import Approval, Decision, Envelope, Release
+from headway.lifecycle.retention.records import Tombstone
 from headway.lifecycle.rollouts.records import Deployment, Rollout, Share, TrafficChange
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Output, Pipeline, PipelineNode, Run, StepResult
@@ -127,5 +128,9 @@ def _service(ids: Ids, clock: Clock) -> dict[str, Record]:
         "alerts": Alert(
             id=ids("al"), created_at=now, monitor="drift", deployment="late", release="rl_1", window="wi_1",
             day="2026-01-01", message="distance has moved",
+        ),
+        "tombstones": Tombstone(
+            id=ids("rn"), created_at=now, kind="rn", name="nightly", made_at=now, sealed=_BLOB, purged_by="ada",
+            why="asked for",
         ),
     }  # fmt: skip

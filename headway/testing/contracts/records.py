@@ -35,6 +35,7 @@ _PAGED: dict[str, dict[str, str]] = {
     "windows": {"monitor": "drift"},
     "alerts": {},
     "changes": {},
+    "tombstones": {"kind": "rn"},
 }
 """Stores with pages -> an argument of the page that every sample fits."""
 _UNIQUE = {

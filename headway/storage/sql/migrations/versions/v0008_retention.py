@@ -1,0 +1,24 @@
+"""What was purged leaves a tombstone."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0003"
+
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_TABLES = sa.MetaData()
+sa.Table(
+    "tombstones",
+    _TABLES,
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("kind", _TEXT, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("tombstones_by_kind", "kind", "id"),
+)
+
+
+def upgrade() -> None:
+    _TABLES.create_all(op.get_bind())
