@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from msgspec import Meta
 
-from headway.errors import Invalid
+from headway.errors import Invalid, NotFound
 
 _DIGEST = re.compile(r"b3:[0-9a-f]{64}")
 BlobDigest = Annotated[str, Meta(extra={"holds": "blob"})]
@@ -31,6 +31,14 @@ class BlobStore(Protocol):
     def address(self, digest: str) -> str:
         """Where a process of the platform may read it: a local file path or an object URL."""
         ...
+
+
+def must_be_kept(blobs: BlobStore, *digests: str) -> None:
+    """Raise `NotFound` for a blob that is no longer there. Asked inside the act that keeps a record of it: acts are
+    serialised, and collection lets go of blobs inside an act, so that none is lost between the two."""
+    for digest in digests:
+        if not blobs.has(digest):
+            raise NotFound(f"blob {digest} is not kept; send it again, then say this once more", digest=digest)
 
 
 def checked_digest(text: str) -> str:

@@ -36,6 +36,17 @@ def since(identifier: str, load: Callable[[str | None], Page[Made]]) -> Iterator
         before = page.next
 
 
+def every(load: Callable[[str | None], Page[Made]]) -> Iterator[Made]:
+    """All records of all pages, newest first; `load` takes the `before` of a page."""
+    before: str | None = None
+    while True:
+        page = load(before)
+        yield from page.items
+        if page.next is None:
+            return
+        before = page.next
+
+
 def checked(limit: int) -> int:
     if not 1 <= limit <= MOST:
         raise Invalid(f"limit must be from 1 to {MOST}, not {limit}")

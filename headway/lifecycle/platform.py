@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from headway.kernel.access import AccessService
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock
 from headway.kernel.events import EventStore
 from headway.kernel.ids import Ids
-from headway.kernel.journal import Journal
+from headway.kernel.journal import Journal, Keeps
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
 from headway.lifecycle.changes.service import ChangeService
@@ -24,6 +25,8 @@ from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.service import PredictionService
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
+from headway.lifecycle.retention.family import Families
+from headway.lifecycle.retention.service import RetentionService, RetentionStores, Services
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
@@ -55,6 +58,7 @@ class Platform:
     predictions: PredictionService
     monitors: MonitorService
     changes: ChangeService
+    retention: RetentionService
     blobs: BlobStore
     ledger: LedgerStore
     lineage: LineageStore
@@ -82,19 +86,24 @@ def wire(
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
     rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
+    experiments = ExperimentService(j, s.experiments, s.runs, *t)
+    logged_models = LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t)
+    traces = TraceService(j, s.traces, s.experiments, *t)
+    registry = RegistryService(j, s.models, s.model_versions, s.registrations, *t)
+    services = Services(datasets, models, registry, experiments, runs, logged_models, traces)
     upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
-        experiments=ExperimentService(j, s.experiments, s.runs, *t),
+        experiments=experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
-        logged_models=LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t),
-        traces=TraceService(j, s.traces, s.experiments, *t),
+        logged_models=logged_models,
+        traces=traces,
         metrics=MetricService(j, s.runs, s.metrics),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
-        registry=RegistryService(j, s.models, s.model_versions, s.registrations, *t),
+        registry=registry,
         environments=environments,
         gates=gates,
         releases=releases,
@@ -102,9 +111,22 @@ def wire(
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
         changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
+        retention=_retention(s, j, services, clock),
         blobs=blobs,
         ledger=s.ledger,
         lineage=s.lineage,
         events=s.events,
         journal=journal,
     )
+
+
+def _retention(s: Stores, journal: Journal, services: Services, clock: Clock) -> RetentionService:
+    families = Families(
+        s.kept, s.tombstones, s.lineage, s.runs, s.logged_models, s.traces, s.registrations, s.model_versions
+    )
+    aside: dict[str, Keeps[Any]] = {
+        "ex": s.experiments, "rn": s.runs, "lm": s.logged_models, "tx": s.traces, "ar": s.artifacts, "md": s.models,
+        "rg": s.registrations, "mv": s.model_versions, "dv": s.dataset_versions,
+    }  # fmt: skip
+    stores = RetentionStores(s.kept, s.tombstones, s.datasets, s.models, aside)
+    return RetentionService(journal, stores, families, services, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from headway.kernel.blobs import BlobDigest
@@ -13,6 +14,8 @@ from headway.lifecycle.datasets.schema import Column
 class Dataset(Record, prefix="ds"):
     name: str
     about: str = ""
+    last_number: int = 0
+    """The highest number of a version that was purged: it is not given again."""
 
 
 class DatasetVersion(Record, prefix="dv"):
@@ -31,6 +34,7 @@ class DatasetVersion(Record, prefix="dv"):
     note: str = ""
     made_by: str = ""
     """The run that wrote it, if one did."""
+    deleted_at: datetime | None = None
 
     @property
     def label(self) -> str:

@@ -76,6 +76,8 @@ class Model(Record, prefix="md"):
     tags: dict[str, str] = {}
     aliases: dict[str, int] = {}
     """Names for numbers of versions."""
+    last_number: int = 0
+    """The highest number of a version that was purged: it is not given again."""
     updated_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -132,6 +134,7 @@ class ModelVersion(Record, prefix="mv"):
     """The features' contract, enforced at the endpoint."""
     metrics: dict[str, float] = {}
     note: str = ""
+    deleted_at: datetime | None = None
 
     @property
     def label(self) -> str:

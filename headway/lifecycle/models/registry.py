@@ -9,6 +9,7 @@ from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.paging import MOST, every
 from headway.lifecycle.models.records import Model, ModelVersion, Register, Registration
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 
@@ -108,7 +109,8 @@ class RegistryService:
         with self._journal.act(by.name, "model.register") as act:
             model, now = self.model(command.model), self._clock.now()
             newest, judged = self._registrations.of(model.name), self._versions.of(model.name)
-            number = 1 + max(newest.number if newest else 0, judged.number if judged else 0)
+            given = (newest.number if newest else 0, judged.number if judged else 0, model.last_number)
+            number = 1 + max(given)
             registration = Registration(
                 id=self._ids(Registration.prefix), created_at=now, updated_at=now, model=model.name, number=number,
                 source=command.source, run=command.run, logged_model=command.logged_model, run_link=command.run_link,
@@ -123,21 +125,17 @@ class RegistryService:
         if found is not None and found.deleted_at is None:
             return found
         judged = self._versions.of(name, number) if found is None else None
-        if judged is None:
+        if judged is None or judged.deleted_at is not None:
             raise NotFound(f"registered model {name[:200]!r} has no version {number}")
         return judged
 
     def versions(self, name: str | None = None) -> Sequence[Registration | ModelVersion]:
         """All versions in whatever form, newest first."""
         kept = [registration for registration in self._all_of(name) if registration.deleted_at is None]
-        judged: list[ModelVersion] = []
-        page = self._versions.list(name, limit=1000)
-        judged += page.items
-        while page.next:
-            page = self._versions.list(name, limit=1000, before=page.next)
-            judged += page.items
-        every: list[Registration | ModelVersion] = [*kept, *judged]
-        return sorted(every, key=lambda version: (version.created_at, version.number), reverse=True)
+        versions = every(lambda before: self._versions.list(name, limit=MOST, before=before))
+        judged = [version for version in versions if version.deleted_at is None]
+        whole: list[Registration | ModelVersion] = [*kept, *judged]
+        return sorted(whole, key=lambda version: (version.created_at, version.number), reverse=True)
 
     def amend(
         self, name: str, number: int, *, by: Actor, about: str | None = None, stage: str | None = None,

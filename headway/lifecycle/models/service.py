@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from headway.errors import Invalid, NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
-from headway.kernel.paging import Page
+from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
@@ -53,17 +53,20 @@ class ModelService:
             self._blobs.get(checked_digest(baseline.blob))
         with self._journal.act(by.name, "model.add", why=command.note) as act:
             known = self._versions.made_by(command.run)
-            if known and known.blob == command.blob and known.model == name:
+            if known and known.blob == command.blob and known.model == name and known.deleted_at is None:
                 return known
-            if self._store.named(name) is None:
-                now = self._clock.now()
-                act.save(self._store, Model(id=self._ids(Model.prefix), created_at=now, name=name))
+            must_be_kept(self._blobs, command.blob, *(baseline.blob for baseline in command.baselines))
+            line = self._store.named(name)
+            if line is None:
+                made = Model(id=self._ids(Model.prefix), created_at=self._clock.now(), name=name)
+                line = act.save(self._store, made)
             newest, registered = self._versions.of(name), self._registrations.of(name)
             version = ModelVersion(
                 id=self._ids(ModelVersion.prefix),
                 created_at=self._clock.now(),
                 model=name,
-                number=1 + max(newest.number if newest else 0, registered.number if registered else 0),
+                number=1
+                + max(newest.number if newest else 0, registered.number if registered else 0, line.last_number),
                 blob=command.blob,
                 size=size,
                 signature=command.signature,
@@ -95,10 +98,16 @@ class ModelService:
         if kind_of(reference) == ModelVersion.prefix:
             found = self._versions.get(reference)
         else:
-            found = self._versions.of(*split_reference(reference))
+            name, number = split_reference(reference)
+            found = self._newest(name) if number is None else self._versions.of(name, number)
         if found is None:
             raise NotFound(f"no model version {reference!r}; `headway model list` shows what there is")
         return found
+
+    def _newest(self, name: str) -> ModelVersion | None:
+        """The newest that is not deleted."""
+        versions = every(lambda before: self._versions.list(name, before=before))
+        return next((version for version in versions if version.deleted_at is None), None)
 
     def made_by(self, run: str) -> ModelVersion | None:
         return self._versions.made_by(run)
@@ -107,4 +116,6 @@ class ModelService:
         return self._store.all(limit=limit, before=before)
 
     def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
-        return self._versions.list(model, limit=limit, before=before)
+        """Without those that are deleted: a page may be shorter than `limit` though more follow."""
+        page = self._versions.list(model, limit=limit, before=before)
+        return page.but(items=tuple(version for version in page.items if version.deleted_at is None))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
@@ -55,6 +55,7 @@ class PredictionService:
             known = self._segments.holding(deployment, blob)
             if known:
                 return known
+            must_be_kept(self._blobs, blob)
             segment = Segment(
                 id=identifier,
                 created_at=self._clock.now(),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from headway.errors import Conflict, LeaseLost, NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
@@ -215,6 +215,7 @@ class RunService:
         size = len(self._blobs.get(checked_digest(blob)))
         with self._journal.act(by.name, "run.artifact") as act:
             self.get(identifier)
+            must_be_kept(self._blobs, blob)
             known = self._artifacts.named(identifier, name)
             artifact = Artifact(
                 id=known.id if known else self._ids(Artifact.prefix),
