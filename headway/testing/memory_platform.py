@@ -99,7 +99,7 @@ def open_platform() -> OpenedPlatform:
     clock, tables = FrozenClock(), JsonTables()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), clock=clock,
+        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(), clock=clock,
         ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables)
