@@ -25,8 +25,10 @@ from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.service import PredictionService
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
+from headway.lifecycle.retention.collection import Leftovers
 from headway.lifecycle.retention.family import Families
 from headway.lifecycle.retention.service import RetentionService, RetentionStores, Services
+from headway.lifecycle.retention.sweeping import SweepService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
@@ -59,6 +61,7 @@ class Platform:
     monitors: MonitorService
     changes: ChangeService
     retention: RetentionService
+    sweeps: SweepService
     blobs: BlobStore
     ledger: LedgerStore
     lineage: LineageStore
@@ -74,6 +77,7 @@ def wire(
     inspector: Inspector,
     reader: SegmentReader,
     signer: Signer,
+    leftovers: Leftovers,
     clock: Clock,
     ids: Ids,
 ) -> Platform:
@@ -91,6 +95,7 @@ def wire(
     traces = TraceService(j, s.traces, s.experiments, *t)
     registry = RegistryService(j, s.models, s.model_versions, s.registrations, *t)
     services = Services(datasets, models, registry, experiments, runs, logged_models, traces)
+    retention = _retention(s, j, services, clock)
     upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
         access=AccessService(j, s.tokens, *t),
@@ -111,7 +116,8 @@ def wire(
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
         changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
-        retention=_retention(s, j, services, clock),
+        retention=retention,
+        sweeps=SweepService(j, s.sweeps, s.policies, s.kept, s.ledger, blobs, leftovers, retention, *t),
         blobs=blobs,
         ledger=s.ledger,
         lineage=s.lineage,

@@ -17,7 +17,7 @@ from headway.lifecycle.models.store import ModelStore, ModelVersionStore, Regist
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
-from headway.lifecycle.retention.store import KeptRecords, TombstoneStore
+from headway.lifecycle.retention.store import KeptRecords, PolicyStore, SweepStore, TombstoneStore
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
 from headway.lifecycle.runs.store import (
     ArtifactStore,
@@ -68,3 +68,5 @@ class Stores:
     changes: ChangeStore
     kept: KeptRecords
     tombstones: TombstoneStore
+    sweeps: SweepStore
+    policies: PolicyStore

@@ -22,6 +22,7 @@ from headway.server.metrics import CountedJournal, Counters
 from headway.server.settings import Settings
 from headway.server.tokens import ensure_tokens
 from headway.storage.blobs import open_blobs
+from headway.storage.leftovers import FolderLeftovers
 from headway.storage.sql.stores import open_stores
 
 
@@ -90,6 +91,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             inspector=tables,
             reader=tables,
             signer=Ed25519Signer(home.signing_key),
+            leftovers=FolderLeftovers(home.uploads, home.blobs),
             clock=clock,
             ids=ids,
         )

@@ -24,7 +24,12 @@ from headway.testing.memory_kernel import (
 )
 from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_predictions import MemoryPredictionStore
-from headway.testing.memory_retention import MemoryKeptRecords, MemoryTombstoneStore
+from headway.testing.memory_retention import (
+    MemoryKeptRecords,
+    MemoryPolicyStore,
+    MemorySweepStore,
+    MemoryTombstoneStore,
+)
 from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
@@ -125,6 +130,8 @@ def open_memory(clock: Clock) -> OpenedMemory:
         alerts=MemoryAlertStore(journal),
         triggers=MemoryTriggerStore(journal),
         changes=MemoryChangeStore(journal),
+        sweeps=MemorySweepStore(journal),
+        policies=MemoryPolicyStore(journal),
         kept=MemoryKeptRecords(journal, runs, metrics),
         tombstones=MemoryTombstoneStore(journal),
     )

@@ -28,6 +28,7 @@ from headway.lifecycle.rollouts.target import Endpoint
 from headway.lifecycle.stores import Stores
 from headway.testing.memory import FrozenClock, counted_ids, open_memory
 from headway.testing.memory_kernel import MemoryBlobStore
+from headway.testing.memory_retention import NoLeftovers
 
 Kind = TypeVar("Kind", Summary, SegmentContent)
 
@@ -99,8 +100,8 @@ def open_platform() -> OpenedPlatform:
     clock, tables = FrozenClock(), JsonTables()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(), clock=clock,
-        ids=counted_ids(),
+        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(),
+        leftovers=NoLeftovers(), clock=clock, ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables)
 

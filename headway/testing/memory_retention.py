@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from headway.kernel.ids import kind_of
 from headway.kernel.paging import Page
-from headway.lifecycle.retention.records import Tombstone
+from headway.lifecycle.retention.collection import Leftover
+from headway.lifecycle.retention.policy import Retention
+from headway.lifecycle.retention.records import Sweep, Tombstone
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_stores import MemoryRunStore
@@ -17,6 +19,30 @@ class MemoryTombstoneStore(MemoryRecordStore[Tombstone]):
 
     def list(self, kind: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Tombstone]:
         return self._page(limit, before, kind=kind)
+
+
+class MemorySweepStore(MemoryRecordStore[Sweep]):
+    record_type = Sweep
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Sweep]:
+        return self._page(limit, before)
+
+
+class MemoryPolicyStore(MemoryRecordStore[Retention]):
+    record_type = Retention
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Retention]:
+        return self._page(limit, before)
+
+
+class NoLeftovers:
+    """Uploads in memory leave nothing behind."""
+
+    def found(self) -> list[Leftover]:
+        return []
+
+    def remove(self, name: str) -> None:
+        """Nothing to remove."""
 
 
 class MemoryKeptRecords:

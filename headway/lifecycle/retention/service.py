@@ -139,6 +139,22 @@ class RetentionService:
                 left += [self._bury(act, member.id, found.id, by, why) for member in group]
         return left
 
+    def expire(self, identifiers: Sequence[str], why: str, *, by: Actor) -> int:
+        """Purge what has had its time, in one act, whether it was deleted or not; tells how many went. What something
+        came from stays."""
+        by.must(Permission.OPERATE)
+        gone = 0
+        with self._journal.act(by.name, "record.expire", why=why) as act:
+            for identifier in identifiers:
+                if self._stores.kept.body(identifier) is None:  # it went as a part of another
+                    continue
+                members = self._families.members(self._families.record(identifier))
+                if not self._families.dependents(members, {member.id for member in members}):
+                    for member in members:
+                        self._bury(act, member.id, identifier, by, why)
+                    gone += 1
+        return gone
+
     def tombstones(self, kind: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Tombstone]:
         return self._stores.tombstones.list(kind, limit=limit, before=before)
 

@@ -6,13 +6,24 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from headway.kernel.paging import Page
-from headway.lifecycle.retention.records import Tombstone
+from headway.lifecycle.retention.policy import Retention
+from headway.lifecycle.retention.records import Sweep, Tombstone
 
 
 class TombstoneStore(Protocol):
     def put(self, record: Tombstone) -> None: ...
     def get(self, identifier: str) -> Tombstone | None: ...
     def list(self, kind: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Tombstone]: ...
+
+
+class SweepStore(Protocol):
+    def put(self, record: Sweep) -> None: ...
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Sweep]: ...
+
+
+class PolicyStore(Protocol):
+    def put(self, record: Retention) -> None: ...
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Retention]: ...
 
 
 class KeptRecords(Protocol):

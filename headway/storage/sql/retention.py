@@ -11,7 +11,8 @@ from headway.errors import Invalid
 from headway.kernel.ids import kind_of
 from headway.kernel.paging import Page
 from headway.lifecycle.predictions.records import Segment
-from headway.lifecycle.retention.records import Tombstone
+from headway.lifecycle.retention.policy import Retention
+from headway.lifecycle.retention.records import Sweep, Tombstone
 from headway.lifecycle.runs.records import Run
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.metrics import CHUNKS, CURVES
@@ -21,6 +22,8 @@ from headway.storage.sql.search import FOUND, TEXTS
 from headway.storage.sql.tables import METADATA, RecordTable, SqlRecordStore
 
 TOMBSTONES = RecordTable("tombstones", Tombstone, "kind", index=["kind"])
+SWEEPS = RecordTable("sweeps", Sweep)
+POLICIES = RecordTable("retention_policies", Retention)
 _BESIDE: dict[str, tuple[Column[str], ...]] = {
     Run.prefix: (STEPS.c.run, FOUND.c.run, TEXTS.c.run, CURVES.c.run),
     Segment.prefix: (KEPT_SEGMENTS.c.segment,),
@@ -34,6 +37,20 @@ class SqlTombstoneStore(SqlRecordStore[Tombstone]):
 
     def list(self, kind: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Tombstone]:
         return self._page(limit, before, kind=kind)
+
+
+class SqlSweepStore(SqlRecordStore[Sweep]):
+    table = SWEEPS
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Sweep]:
+        return self._page(limit, before)
+
+
+class SqlPolicyStore(SqlRecordStore[Retention]):
+    table = POLICIES
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Retention]:
+        return self._page(limit, before)
 
 
 class SqlKeptRecords:

@@ -29,7 +29,7 @@ from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWind
 from headway.storage.sql.postgres import PostgresDatabase
 from headway.storage.sql.predictions import SqlPredictionStore, SqlSegmentStore
 from headway.storage.sql.releases import SqlApprovalStore, SqlReleaseStore
-from headway.storage.sql.retention import SqlKeptRecords, SqlTombstoneStore
+from headway.storage.sql.retention import SqlKeptRecords, SqlPolicyStore, SqlSweepStore, SqlTombstoneStore
 from headway.storage.sql.rollouts import SqlDeploymentStore, SqlRolloutStore, SqlTrafficStore
 from headway.storage.sql.runs import (
     SqlArtifactStore,
@@ -123,6 +123,8 @@ def _stores(engine: SqlEngine) -> Stores:
         changes=SqlChangeStore(engine),
         kept=SqlKeptRecords(engine),
         tombstones=SqlTombstoneStore(engine),
+        sweeps=SqlSweepStore(engine),
+        policies=SqlPolicyStore(engine),
         tokens=SqlTokenStore(engine),
         predictions=SqlPredictionStore(engine),
         ledger=SqlLedgerStore(engine),

@@ -36,6 +36,8 @@ _PAGED: dict[str, dict[str, str]] = {
     "alerts": {},
     "changes": {},
     "tombstones": {"kind": "rn"},
+    "sweeps": {},
+    "policies": {},
 }
 """Stores with pages -> an argument of the page that every sample fits."""
 _UNIQUE = {

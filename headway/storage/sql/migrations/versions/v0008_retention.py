@@ -1,4 +1,4 @@
-"""What was purged leaves a tombstone."""
+"""What was purged leaves a tombstone; sweeps and retention policies are kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ sa.Table(
     sa.Column("kind", _TEXT, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index("tombstones_by_kind", "kind", "id"),
+)
+sa.Table(
+    "sweeps",
+    _TABLES,
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+sa.Table(
+    "retention_policies",
+    _TABLES,
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
 
