@@ -47,6 +47,8 @@ COMMANDS: dict[str, Entry] = {
     "monitor": Entry("Look and act", "See what monitors have found."),
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
+    "experiment": Entry("Look and act", "List experiments, and remove them."),
+    "gc": Entry("Administer", "Free the space of what nothing needs."),
     "token": Entry("Administer", "Give and revoke access."),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }

@@ -8,6 +8,7 @@ from headway.cli.arguments import pairs
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, duration, number, short, size
 from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
 
@@ -135,3 +136,6 @@ def _tell(step: StepRun) -> None:
     if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
         took = _step_took(step)
         click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)
+
+
+add_removal(run, "RUN", lambda client, text: found_by(text, client.runs.list))

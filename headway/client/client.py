@@ -18,6 +18,7 @@ from headway.client.monitors import Alerts, Monitors
 from headway.client.predictions import Predictions
 from headway.client.project import Project
 from headway.client.releases import Releases
+from headway.client.retention import Records, Retention
 from headway.client.rollouts import Deployments, Rollouts
 from headway.client.run import Exporter, Run
 from headway.client.runs import Pipelines, Runs
@@ -54,6 +55,8 @@ class Client:
         self.tokens = Tokens(connection)
         self.project = Project(connection)
         self.blobs = Blobs(connection)
+        self.records = Records(connection)
+        self.retention = Retention(connection)
 
     @property
     def url(self) -> str:

@@ -94,7 +94,7 @@ def wire(
     logged_models = LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t)
     traces = TraceService(j, s.traces, s.experiments, *t)
     registry = RegistryService(j, s.models, s.model_versions, s.registrations, *t)
-    services = Services(datasets, models, registry, experiments, runs, logged_models, traces)
+    services = Services(registry, experiments, runs, logged_models, traces)
     retention = _retention(s, j, services, clock)
     upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(

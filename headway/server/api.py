@@ -31,6 +31,7 @@ from headway.server.routes import (
     predictions,
     project,
     releases,
+    retention,
     rollouts,
     runs,
     schema,
@@ -41,7 +42,7 @@ from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, ledger, schema,
+    predictions, monitors, changes, ledger, retention, schema,
 )  # fmt: skip
 
 

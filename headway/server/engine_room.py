@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headway.engines.collector import Collector
 from headway.engines.conductor import Conductor
 from headway.engines.loop import Loop
 from headway.engines.observer import Observer
@@ -17,8 +18,10 @@ from headway.engines.workers import Workers
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.target import Target
 from headway.server.app import Application
+from headway.server.metrics import count_sweep
 
 _PAUSE_S = 0.25
+_COLLECTOR_PAUSE_S = 60.0
 WORKER_COMMAND = (sys.executable, "-m", "headway.cli.workers")
 
 
@@ -56,6 +59,13 @@ def with_engines(application: Application, project: Path | None) -> Application:
         platform, application.stores.leases, workers, target, application.clock, _holder(home.folder), project
     )
     scheduler, observer = Scheduler(platform, application.clock), Observer(platform, application.tables.profile_day)
+    collector = Collector(
+        platform,
+        application.stores.leases,
+        application.clock,
+        _holder(home.folder),
+        lambda sweep: count_sweep(application.counters, sweep),
+    )
     wait = application.journal.wait
     engines = (
         _Closing(conductor, target),
@@ -63,6 +73,7 @@ def with_engines(application: Application, project: Path | None) -> Application:
         Loop("conductor", conductor.step, wait, _PAUSE_S),
         Loop("scheduler", scheduler.step, wait, _PAUSE_S),
         Loop("observer", observer.step, wait, _PAUSE_S),
+        Loop("collector", collector.step, time.sleep, _COLLECTOR_PAUSE_S),
     )
     return replace(application, target=target, engines=engines)
 

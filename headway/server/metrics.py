@@ -22,6 +22,7 @@ from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.platform import Platform
+from headway.lifecycle.retention.records import Sweep
 from headway.lifecycle.runs.records import RunState
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
@@ -55,6 +56,17 @@ class Counters:
     def snapshot(self) -> dict[str, Counter[Labels]]:
         with self._lock:
             return {name: counts.copy() for name, counts in self._counts.items()}
+
+
+def count_sweep(counters: Counters, sweep: Sweep) -> None:
+    """What a collection did; one that only told what it would do is not counted."""
+    if sweep.dry_run:
+        return
+    for rule, count in sweep.purged.items():
+        counters.add("headway_purged_records_total", count, rule=rule)
+    for fate, tally in sweep.blobs.items():
+        counters.add("headway_collected_blobs_total", tally.objects, fate=fate)
+    counters.add("headway_freed_bytes_total", sweep.freed_bytes)
 
 
 class CountedJournal:

@@ -29,6 +29,7 @@ from headway.lifecycle.changes.tables import (
 )
 from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -92,6 +93,7 @@ class Project(Value):
     deployments: dict[str, DeploymentSpec]
     monitors: dict[str, MonitorSpec]
     triggers: dict[str, TriggerSpec]
+    retention: RetentionPolicy = RetentionPolicy()
 
 
 _SECTIONS = Project.__struct_fields__[1:]
@@ -121,6 +123,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         deployments={name: convert(each, DeploymentSpec, at) for name, each, at in _each(whole, "deployments")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
+        retention=_retention(table(whole.get("retention", {}), "[retention]")),
     )
     _check_references(found)
     return found
@@ -224,6 +227,10 @@ def _trigger(given: Table, at: str) -> TriggerSpec:
     elif spec.on is Cause.PERSON:
         _must(not spec.source, f"{at} source: a person needs none; remove it")
     return spec
+
+
+def _retention(given: Table) -> RetentionPolicy:
+    return checked_policy(convert(given, RetentionPolicy, "[retention]"), "[retention]")
 
 
 def _check_references(project: Project) -> None:

@@ -24,6 +24,22 @@ class Tombstone(Record):
     """The record whose purge took this one along, if there was one."""
 
 
+class Standing(Value):
+    """Whether a thing is in use or was put aside."""
+
+    id: str
+    kind: str
+    name: str
+    deleted: bool
+
+
+class Purged(Value):
+    """What a purge has left: the tombstone of what was named, and how many records went in all."""
+
+    tombstone: Tombstone
+    records: int
+
+
 class Tally(Value):
     objects: int = 0
     bytes: int = 0
@@ -70,7 +86,8 @@ class Sweep(Record, prefix="sw"):
     """What one collection did, or with `dry_run` would do."""
 
     swept_by: str
-    older_than_s: float
+    older_than_s: float | None
+    """None when no blobs were collected."""
     dry_run: bool = False
     purged: dict[str, int] = {}
     """Records that retention purged: rule -> how many."""

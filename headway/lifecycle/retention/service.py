@@ -14,14 +14,12 @@ from headway.kernel.journal import Act, Journal, Keeps
 from headway.kernel.paging import Page
 from headway.kernel.records import Record, digest
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.datasets.store import DatasetStore
 from headway.lifecycle.models.records import Model, ModelVersion, Registration
 from headway.lifecycle.models.registry import RegistryService
-from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.models.store import ModelStore
 from headway.lifecycle.retention.family import Families
-from headway.lifecycle.retention.records import Tombstone
+from headway.lifecycle.retention.records import Purged, Standing, Tombstone
 from headway.lifecycle.retention.rules import (
     WORDS,
     checked_reason,
@@ -48,8 +46,6 @@ _AT_ONCE = 200
 class Services:
     """What things are put aside with."""
 
-    datasets: DatasetService
-    models: ModelService
     registry: RegistryService
     experiments: ExperimentService
     runs: RunService
@@ -69,7 +65,7 @@ class RetentionStores:
 
 
 class RetentionService:
-    """An id says what kind of thing it is; datasets and models may be named too, as `orders@3`."""
+    """Things are named by their id, which says what kind they are of."""
 
     def __init__(
         self, journal: Journal, stores: RetentionStores, families: Families, services: Services, clock: Clock
@@ -77,17 +73,21 @@ class RetentionService:
         self._journal, self._stores, self._families, self._services = journal, stores, families, services
         self._clock = clock
 
-    def delete(self, reference: str, *, by: Actor) -> Record:
+    def delete(self, identifier: str, *, by: Actor) -> Standing:
         """Put something aside: it is shown no more, and can be restored until it is purged. A version of a dataset or a
         model is refused while anything came from it."""
         by.must(Permission.WRITE)
-        record = self._found(reference)
-        if put_aside(record):
-            return record
-        if isinstance(record, DatasetVersion | ModelVersion):
-            return self._set_deleted(record, by)
+        record = self._families.record(identifier)
+        if not put_aside(record):
+            self._put_aside(record, by)
+        return _standing(self._families.record(identifier))
+
+    def _put_aside(self, record: Record, by: Actor) -> None:
+        """By the service of its stage, with the rules that it has there."""
         services = self._services
-        if isinstance(record, Experiment):
+        if isinstance(record, DatasetVersion | ModelVersion):
+            self._set_deleted(record, by)
+        elif isinstance(record, Experiment):
             services.experiments.delete(record.id, by=by)
         elif isinstance(record, Run):
             services.runs.delete(record.id, by=by)
@@ -101,23 +101,19 @@ class RetentionService:
             services.registry.remove(record.model, record.number, by=by)
         else:
             raise Refused(f"{name_of(record)} is deleted with what it belongs to, not by itself")
-        return self._families.record(record.id)
 
-    def restore(self, reference: str, *, by: Actor) -> Record:
+    def restore(self, identifier: str, *, by: Actor) -> Standing:
         """Take back what was put aside; what was not stays as it is."""
         by.must(Permission.WRITE)
-        identifier = self._found(reference).id
         with self._journal.act(by.name, "record.restore") as act:
             record = self._families.record(identifier)
             store = self._stores.of.get(kind_of(identifier))
-            if store is None or not put_aside(record):
-                return record
-            field = "removed_at" if isinstance(record, Artifact) else "deleted_at"
-            restored = record.but(**{field: None})
-            act.save(store, restored)
-            return restored
+            if store is not None and put_aside(record):
+                record = record.but(**{"removed_at" if isinstance(record, Artifact) else "deleted_at": None})
+                act.save(store, record)
+            return _standing(record)
 
-    def purge(self, reference: str, why: str, *, by: Actor) -> Sequence[Tombstone]:
+    def purge(self, identifier: str, why: str, *, by: Actor) -> Purged:
         """Remove something that was put aside, with its parts, for good; what is left of each is a tombstone.
 
         Needs the right to operate. Raises `Refused` for what is in use, or what anything that is kept came from. The
@@ -125,19 +121,19 @@ class RetentionService:
         """
         by.must(Permission.OPERATE)
         checked_reason(why)
-        found = self._found(reference)
+        found = self._families.record(identifier)
         members = self._families.members(found)
         inside = {member.id for member in members}
         must_be_aside(found)
         must_be_free(found, self._families.dependents(members, inside), "purged")
-        left: list[Tombstone] = []
         for start in range(0, len(members), _AT_ONCE):
             group = members[start : start + _AT_ONCE]
             with self._journal.act(by.name, "record.purge", why=why) as act:
                 must_be_aside(self._families.record(found.id))  # it may have been taken back, or built on, meanwhile
                 must_be_free(found, self._families.dependents(group, inside), "purged")
-                left += [self._bury(act, member.id, found.id, by, why) for member in group]
-        return left
+                for member in group:
+                    self._bury(act, member.id, found.id, by, why)
+        return Purged(tombstone=self.tombstone(identifier), records=len(members))
 
     def expire(self, identifiers: Sequence[str], why: str, *, by: Actor) -> int:
         """Purge what has had its time, in one act, whether it was deleted or not; tells how many went. What something
@@ -164,23 +160,13 @@ class RetentionService:
             raise NotFound(f"nothing with the id {identifier[:100]!r} was purged")
         return found
 
-    def _found(self, reference: str) -> Record:
-        kind = kind_of(reference)
-        if kind or "@" not in reference:
-            return self._families.record(reference)
-        try:
-            return self._services.datasets.version(reference)
-        except NotFound:
-            return self._services.models.version(reference)
-
-    def _set_deleted(self, record: Record, by: Actor) -> Record:
+    def _set_deleted(self, record: Record, by: Actor) -> None:
         with self._journal.act(by.name, f"{WORDS[type(record)]}.delete") as act:
             must_be_free(record, self._families.dependents([record], ()), "deleted")
             aside = self._families.record(record.id).but(deleted_at=self._clock.now())
             act.save(self._stores.of[record.prefix], aside)
-            return aside
 
-    def _bury(self, act: Act, identifier: str, whole: str, by: Actor, why: str) -> Tombstone:
+    def _bury(self, act: Act, identifier: str, whole: str, by: Actor, why: str) -> None:
         """Let go of one record, and put a tombstone in its place, which the ledger seals under the same id."""
         record, body = self._families.record(identifier), self._stores.kept.body(identifier)
         if isinstance(record, DatasetVersion):
@@ -193,8 +179,12 @@ class RetentionService:
             made_at=record.created_at, sealed=digest(body or b""), purged_by=by.name, why=why,
             purged_with="" if identifier == whole else whole,
         )  # fmt: skip
-        return act.save(self._stores.tombstones, tombstone)
+        act.save(self._stores.tombstones, tombstone)
 
     def _keep_number(self, act: Act, store: Keeps[Any], line: Record | None, number: int) -> None:
         if line is not None and numbered_after(line, number) != line:
             act.save(store, numbered_after(line, number))
+
+
+def _standing(record: Record) -> Standing:
+    return Standing(id=record.id, kind=record.prefix, name=name_of(record), deleted=put_aside(record))

@@ -50,12 +50,22 @@ class Desk:
 
     def purge(self, *references: str) -> list[str]:
         """Delete and purge, and tell what went with them."""
-        retention, gone = self.opened.platform.retention, list[str]()
+        retention, ledger, gone = self.opened.platform.retention, self.opened.stores.ledger, list[str]()
         for reference in references:
-            identifier = retention.delete(reference, by=AUTHOR).id
-            gone += [tombstone.id for tombstone in retention.purge(identifier, WHY, by=SYSTEM)]
-        verify(self.opened.stores.ledger)
+            identifier = retention.delete(self.identifier(reference), by=AUTHOR).id
+            before = ledger.latest(limit=1)[0].number
+            purged = retention.purge(identifier, WHY, by=SYSTEM)
+            went = [entry.subject for entry in ledger.entries(after=before) if entry.subject[:2] not in ("ds", "md")]
+            assert len(went) == purged.records or identifier.startswith("md")
+            gone += went
+        verify(ledger)
         return gone
+
+    def identifier(self, reference: str) -> str:
+        if "@" not in reference:
+            return reference
+        datasets, models = self.opened.platform.datasets, self.opened.platform.models
+        return (datasets if reference.startswith("orders") else models).version(reference).id
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def test_the_ledger_finds_a_purge_that_left_no_tombstone_and_one_that_was_forged
     other = desk.run()
     retention = desk.opened.platform.retention
     retention.delete(other.id, by=AUTHOR)
-    (*_, tombstone) = retention.purge(other.id, WHY, by=SYSTEM)
+    tombstone = retention.purge(other.id, WHY, by=SYSTEM).tombstone
     with desk.opened.platform.journal.act("mallory", "quietly"):
         stores.tombstones.put(tombstone.but(why="nothing to see"))
         stores.tombstones.put(tombstone.but(id=run.id, sealed=digest(body or b"")))
@@ -132,7 +142,7 @@ def test_what_something_came_from_is_refused_with_the_names_of_what_depends(desk
     platform = desk.opened.platform
     run, training, evaluation = desk.run(), desk.dataset("orders", 1), desk.dataset("orders", 2)
     version = desk.model(run, training, evaluation)
-    for reference in (training.id, "orders@2"):
+    for reference in (training.id, evaluation.id):
         with pytest.raises(Refused, match=version.id) as refused:
             platform.retention.delete(reference, by=AUTHOR)
         assert refused.value.details["dependents"] == [version.id]
@@ -140,7 +150,7 @@ def test_what_something_came_from_is_refused_with_the_names_of_what_depends(desk
     with pytest.raises(Refused, match=version.id):
         platform.retention.purge(run.id, WHY, by=SYSTEM)
     desk.purge("late@1")
-    assert len(platform.retention.purge(run.id, WHY, by=SYSTEM)) == 2
+    assert platform.retention.purge(run.id, WHY, by=SYSTEM).records == 2
     desk.purge("orders@1", "orders@2")
 
 
@@ -161,7 +171,7 @@ def test_numbers_of_purged_versions_are_not_given_again(desk: Desk) -> None:
 def test_what_is_put_aside_is_not_the_newest(desk: Desk) -> None:
     platform = desk.opened.platform
     first, second = desk.dataset("orders", 1), desk.dataset("orders", 2)
-    platform.retention.delete("orders@2", by=AUTHOR)
+    platform.retention.delete(second.id, by=AUTHOR)
     assert platform.datasets.version("orders").id == first.id
     assert platform.datasets.versions("orders").items == (first,)
     again = desk.dataset("orders", 2)
@@ -201,7 +211,8 @@ def test_registered_models_and_what_gates_judge(desk: Desk) -> None:
     platform.registry.create("forest", by=AUTHOR)
     model = platform.registry.model("forest")
     registered = platform.registry.register(Register(model="forest", source="runs:/x"), by=AUTHOR)
-    assert desk.purge(model.id) == [registered.id, model.id]
+    assert desk.purge(model.id) == [registered.id]
+    assert platform.retention.tombstone(model.id).name == "forest"
     desk.model(desk.run(), desk.dataset("orders", 1), desk.dataset("orders", 2))
     with pytest.raises(Refused, match="gates judge"):
         platform.retention.delete(platform.registry.model("late").id, by=AUTHOR)
