@@ -34,8 +34,8 @@ class Collector:
         if lease is None:
             return
         try:
-            days = policy.unreachable_days
-            sweep = self._platform.sweeps.sweep(by=SYSTEM, older_than_s=None if days is None else days * A_DAY_S).sweep
+            days = 1.0 if policy.unreachable_days is None else policy.unreachable_days
+            sweep = self._platform.sweeps.sweep(by=SYSTEM, older_than_s=days * A_DAY_S).sweep
         except BaseException:
             self._leases.give_back(lease)
             raise

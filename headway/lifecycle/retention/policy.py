@@ -22,7 +22,8 @@ class RetentionPolicy(Value):
     step_results_bytes: int | None = None
     """The cache of steps: the oldest results go until the rest fits."""
     unreachable_days: float | None = None
-    """Blobs that no record holds: after this time they are discarded, and after as long again destroyed."""
+    """Blobs that no record has: after this time they are discarded, and after as long again destroyed. Left out, one
+    day, once anything else is declared here."""
 
     @property
     def keeps_everything(self) -> bool:

@@ -86,8 +86,7 @@ class Sweep(Record, prefix="sw"):
     """What one collection did, or with `dry_run` would do."""
 
     swept_by: str
-    older_than_s: float | None
-    """None when no blobs were collected."""
+    older_than_s: float
     dry_run: bool = False
     purged: dict[str, int] = {}
     """Records that retention purged: rule -> how many."""

@@ -64,17 +64,14 @@ class SweepService:
         """Sweeps that changed something, newest first."""
         return self._sweeps.list(limit=limit, before=before)
 
-    def sweep(
-        self, *, by: Actor, older_than_s: float | None = A_DAY_S, dry_run: bool = False, explain: int = 0
-    ) -> Swept:
-        """Purge what the policy says, then collect blobs that no record has and that are older than `older_than_s`;
-        none when that is None.
+    def sweep(self, *, by: Actor, older_than_s: float = A_DAY_S, dry_run: bool = False, explain: int = 0) -> Swept:
+        """Purge what the policy says, then collect blobs that no record has and that are older than `older_than_s`.
 
         With `dry_run` nothing is changed, and what would be purged still counts as a holder of its blobs. `explain` is
         how many blobs are explained in the answer. Raises `Conflict` while another sweep goes on here.
         """
         by.must(Permission.OPERATE)
-        if not 0 <= (older_than_s or 0) <= _LONGEST_S or not 0 <= explain <= MOST_EXPLAINED:
+        if not 0 <= older_than_s <= _LONGEST_S or not 0 <= explain <= MOST_EXPLAINED:
             raise Invalid(f"older_than_s is from 0 to {_LONGEST_S:.0f}, explain from 0 to {MOST_EXPLAINED}")
         if not self._one.acquire(blocking=False):
             raise Conflict("a collection goes on already; look again when it is done")
@@ -83,7 +80,7 @@ class SweepService:
         finally:
             self._one.release()
 
-    def _swept(self, by: Actor, older_than_s: float | None, dry_run: bool, explain: int) -> Swept:
+    def _swept(self, by: Actor, older_than_s: float, dry_run: bool, explain: int) -> Swept:
         now, explained, seen = self._clock.now(), list[Explained](), Counter[str]()
 
         def tell(blob: Explained) -> None:
@@ -92,21 +89,17 @@ class SweepService:
                 explained.append(blob)
 
         purged, refused = self._carry_out(by, dry_run)
+        collection = Collection(
+            self._journal, self._ledger, self._kept, self._blobs, now=now, older_than_s=older_than_s, dry_run=dry_run,
+            explain=tell if explain else None,
+        )  # fmt: skip
+        collection.run(by)
         sweep = Sweep(
             id=self._ids(Sweep.prefix), created_at=now, swept_by=by.name, older_than_s=older_than_s, dry_run=dry_run,
-            purged=dict(purged), refused=dict(refused),
+            purged=dict(purged), refused=dict(refused), blobs=collection.tallies,
+            leftovers=self._tidy(older_than_s, dry_run), missing=tuple(collection.missing[:MOST_MISSING]),
+            missing_count=len(collection.missing),
         )  # fmt: skip
-        if older_than_s is not None:
-            collection = Collection(
-                self._journal, self._ledger, self._kept, self._blobs, now=now, older_than_s=older_than_s,
-                dry_run=dry_run, explain=tell if explain else None,
-            )  # fmt: skip
-            collection.run(by)
-            missing = collection.missing
-            sweep = sweep.but(
-                blobs=collection.tallies, leftovers=self._tidy(older_than_s, dry_run),
-                missing=tuple(missing[:MOST_MISSING]), missing_count=len(missing),
-            )  # fmt: skip
         if not dry_run and not sweep.idle:
             with self._journal.act(by.name, "sweep.record") as act:
                 act.save(self._sweeps, sweep)
