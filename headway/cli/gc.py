@@ -11,7 +11,7 @@ from headway.cli.nouns import Verb, pass_invocation
 from headway.cli.output import print_json, print_section, print_table
 from headway.cli.wording import ago, size
 from headway.errors import Invalid
-from headway.lifecycle.retention.records import Explained, Fate, Sweep, Swept
+from headway.lifecycle.retention.records import Explained, Fate, Swept
 
 _UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _SAID = {
@@ -43,7 +43,7 @@ def gc(invocation: Invocation, dry_run: bool, older_than: str) -> None:
         return
     if dry_run:
         _explain(swept)
-    _tell(swept.sweep)
+    _tell(swept)
 
 
 def _explain(swept: Swept) -> None:
@@ -58,7 +58,8 @@ def _explain(swept: Swept) -> None:
     click.echo()
 
 
-def _tell(sweep: Sweep) -> None:
+def _tell(swept: Swept) -> None:
+    sweep = swept.sweep
     would = "would be " if sweep.dry_run else ""
     for rule, count in sorted(sweep.purged.items()):
         click.echo(f"{count:,} records {would}purged by {rule}")
@@ -70,10 +71,10 @@ def _tell(sweep: Sweep) -> None:
             click.echo(f"{sweep.blobs[fate].objects:,} blobs ({size(sweep.blobs[fate].bytes)}) {changed}{said}")
     if sweep.leftovers.objects:
         click.echo(f"{sweep.leftovers.objects:,} leftovers of uploads ({size(sweep.leftovers.bytes)}) {would}removed")
-    if sweep.missing_count:
-        first = sweep.missing[0]
+    if swept.missing:
+        first = swept.missing[0]
         click.echo(
-            f"{sweep.missing_count:,} blobs are missing, the first {first.digest}, which is {first.place} of "
+            f"{sweep.missing:,} blobs are missing, the first {first.digest}, which is {first.place} of "
             f"{first.record}; restore them from a backup"
         )
     click.echo(f"{size(sweep.freed_bytes)} {would}freed")

@@ -40,4 +40,4 @@ class Collector:
             self._leases.give_back(lease)
             raise
         self._told(sweep)
-        _LOG.info("swept: purged %s, freed %d bytes, %d missing", sweep.purged, sweep.freed_bytes, sweep.missing_count)
+        _LOG.info("swept: purged %s, freed %d bytes, %d missing", sweep.purged, sweep.freed_bytes, sweep.missing)

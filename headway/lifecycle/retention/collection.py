@@ -59,6 +59,7 @@ class Marks:
             self._number = entries[-1].number
 
     def missing(self, there: set[str]) -> Iterator[Missing]:
+        """What is held and was not `there` when that was listed."""
         for digest in self.reached.keys() - there:
             for reference in self.places(digest):
                 if reference.held:
@@ -105,7 +106,8 @@ class Collection:
                 self._destroy(group, by)
                 group = []
         self._destroy(group, by)
-        self.missing = sorted(self._marks.missing(there), key=lambda each: each.digest)
+        told = (each for each in self._marks.missing(there) if not self._blobs.has(each.digest))
+        self.missing = sorted(told, key=lambda each: each.digest)
 
     def _look(self, blob: KeptBlob) -> None:
         if blob.digest in self._marks.reached:

@@ -96,9 +96,9 @@ class Sweep(Record, prefix="sw"):
     """By fate."""
     leftovers: Tally = Tally()
     """Files of uploads that were cut off."""
-    missing: tuple[Missing, ...] = ()
-    """The first hundred of them."""
-    missing_count: int = 0
+    missing: int = 0
+    """Blobs that a record holds and that are not there. Their digests are only told, since to keep them in a record
+    would be to have them."""
 
     @property
     def freed_bytes(self) -> int:
@@ -115,6 +115,8 @@ class Swept(Value):
     """A sweep with an explanation of each blob, at most as many as were asked for."""
 
     sweep: Sweep
+    missing: tuple[Missing, ...] = ()
+    """The first hundred of them."""
     explained: tuple[Explained, ...] = ()
     unexplained: int = 0
     """Blobs beyond that number."""

@@ -97,13 +97,15 @@ class SweepService:
         sweep = Sweep(
             id=self._ids(Sweep.prefix), created_at=now, swept_by=by.name, older_than_s=older_than_s, dry_run=dry_run,
             purged=dict(purged), refused=dict(refused), blobs=collection.tallies,
-            leftovers=self._tidy(older_than_s, dry_run), missing=tuple(collection.missing[:MOST_MISSING]),
-            missing_count=len(collection.missing),
+            leftovers=self._tidy(older_than_s, dry_run), missing=len(collection.missing),
         )  # fmt: skip
         if not dry_run and not sweep.idle:
             with self._journal.act(by.name, "sweep.record") as act:
                 act.save(self._sweeps, sweep)
-        return Swept(sweep=sweep, explained=tuple(explained), unexplained=seen["blobs"] - len(explained))
+        missing = tuple(collection.missing[:MOST_MISSING])
+        return Swept(
+            sweep=sweep, missing=missing, explained=tuple(explained), unexplained=seen["blobs"] - len(explained)
+        )  # fmt: skip
 
     def _carry_out(self, by: Actor, dry_run: bool) -> tuple[Counter[str], Counter[str]]:
         """What the policy has purged, and what it would have but something came from it; by rule."""

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from headway.errors import BadSettings, Conflict, Forbidden, Invalid, NotFound
 from headway.kernel.access import SYSTEM, Actor, Role
 from headway.kernel.ledger import verify
+from headway.kernel.reachability import digests
 from headway.kernel.records import digest
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.retention.records import Fate, Swept
@@ -83,7 +84,7 @@ class Collecting(RuleBasedStateMachine):
         told = {blob.digest for blob in swept.explained}
         assert told == before
         assert swept.unexplained == 0
-        assert swept.sweep.missing_count == 0
+        assert swept.sweep.missing == 0
 
     @invariant()
     def what_a_record_has_is_there(self) -> None:
@@ -128,6 +129,7 @@ def test_a_blob_goes_in_two_steps_and_says_why() -> None:
     assert _fates(last)[loose] is Fate.DESTROYED
     assert last.sweep.freed_bytes == len(b"loose")
     assert not blobs.has(loose)
+    assert digest(b"loose") not in digests(opened.stores.ledger.records())
     assert [sweep.freed_bytes for sweep in sweeps.list().items] == [5, 0]
     assert opened.platform.runs.artifacts(run)
 
@@ -144,9 +146,9 @@ def test_what_is_missing_is_told_and_is_no_error() -> None:
     opened = open_platform()
     _artifact(opened, b"kept")
     opened.platform.blobs.delete(digest(b"kept"))
-    sweep = opened.platform.sweeps.sweep(by=SYSTEM).sweep
-    assert sweep.missing_count == 1
-    assert (sweep.missing[0].digest, sweep.missing[0].place) == (digest(b"kept"), "blob")
+    swept = opened.platform.sweeps.sweep(by=SYSTEM)
+    assert swept.sweep.missing == 1
+    assert [(each.digest, each.place) for each in swept.missing] == [(digest(b"kept"), "blob")]
 
 
 def test_a_record_that_was_kept_while_marking_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
