@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
+import uvloop
 
-from headway.serving.app import App
 from headway.serving.capture import Capture
-from headway.serving.connection import BoundedConnection
 from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
+from headway.serving.listener import Listener, listening_socket
 from headway.serving.log import log_to_stderr
+from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
 
-DRAIN_TIMEOUT_S = 30
+REQUEST_TIMEOUT_S = 30.0
 _SWITCH_INTERVAL_S = 0.0005
 
 log = logging.getLogger("headway.serving")
@@ -39,14 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings.spool.mkdir(parents=True, exist_ok=True)
-    server = uvicorn.Server(_config(build(settings), settings))
+    listening = listening_socket(settings.host, settings.port)
+    responder = build(settings)
     log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
     gc.freeze()
-    server.run()
+    uvloop.run(Listener(responder, request_timeout_s=settings.request_timeout_s).serve(listening))
     log.info("stopped", extra={"facts": {"pid": os.getpid()}})
 
 
-def build(settings: argparse.Namespace) -> App:
+def build(settings: argparse.Namespace) -> Responder:
     """The parts of a server, wired."""
     router, counters = Router(settings.routing, BlobFolder(settings.blobs)), ServerCounters()
     shipper = Shipper(
@@ -56,26 +57,7 @@ def build(settings: argparse.Namespace) -> App:
         lambda: router.active.table.deployment if router.active else "",
     )
     capture = Capture(settings.spool, shipper, settings.capture_rows)
-    return App(router, Inference(counters, capture), counters, capture, settings.body_bytes)
-
-
-def _config(app: App, settings: argparse.Namespace) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=type("Connection", (BoundedConnection,), {"request_timeout_s": settings.request_timeout_s}),
-        ws="none",
-        interface="asgi3",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
-    )
+    return Responder(router, Inference(counters, capture), counters, capture, settings.body_bytes)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, help="holds the token for the control plane")
     parser.add_argument("--body-bytes", type=int, default=8 * 2**20, help="largest body of a request")
     parser.add_argument(
-        "--request-timeout-s", type=float, default=BoundedConnection.request_timeout_s,
+        "--request-timeout-s", type=float, default=REQUEST_TIMEOUT_S,
         help="how long a client may take to send a request or to take its answer",
     )  # fmt: skip
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")
@@ -98,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM before or after uvicorn listens for it itself: leave as one who was asked to."""
+    """SIGTERM before or after the listener takes it: leave as one who was asked to."""
     raise SystemExit(0)
 
 
