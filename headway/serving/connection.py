@@ -113,6 +113,12 @@ class Connection(asyncio.Protocol):
         elif not self._timed:
             self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
 
+    def eof_received(self) -> bool:
+        """Whether the connection stays open: while answers are owed to a client that has said all that it will."""
+        self._refused = True
+        self._closing = self._answering is not None
+        return self._closing
+
     def pause_writing(self) -> None:
         self._transport.pause_reading()
         self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
