@@ -6,6 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Sequence
+from typing import Protocol
 
 from headway.serving.connection import Connection
 from headway.serving.responder import Responder
@@ -19,6 +21,14 @@ _DRAIN_PAUSE_S = 0.01
 log = logging.getLogger(__name__)
 
 
+class Service(Protocol):
+    """Another way to ask the same core."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class Listener:
     """Serves a `Responder` over HTTP until SIGTERM or SIGINT.
 
@@ -30,17 +40,19 @@ class Listener:
         self.connections: set[Connection] = set()
         self.draining = False
 
-    async def serve(self, listening: socket.socket) -> None:
+    async def serve(self, listening: socket.socket, beside: Sequence[Service] = ()) -> None:
         """Return once what was asked before the signal is answered and what was captured is written."""
         self.loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, stopped.set)
         await self.responder.start()
+        for service in beside:
+            await service.start()
         server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
         sweep = asyncio.create_task(self._sweep())
         await stopped.wait()
         server.close()
-        await self._drain()
+        await asyncio.gather(self._drain(), *(service.stop() for service in beside))
         sweep.cancel()
         await self.responder.stop()
 

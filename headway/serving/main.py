@@ -17,10 +17,11 @@ from types import FrameType
 
 import uvloop
 
+from headway.errors import ExtraMissing
 from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
-from headway.serving.listener import Listener, listening_socket
+from headway.serving.listener import Listener, Service, listening_socket
 from headway.serving.log import log_to_stderr
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     responder = build(settings)
     log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
     gc.freeze()
-    uvloop.run(Listener(responder, request_timeout_s=settings.request_timeout_s).serve(listening))
+    listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
+    uvloop.run(listener.serve(listening, _beside(responder, settings)))
     log.info("stopped", extra={"facts": {"pid": os.getpid()}})
 
 
@@ -60,12 +62,24 @@ def build(settings: argparse.Namespace) -> Responder:
     return Responder(router, Inference(counters, capture), counters, capture, settings.body_bytes)
 
 
+def _beside(responder: Responder, settings: argparse.Namespace) -> tuple[Service, ...]:
+    if settings.grpc_port is None:
+        return ()
+    try:
+        from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(f"--grpc-port needs {error.name}: pip install 'headway[grpc]'") from None
+    address = f"{settings.host}:{settings.grpc_port}"
+    return (GrpcService(responder.inference, responder.about, address, responder.most_bytes),)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headway.serving.main", description="Serve one deployment.")
     parser.add_argument("--routing", type=Path, required=True, help="the routing table, watched")
     parser.add_argument("--blobs", type=Path, required=True, help="folder of the models, by digest")
     parser.add_argument("--spool", type=Path, required=True, help="folder for segments until they are sent")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, help="answer gRPC there, too")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--control", help="URL of the control plane; without it segments stay in the spool")
     parser.add_argument("--control-file", type=Path, help="or the file with its URL, read again at each send")

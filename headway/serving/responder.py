@@ -31,10 +31,10 @@ class Responder:
     def __init__(
         self, router: Router, inference: Inference, counters: ServerCounters, capture: Capture, most_bytes: int
     ) -> None:
-        self._router, self._inference, self._counters, self._capture = router, inference, counters, capture
-        self.most_bytes = most_bytes
-        self._about = Pages(router, counters)
-        self._pages = self._about.fixed | {
+        self._router, self._counters, self._capture = router, counters, capture
+        self.inference, self.most_bytes = inference, most_bytes
+        self.about = Pages(router, counters)
+        self._pages = self.about.fixed | {
             "/v1/status": ("GET", lambda: Answer(200, encode(self.status()))),
             "/metrics": ("GET", lambda: Answer(200, counters.prometheus(capture.status()).encode(), _METRICS)),
         }
@@ -87,11 +87,11 @@ class Responder:
         if path == "/invocations":
             return self._invoke(head, body)
         if path.startswith(_PREDICT):
-            return self._infer(self._about.serving(path.removeprefix(_PREDICT)), head, body, PREDICTION)
+            return self._infer(self.about.serving(path.removeprefix(_PREDICT)), head, body, PREDICTION)
         if path.startswith("/v2/models/") and path.endswith("/infer"):
             name, head.version, rest = model_path(path)
             if rest == "infer":
-                return self._infer(self._about.serving(name), head, body)
+                return self._infer(self.about.serving(name), head, body)
         return self._page(path, "POST")
 
     async def _flush(self) -> Answer:
@@ -112,25 +112,25 @@ class Responder:
             return dialect.refuse(status_of(error), str(error), error)
         if body is None:
             limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
-            return self._inference.refuse(table, limit, dialect)
+            return self.inference.refuse(table, limit, dialect)
         if head.content_encoding:
             return self._unpacked(table, head, body, dialect)
-        return self._inference.answer(table, body, head, dialect)
+        return self.inference.answer(table, body, head, dialect)
 
     async def _unpacked(self, table: LoadedTable, head: Head, body: bytes, dialect: Dialect[Any]) -> Answer:
         try:
             plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
         except HeadwayError as refusal:
-            return self._inference.refuse(table, refusal, dialect)
+            return self.inference.refuse(table, refusal, dialect)
         newest = self._router.active  # another one may have come meanwhile
-        return self._inference.answer(newest if newest and newest.routes else table, plain, head, dialect)
+        return self.inference.answer(newest if newest and newest.routes else table, plain, head, dialect)
 
     def _page(self, path: str, method: str) -> Answer:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
             return Answer(405, encode_error(f"{path} takes POST"))
         taken, page = self._pages.get(path, ("", None))
         if page is None:
-            return self._about.page(path, method)
+            return self.about.page(path, method)
         return page() if method == taken else Answer(405, encode_error(f"{path} takes {taken}"))
 
 
