@@ -81,6 +81,12 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
+class QuotaExceeded(TooLarge):
+    """There is no room for more of it; `details["quota"]` names the limit."""
+
+    code = "quota_exceeded"
+
+
 class UnsupportedMedia(Invalid):
     """A body is in a format or an encoding that is not read here; a model server answers 415."""
 

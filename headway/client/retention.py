@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.lifecycle.retention.policy import RetentionPolicy
-from headway.lifecycle.retention.records import Purged, Standing, Sweep, Swept, Tombstone
+from headway.lifecycle.retention.records import Purged, Standing, Sweep, Swept, Tombstone, Usage
 
 _A_DAY_S = 86_400.0
 
@@ -43,6 +43,10 @@ class Retention:
     def policy(self) -> RetentionPolicy:
         """How long things are kept."""
         return self._connection.get("/v1/retention", RetentionPolicy)
+
+    def usage(self) -> Usage:
+        """What the blobs take, and how much may be kept."""
+        return self._connection.get("/v1/usage", Usage)
 
     def collect(self, *, dry_run: bool = False, older_than_s: float = _A_DAY_S, explain: int = 0) -> Swept:
         """Carry out the policy and collect blobs that no record has and that are older than `older_than_s`.

@@ -24,6 +24,13 @@ class KeptBlob(Value):
     """When it was put or asked for last, as far as the store can tell; of one that was discarded, when that was."""
 
 
+class BlobsUsed(Value):
+    """What the blobs take, those that are discarded too."""
+
+    objects: int = 0
+    bytes: int = 0
+
+
 class BlobStore(Protocol):
     """Blobs that nobody needs are *discarded* first and *destroyed* later. Whoever puts, gets or asks for one that is
     discarded has it back: each of these is one atomic step, so that it can be had for as long as it is not destroyed.
@@ -51,6 +58,10 @@ class BlobStore(Protocol):
 
     def destroy(self, digest: str) -> None:
         """Remove for good what is discarded; a blob that was brought back meanwhile stays."""
+        ...
+
+    def used(self) -> BlobsUsed:
+        """Counted once and then with every put of this process; counted anew after something went, and every hour."""
         ...
 
     def address(self, digest: str) -> str:

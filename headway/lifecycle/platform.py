@@ -13,6 +13,7 @@ from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal, Keeps
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
+from headway.kernel.quotas import QuotasNow
 from headway.lifecycle.changes.service import ChangeService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
@@ -26,6 +27,7 @@ from headway.lifecycle.predictions.service import PredictionService
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.releases.store import Signer
 from headway.lifecycle.retention.collection import Leftovers
+from headway.lifecycle.retention.declared import Declared
 from headway.lifecycle.retention.family import Families
 from headway.lifecycle.retention.service import RetentionService, RetentionStores, Services
 from headway.lifecycle.retention.sweeping import SweepService
@@ -35,6 +37,7 @@ from headway.lifecycle.runs.cache import PipelineService
 from headway.lifecycle.runs.experiments import ExperimentService
 from headway.lifecycle.runs.logged_models import LoggedModelService
 from headway.lifecycle.runs.metrics import MetricService
+from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.service import RunService
 from headway.lifecycle.runs.tracing import TraceService
 from headway.lifecycle.stores import Stores
@@ -62,6 +65,7 @@ class Platform:
     changes: ChangeService
     retention: RetentionService
     sweeps: SweepService
+    quotas: QuotasNow
     blobs: BlobStore
     ledger: LedgerStore
     lineage: LineageStore
@@ -83,8 +87,10 @@ def wire(
 ) -> Platform:
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
+    declared = Declared(s.policies, clock)
+    room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
-    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, *t)
+    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, s.models, s.model_versions, s.registrations, runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
@@ -105,7 +111,7 @@ def wire(
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
         logged_models=logged_models,
         traces=traces,
-        metrics=MetricService(j, s.runs, s.metrics),
+        metrics=MetricService(j, s.runs, s.metrics, room),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
         registry=registry,
@@ -117,7 +123,8 @@ def wire(
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
         changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
         retention=retention,
-        sweeps=SweepService(j, s.sweeps, s.policies, s.kept, s.ledger, blobs, leftovers, retention, *t),
+        sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
+        quotas=declared.quotas,
         blobs=blobs,
         ledger=s.ledger,
         lineage=s.lineage,

@@ -15,6 +15,7 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
+from headway.server.blobs import QuotaBlobStore
 from headway.server.extras import Tables
 from headway.server.home import Home
 from headway.server.ingest import Ingest
@@ -106,4 +107,5 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
         tables.close()
         engine.close()
 
-    return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, ingest, close)
+    filled = QuotaBlobStore(blobs, platform.quotas)
+    return Application(settings, home, platform, stores, journal, filled, counters, tables, clock, ids, ingest, close)

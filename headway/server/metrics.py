@@ -133,6 +133,9 @@ def _gauges(platform: Platform) -> Iterator[tuple[str, str, Mapping[Labels, floa
         {(("state", state),): _count_runs(platform, state) for state in (RunState.PENDING, RunState.RUNNING)},
     )
     yield "headway_ledger_entries", "gauge", {(): newest[0].number if newest else 0}
+    used = platform.blobs.used()
+    yield "headway_blobs", "gauge", {(): used.objects}
+    yield "headway_blob_bytes", "gauge", {(): used.bytes}
     yield "process_resident_memory_bytes", "gauge", {(): _resident_bytes()}
 
 

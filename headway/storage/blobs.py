@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
-from headway.kernel.blobs import KeptBlob, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
 from headway.kernel.records import digest as digest_of
 
 _DISCARDED = "discarded/"
+_COUNTED_FOR_S = 3600.0
 _BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
@@ -28,6 +32,7 @@ class ObjectBlobStore:
     def __init__(self, store: ObjectStore, root: str | Path) -> None:
         """`root` is the folder, or the URL, that `store` was opened on."""
         self._store, self._root = store, root
+        self._counting, self._counted, self._counted_at = Lock(), BlobsUsed(), -math.inf
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
@@ -35,6 +40,7 @@ class ObjectBlobStore:
             with _reached(self._root):
                 if not self._intact(digest):
                     self._store.put(_place(digest), data)
+                    self._count(len(data))
                 if not isinstance(self._root, Path):
                     return digest
                 with suppress(FileNotFoundError):  # it was discarded meanwhile: once more, then it is brought back
@@ -80,6 +86,18 @@ class ObjectBlobStore:
     def destroy(self, digest: str) -> None:
         self._remove(_DISCARDED + _place(checked_digest(digest)))
 
+    def used(self) -> BlobsUsed:
+        if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
+            now = time.monotonic()
+            sizes = [blob.size for below in ("", _DISCARDED) for blob in self._list(below)]
+            with self._counting:  # what was put meanwhile may be counted twice or not, until it is counted anew
+                self._counted, self._counted_at = BlobsUsed(objects=len(sizes), bytes=sum(sizes)), now
+        return self._counted
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
+
     def address(self, digest: str) -> str:
         place = _place(checked_digest(digest))
         if not isinstance(self._root, Path):
@@ -98,6 +116,7 @@ class ObjectBlobStore:
                         yield KeptBlob(digest=digest, size=found["size"], at=found["last_modified"])
 
     def _remove(self, place: str) -> None:
+        self._counted_at = -math.inf
         with _reached(self._root), suppress(FileNotFoundError, NotFoundError):
             self._store.delete(place)
 

@@ -22,7 +22,7 @@ class FolderLeftovers:
 
     def found(self) -> Iterator[Leftover]:
         partial = (path for path in self._blobs.glob("??/*#*") if _PARTIAL.fullmatch(path.name))
-        for path in (*self._uploads.glob("blob-*"), *partial):
+        for path in (*self._uploads.glob("blob-*"), *self._uploads.glob("artifact-*"), *partial):
             try:
                 stat = path.stat()
             except FileNotFoundError:  # the upload has just come to its end

@@ -9,7 +9,7 @@ from threading import Lock
 
 from headway.errors import NotFound
 from headway.kernel.access import AccessToken
-from headway.kernel.blobs import KeptBlob, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.events import Event
 from headway.kernel.leases import Lease
@@ -155,6 +155,11 @@ class MemoryBlobStore:
     def destroy(self, digest: str) -> None:
         with self._one_step:
             self._discarded.pop(checked_digest(digest), None)
+
+    def used(self) -> BlobsUsed:
+        with self._one_step:
+            sizes = [len(data) for data, _ in (*self._kept.values(), *self._discarded.values())]
+            return BlobsUsed(objects=len(sizes), bytes=sum(sizes))
 
     def address(self, digest: str) -> str:
         return "memory:" + checked_digest(digest)

@@ -74,6 +74,9 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         self._metrics = metrics
         self._steps = MemoryTable[tuple[str, str], StepRun](journal)
 
+    def count(self, experiment: str) -> int:
+        return len(self._every(lambda run: run.experiment == experiment))
+
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         for step in steps:
             self._steps.set((run, step.step), step)

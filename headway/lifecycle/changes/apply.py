@@ -63,7 +63,7 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
     for name, trigger in project.triggers.items():
         made = Trigger(id=ids(Trigger.prefix), created_at=clock.now(), name=name, **asdict(trigger))
         services.changes.declare(made, by=by)
-    services.sweeps.declare(project.retention, by=by)
+    services.sweeps.declare(project.retention, project.quotas, by=by)
     return Applied(
         environments=tuple(project.environments),
         deployments=tuple(project.deployments),

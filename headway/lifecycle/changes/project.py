@@ -13,6 +13,7 @@ from typing import Any
 
 from headway.errors import BadPipeline, BadSettings
 from headway.kernel.naming import nearest
+from headway.kernel.quotas import Quotas, checked_quotas
 from headway.kernel.records import Value
 from headway.lifecycle.changes.cron import cron_mistake
 from headway.lifecycle.changes.records import Cause
@@ -94,6 +95,7 @@ class Project(Value):
     monitors: dict[str, MonitorSpec]
     triggers: dict[str, TriggerSpec]
     retention: RetentionPolicy = RetentionPolicy()
+    quotas: Quotas = Quotas()
 
 
 _SECTIONS = Project.__struct_fields__[1:]
@@ -124,6 +126,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
         retention=_retention(table(whole.get("retention", {}), "[retention]")),
+        quotas=checked_quotas(convert(table(whole.get("quotas", {}), "[quotas]"), Quotas, "[quotas]"), "[quotas]"),
     )
     _check_references(found)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from headway.errors import BadSettings
+from headway.kernel.quotas import Quotas
 from headway.kernel.records import Record, Value
 
 LONGEST_DAYS = 36_500.0
@@ -31,9 +32,10 @@ class RetentionPolicy(Value):
 
 
 class Retention(Record, prefix="rt"):
-    """The policy that holds from `created_at` on; the newest one counts."""
+    """The policy and the quotas that hold from `created_at` on; the newest one counts."""
 
     policy: RetentionPolicy = RetentionPolicy()
+    quotas: Quotas = Quotas()
     declared_by: str = ""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from headway.kernel.blobs import BlobsUsed
+from headway.kernel.quotas import Quotas
 from headway.kernel.records import Record, Value
 
 
@@ -109,6 +111,11 @@ class Sweep(Record, prefix="sw"):
         """Whether nothing was changed."""
         moved = (Fate.DISCARDED, Fate.DESTROYED, Fate.BROUGHT_BACK)
         return not (self.purged or self.leftovers.objects or any(fate in self.blobs for fate in moved))
+
+
+class Usage(Value):
+    blobs: BlobsUsed
+    quotas: Quotas
 
 
 class Swept(Value):

@@ -16,12 +16,14 @@ from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.paging import Page
+from headway.kernel.quotas import Quotas
 from headway.kernel.records import Record
 from headway.lifecycle.models.records import Model
 from headway.lifecycle.retention.collection import MOST_MISSING, Collection, Leftovers
+from headway.lifecycle.retention.declared import Declared
 from headway.lifecycle.retention.due import Due, due
 from headway.lifecycle.retention.policy import Retention, RetentionPolicy
-from headway.lifecycle.retention.records import Explained, Sweep, Swept, Tally
+from headway.lifecycle.retention.records import Explained, Sweep, Swept, Tally, Usage
 from headway.lifecycle.retention.service import RetentionService
 from headway.lifecycle.retention.store import KeptRecords, PolicyStore, SweepStore
 from headway.lifecycle.runs.records import Experiment
@@ -29,36 +31,45 @@ from headway.lifecycle.runs.records import Experiment
 A_DAY_S = 86_400.0
 MOST_EXPLAINED = 100_000
 _LONGEST_S = 36_500 * A_DAY_S
+_NO_QUOTAS = Quotas()
 _AT_ONCE = 100
 """Records that one act lets go of at most."""
 
 
 class SweepService:
     def __init__(
-        self, journal: Journal, sweeps: SweepStore, policies: PolicyStore, kept: KeptRecords, ledger: LedgerStore,
-        blobs: BlobStore, leftovers: Leftovers, retention: RetentionService, clock: Clock, ids: Ids,
+        self, journal: Journal, sweeps: SweepStore, policies: PolicyStore, declared: Declared, kept: KeptRecords,
+        ledger: LedgerStore, blobs: BlobStore, leftovers: Leftovers, retention: RetentionService, clock: Clock, ids: Ids,
     ) -> None:  # fmt: skip
         self._journal, self._sweeps, self._policies, self._kept = journal, sweeps, policies, kept
         self._ledger, self._blobs, self._leftovers, self._retention = ledger, blobs, leftovers, retention
-        self._clock, self._ids = clock, ids
+        self._declared, self._clock, self._ids = declared, clock, ids
         self._one = threading.Lock()
 
-    def declare(self, policy: RetentionPolicy, *, by: Actor) -> RetentionPolicy:
-        """Let `policy` hold from now on; the one that holds already is not written again."""
+    def declare(self, policy: RetentionPolicy, quotas: Quotas = _NO_QUOTAS, *, by: Actor) -> None:
+        """Let these hold from now on; what holds already is not written again."""
         by.must(Permission.OPERATE)
         with self._journal.act(by.name, "retention.declare") as act:
-            if policy != self.policy():
+            if (policy, quotas) != (self.policy(), self.quotas()):
                 now = self._clock.now()
                 declared = Retention(
-                    id=self._ids(Retention.prefix), created_at=now, policy=policy, declared_by=by.name
+                    id=self._ids(Retention.prefix), created_at=now, policy=policy, quotas=quotas, declared_by=by.name
                 )  # fmt: skip
                 act.save(self._policies, declared)
-        return policy
+        self._declared.forget()
 
     def policy(self) -> RetentionPolicy:
         """What holds now; everything is kept where none was declared."""
-        newest = self._policies.list(limit=1).items
-        return newest[0].policy if newest else RetentionPolicy()
+        declared = self._declared.now()
+        return declared.policy if declared else RetentionPolicy()
+
+    def quotas(self) -> Quotas:
+        declared = self._declared.now()
+        return declared.quotas if declared else Quotas()
+
+    def usage(self) -> Usage:
+        """What is kept, and how much may be."""
+        return Usage(blobs=self._blobs.used(), quotas=self.quotas())
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Sweep]:
         """Sweeps that changed something, newest first."""

@@ -26,6 +26,7 @@ from headway.lifecycle.runs.records import (
     StartRun,
     StepRun,
 )
+from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.rules import amended, moved, must_be_open, resumed, with_logged
 from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, MetricStore, RunStore
@@ -43,11 +44,13 @@ class RunService:
         artifacts: ArtifactStore,
         blobs: BlobStore,
         leases: LeaseStore,
+        room: Room,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._experiments, self._artifacts = journal, store, experiments, artifacts
         self._metrics, self._blobs, self._leases, self._clock, self._ids = metrics, blobs, leases, clock, ids
+        self._room = room
 
     def start(self, command: StartRun, *, by: Actor) -> Run:
         """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
@@ -59,6 +62,7 @@ class RunService:
                 if known:
                     return known[0]
             self._ensure_experiment(act, command.experiment)
+            self._room.for_run(command.experiment)
             run = Run(
                 id=self._ids(Run.prefix),
                 created_at=now,
@@ -156,6 +160,7 @@ class RunService:
             if logged is not run:
                 act.save(self._store, logged)
             if batch.metrics:
+                self._room.for_points(identifier, len(batch.metrics))
                 self._metrics.add({(identifier, key): curve for key, curve in curves(batch.metrics).items()})
 
     def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:

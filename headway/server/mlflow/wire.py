@@ -23,6 +23,7 @@ from headway.errors import (
     Invalid,
     NotFound,
     NotSignedIn,
+    QuotaExceeded,
     Refused,
     Unavailable,
 )
@@ -33,6 +34,7 @@ from headway.lifecycle.platform import Platform
 
 _LOG = logging.getLogger("headway.server")
 _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
+    (QuotaExceeded, 413, "RESOURCE_EXHAUSTED"),  # not 429, on which its clients try again for minutes
     (Invalid, 400, "INVALID_PARAMETER_VALUE"),
     (AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
     (Conflict, 409, "RESOURCE_CONFLICT"),

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.retention.policy import RetentionPolicy
-from headway.lifecycle.retention.records import Purged, Standing, Sweep, Swept, Tombstone
+from headway.lifecycle.retention.records import Purged, Standing, Sweep, Swept, Tombstone, Usage
 from headway.lifecycle.retention.sweeping import A_DAY_S
 from headway.server.metrics import count_sweep
 from headway.server.routing import App, By, get, post
@@ -64,6 +64,12 @@ def retention(app: App) -> RetentionPolicy:
     return app.platform.sweeps.policy()
 
 
+@get("/v1/usage")
+def usage(app: App) -> Usage:
+    """What the blobs take, and how much may be kept."""
+    return app.platform.sweeps.usage()
+
+
 @post("/v1/gc", status_code=200)
 def collect(data: JSONBody[Collect], app: App, by: By) -> Swept:
     """Carry out the retention policy, and collect the blobs that no record has; or tell what that would do."""
@@ -80,4 +86,4 @@ def sweeps(app: App, limit: FromQuery[int] = 100, before: FromQuery[str | None] 
     return app.platform.sweeps.list(limit=limit, before=before)
 
 
-ROUTES = (delete, restore, purge, tombstones, tombstone, retention, collect, sweeps)
+ROUTES = (delete, restore, purge, tombstones, tombstone, retention, usage, collect, sweeps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Column, Integer, LargeBinary, Table, select
+from sqlalchemy import Column, Integer, LargeBinary, Table, func, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
@@ -58,6 +58,11 @@ class SqlRunStore(SqlRecordStore[Run]):
     def search(self, question: RunSearch) -> list[Run]:
         with self._engine.reading() as connection:
             return [RUNS.read(body) for body in connection.scalars(searched(question, RUNS.rows))]
+
+    def count(self, experiment: str) -> int:
+        query = select(func.count()).select_from(RUNS.rows).where(RUNS.rows.c.experiment == experiment)
+        with self._engine.reading() as connection:
+            return connection.scalar(query) or 0
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         """Keep the state of each of `steps`; those of the run that are not named stay as they are."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.errors import Invalid, NotFound
-from headway.kernel.blobs import BlobStore
+from headway.kernel.blobs import BlobStore, BlobsUsed
 from headway.kernel.records import digest
 
 _UNKNOWN = "b3:" + "0" * 64
@@ -52,6 +52,16 @@ class BlobStoreContract:
         assert not list(blobs.discarded())
         blobs.discard(_UNKNOWN)
         blobs.destroy(_UNKNOWN)
+
+    def test_what_they_take(self, blobs: BlobStore) -> None:
+        assert blobs.used() == BlobsUsed()
+        for data in (b"a", b"bc", b"bc"):
+            blobs.put(data)
+        assert blobs.used() == BlobsUsed(objects=2, bytes=3)
+        blobs.discard(_A)
+        assert blobs.used() == BlobsUsed(objects=2, bytes=3)
+        blobs.destroy(_A)
+        assert blobs.used() == BlobsUsed(objects=1, bytes=2)
 
     def test_age_counts_from_the_last_put(self, blobs: BlobStore) -> None:
         blobs.put(b"a")
