@@ -29,7 +29,7 @@ from headway.lifecycle.releases.store import Signer
 from headway.lifecycle.retention.collection import Leftovers
 from headway.lifecycle.retention.declared import Declared
 from headway.lifecycle.retention.family import Families
-from headway.lifecycle.retention.service import RetentionService, RetentionStores, Services
+from headway.lifecycle.retention.service import RetentionService, RetentionStores, Tracking
 from headway.lifecycle.retention.sweeping import SweepService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
@@ -74,17 +74,9 @@ class Platform:
 
 
 def wire(
-    stores: Stores,
-    journal: Journal,
-    blobs: BlobStore,
-    *,
-    inspector: Inspector,
-    reader: SegmentReader,
-    signer: Signer,
-    leftovers: Leftovers,
-    clock: Clock,
-    ids: Ids,
-) -> Platform:
+    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
+    leftovers: Leftovers, clock: Clock, ids: Ids,
+) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     declared = Declared(s.policies, clock)
@@ -96,25 +88,27 @@ def wire(
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
     rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    experiments = ExperimentService(j, s.experiments, s.runs, *t)
-    logged_models = LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t)
-    traces = TraceService(j, s.traces, s.experiments, *t)
-    registry = RegistryService(j, s.models, s.model_versions, s.registrations, *t)
-    services = Services(registry, experiments, runs, logged_models, traces)
-    retention = _retention(s, j, services, clock)
+    tracking = Tracking(
+        RegistryService(j, s.models, s.model_versions, s.registrations, *t),
+        ExperimentService(j, s.experiments, s.runs, *t),
+        runs,
+        LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t),
+        TraceService(j, s.traces, s.experiments, *t),
+    )
+    retention = _retention(s, j, tracking, clock)
     upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
-        experiments=experiments,
+        experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
-        logged_models=logged_models,
-        traces=traces,
+        logged_models=tracking.logged_models,
+        traces=tracking.traces,
         metrics=MetricService(j, s.runs, s.metrics, room),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
-        registry=registry,
+        registry=tracking.registry,
         environments=environments,
         gates=gates,
         releases=releases,
@@ -133,7 +127,7 @@ def wire(
     )
 
 
-def _retention(s: Stores, journal: Journal, services: Services, clock: Clock) -> RetentionService:
+def _retention(s: Stores, journal: Journal, tracking: Tracking, clock: Clock) -> RetentionService:
     families = Families(
         s.kept, s.tombstones, s.lineage, s.runs, s.logged_models, s.traces, s.registrations, s.model_versions
     )
@@ -142,4 +136,4 @@ def _retention(s: Stores, journal: Journal, services: Services, clock: Clock) ->
         "rg": s.registrations, "mv": s.model_versions, "dv": s.dataset_versions,
     }  # fmt: skip
     stores = RetentionStores(s.kept, s.tombstones, s.datasets, s.models, aside)
-    return RetentionService(journal, stores, families, services, clock)
+    return RetentionService(journal, stores, families, tracking, clock)

@@ -52,6 +52,8 @@ READING = [
     (["ledger", "list"], "ENTRY", "items"),
     (["ledger", "show", "{release}"], "release.sign", "items"),
     (["ledger", "verify"], "entries hold", "entries"),
+    (["experiment", "list"], "delays", "items"),
+    (["gc", "--dry-run"], "kept, because a record has them", "sweep"),
     (["token", "list"], "gatekeeper", "items"),
     (["token", "show", "owner"], "valid", "role"),
 ]

@@ -8,6 +8,7 @@ from headway.testing.contracts.metrics import MetricStoreContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
+from headway.testing.contracts.retention import RetentionContract
 from headway.testing.contracts.runs import RunStoreContract
 from headway.testing.contracts.searches import RunSearchContract
 
@@ -37,6 +38,10 @@ class TestPredictions(PredictionStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestRetention(RetentionContract):
     pass
 
 

@@ -44,6 +44,8 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
     yield from (f"/v1/lineage/{ids['model_version']}", "/v1/tokens", "/v1/project")
     yield f"/v1/blobs/{digest(table(0))}"
+    yield from ("/v1/tombstones?kind=rn&limit=3", f"/v1/tombstones/{ids['spare']}")
+    yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
@@ -75,6 +77,10 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/ledger/verify", None
     yield f"/v1/rollouts/{ids['rollout']}/roll-back", {"reason": "enough"}
     yield f"{run}/move", {"state": "finished"}
+    spare = f"/v1/records/{ids['spare']}"
+    yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
+    yield f"{spare}/purge", {"why": "not needed"}
+    yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
 
 
@@ -107,6 +113,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         path: handler for path, handler in routes_of(routed(world.application)) if "GET" in handler.http_methods
     }
     put_blob(owner, b"")
+    ids = ids | {"spare": owner.post("/v1/runs", json={"experiment": "spare"}).json()["id"]}
     assert owner.head(f"/v1/blobs/{digest(b'')}").status_code == 200
     data = segment(ids["release"], rows=5)
     assert owner.put(f"/v1/deployments/arrivals/segments/{digest(data)}", content=data).json()["rows"] == 5

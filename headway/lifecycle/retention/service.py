@@ -43,7 +43,7 @@ _AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Services:
+class Tracking:
     """What things are put aside with."""
 
     registry: RegistryService
@@ -68,9 +68,9 @@ class RetentionService:
     """Things are named by their id, which says what kind they are of."""
 
     def __init__(
-        self, journal: Journal, stores: RetentionStores, families: Families, services: Services, clock: Clock
+        self, journal: Journal, stores: RetentionStores, families: Families, tracking: Tracking, clock: Clock
     ) -> None:
-        self._journal, self._stores, self._families, self._services = journal, stores, families, services
+        self._journal, self._stores, self._families, self._tracking = journal, stores, families, tracking
         self._clock = clock
 
     def delete(self, identifier: str, *, by: Actor) -> Standing:
@@ -84,7 +84,7 @@ class RetentionService:
 
     def _put_aside(self, record: Record, by: Actor) -> None:
         """By the service of its stage, with the rules that it has there."""
-        services = self._services
+        services = self._tracking
         if isinstance(record, DatasetVersion | ModelVersion):
             self._set_deleted(record, by)
         elif isinstance(record, Experiment):

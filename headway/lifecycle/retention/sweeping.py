@@ -39,7 +39,8 @@ _AT_ONCE = 100
 class SweepService:
     def __init__(
         self, journal: Journal, sweeps: SweepStore, policies: PolicyStore, declared: Declared, kept: KeptRecords,
-        ledger: LedgerStore, blobs: BlobStore, leftovers: Leftovers, retention: RetentionService, clock: Clock, ids: Ids,
+        ledger: LedgerStore, blobs: BlobStore, leftovers: Leftovers, retention: RetentionService, clock: Clock,
+        ids: Ids,
     ) -> None:  # fmt: skip
         self._journal, self._sweeps, self._policies, self._kept = journal, sweeps, policies, kept
         self._ledger, self._blobs, self._leftovers, self._retention = ledger, blobs, leftovers, retention
