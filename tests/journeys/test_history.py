@@ -21,7 +21,8 @@ from tests.journeys.world import DEPLOYMENT, World, until
 def said(world: World, *arguments: str) -> tuple[int, Any]:
     """Exit code and what the command prints, as JSON."""
     command = [sys.executable, "-m", "headway.cli", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=world.env | {"HEADWAY_HOME": str(world.home)})
+    env = world.env | {"HEADWAY_HOME": str(world.home)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     return done.returncode, json.loads(done.stdout or done.stderr.splitlines()[-1])
 
 
