@@ -136,3 +136,18 @@ def test_a_policy_of_the_project_is_carried_out(world: World, headway: Headway, 
     wrong = text.replace("deleted_days = 0", "deleted_days = -1")
     (tmp_path / "headway.toml").write_text(wrong)
     assert "[retention] deleted_days" in headway("project", "apply", str(tmp_path), fails=2).stderr
+
+
+def test_mlflow_clients_are_told_of_quotas_in_their_words(world: World, headway: Headway, tmp_path: Path) -> None:
+    (tmp_path / "headway.toml").write_text('[project]\nname = "x"\n[quotas]\nruns_per_experiment = 1\nblob_bytes = 3\n')
+    headway("project", "apply", str(tmp_path))
+    author = world.client(Role.AUTHOR)
+    runs = [author.post("/api/2.0/mlflow/runs/create", json={"experiment_id": "0"}) for _ in "ab"]
+    assert [answer.status_code for answer in runs] == [200, 413]
+    assert runs[1].json()["error_code"] == "RESOURCE_EXHAUSTED"
+    assert "runs_per_experiment" in runs[1].json()["message"]
+    run = runs[0].json()["run"]["info"]["run_id"]
+    path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/large.txt"
+    large = author.put(path, content=b"large")
+    assert (large.status_code, large.json()["error_code"]) == (413, "RESOURCE_EXHAUSTED")
+    assert author.put(path, content=b"abc").status_code == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 from hypothesis import settings
@@ -151,21 +153,23 @@ def test_what_is_missing_is_told_and_is_no_error() -> None:
     assert [(each.digest, each.place) for each in swept.missing] == [(digest(b"kept"), "blob")]
 
 
-def test_a_record_that_was_kept_while_marking_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer comes between the marking and the destruction: what it says is caught up with inside the act."""
+@pytest.mark.parametrize("older_than_s", [0.0, GRACE_S])
+def test_a_record_that_was_kept_while_marking_is_seen(monkeypatch: pytest.MonkeyPatch, older_than_s: float) -> None:
+    """The writer finds the blob there, old as it is, and says what it is when the marking has gone past."""
     opened = open_platform()
+    run = opened.platform.runs.start(StartRun(experiment="late"), by=AUTHOR).id
     opened.platform.blobs.put(b"late")
-    opened.platform.blobs.discard(digest(b"late"))
     opened.clock.advance(2 * GRACE_S)
     whole = opened.stores.ledger.records
 
-    def records():  # type: ignore[no-untyped-def]
+    def records() -> Iterator[tuple[str, bytes]]:
         yield from whole()
-        _artifact(opened, b"late")
+        opened.platform.artifacts.put(run, "weights", digest(b"late"), 4, by=AUTHOR)
 
     monkeypatch.setattr(opened.stores.ledger, "records", records)
-    sweep = opened.platform.sweeps.sweep(by=SYSTEM, older_than_s=GRACE_S).sweep
-    assert opened.platform.blobs.get(digest(b"late")) == b"late"
+    sweep = opened.platform.sweeps.sweep(by=SYSTEM, older_than_s=older_than_s).sweep
+    assert [blob.digest for blob in opened.platform.blobs.all()] == [digest(b"late")]
+    assert Fate.BROUGHT_BACK in sweep.blobs
     assert Fate.DESTROYED not in sweep.blobs
 
 
