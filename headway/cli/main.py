@@ -48,6 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
     "token": Entry("Administer", "Give and revoke access."),
+    "webhook": Entry("Administer", "Tell other systems of what happens."),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
 

@@ -27,11 +27,26 @@ from headway.server.up import serve
     help="none makes everybody on this machine the owner.",
 )  # fmt: skip
 @click.option("--database", default="", envvar="HEADWAY_DATABASE", help="A PostgreSQL URL, instead of SQLite.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name that clients may call this server by.")
+@click.option(
+    "--webhook-host", multiple=True, metavar="HOST[:PORT]", help="Webhooks may lead here, though it is not public."
+)
 @pass_invocation
-def up(invocation: Invocation, host: str, port: int, auth: str, database: str) -> None:
+def up(
+    invocation: Invocation,
+    host: str,
+    port: int,
+    auth: str,
+    database: str,
+    allow_host: tuple[str, ...],
+    webhook_host: tuple[str, ...],
+) -> None:
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
-    settings = Settings.of(home, auth=auth, project=project, host=host, port=port, database=database)
+    settings = Settings.of(
+        home, auth=auth, project=project, host=host, port=port, database=database, hosts=allow_host,
+        webhook_hosts=webhook_host,
+    )  # fmt: skip
     application = compose(settings)
     try:
         if project:

@@ -28,6 +28,7 @@ from headway.lifecycle.runs.store import (
     StepResultStore,
     TraceStore,
 )
+from headway.lifecycle.webhooks.store import DeliveryStore, WebhookStore
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,5 @@ class Stores:
     alerts: AlertStore
     triggers: TriggerStore
     changes: ChangeStore
+    webhooks: WebhookStore
+    deliveries: DeliveryStore

@@ -36,12 +36,13 @@ from headway.server.routes import (
     schema,
     status,
     tokens,
+    webhooks,
 )
 from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, ledger, schema,
+    predictions, monitors, changes, webhooks, ledger, schema,
 )  # fmt: skip
 
 

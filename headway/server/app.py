@@ -8,6 +8,8 @@ from typing import Protocol
 
 from headway.engines.signing import Ed25519Signer
 from headway.engines.tables.readers import Readers
+from headway.engines.webhooks.post import GuardedPost
+from headway.engines.webhooks.sealing import AesSealer
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.ids import Ids, time_sorted
@@ -90,8 +92,11 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             inspector=tables,
             reader=tables,
             signer=Ed25519Signer(home.signing_key),
+            sealer=AesSealer(home.webhook_key),
+            post=GuardedPost(settings.webhook_hosts),
             clock=clock,
             ids=ids,
+            webhook_hosts=settings.webhook_hosts,
         )
         ensure_tokens(home, platform.access, stores.tokens)
     except BaseException:

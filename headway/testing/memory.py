@@ -52,6 +52,7 @@ from headway.testing.memory_stores import (
     MemoryVerdictStore,
     MemoryWindowStore,
 )
+from headway.testing.memory_webhooks import MemoryDeliveryStore, MemoryWebhookStore
 
 
 class FrozenClock:
@@ -124,5 +125,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         alerts=MemoryAlertStore(journal),
         triggers=MemoryTriggerStore(journal),
         changes=MemoryChangeStore(journal),
+        webhooks=MemoryWebhookStore(journal),
+        deliveries=MemoryDeliveryStore(journal),
     )
     return OpenedMemory(journal, stores)

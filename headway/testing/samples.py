@@ -20,6 +20,7 @@ from headway.lifecycle.rollouts.records import Deployment, Rollout, Share, Traff
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Output, Pipeline, PipelineNode, Run, StepResult
 from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.webhooks.records import Webhook
 
 _BLOB = "b3:" + "ab" * 32
 _SIGNATURE = Signature(
@@ -127,5 +128,8 @@ def _service(ids: Ids, clock: Clock) -> dict[str, Record]:
         "alerts": Alert(
             id=ids("al"), created_at=now, monitor="drift", deployment="late", release="rl_1", window="wi_1",
             day="2026-01-01", message="distance has moved",
+        ),
+        "webhooks": Webhook(
+            id=ids("wh"), created_at=now, name=ids("chat"), url="https://example.com/hook", events=("change.settled",)
         ),
     }  # fmt: skip

@@ -28,13 +28,14 @@ from headway.server.mlflow import (
     runs,
     traces,
     versions,
+    webhooks,
 )
 from headway.server.mlflow.routing import Table, asked
 from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
 _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path>.*))?", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
-_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces)
+_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces, webhooks)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": False, "multipart_downloads_enabled": False,

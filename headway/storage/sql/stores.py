@@ -41,6 +41,7 @@ from headway.storage.sql.runs import (
 )
 from headway.storage.sql.schema import migrate
 from headway.storage.sql.sqlite import SqliteDatabase
+from headway.storage.sql.webhooks import SqlDeliveryStore, SqlWebhookStore
 
 
 class Opened(NamedTuple):
@@ -120,6 +121,8 @@ def _stores(engine: SqlEngine) -> Stores:
         alerts=SqlAlertStore(engine),
         triggers=SqlTriggerStore(engine),
         changes=SqlChangeStore(engine),
+        webhooks=SqlWebhookStore(engine),
+        deliveries=SqlDeliveryStore(engine),
         tokens=SqlTokenStore(engine),
         predictions=SqlPredictionStore(engine),
         ledger=SqlLedgerStore(engine),

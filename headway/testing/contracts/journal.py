@@ -33,6 +33,7 @@ class JournalContract:
         (event,) = state.stores.events.after(0)
         assert (event.number, event.kind, event.subject, event.at) == (1, "RunStarted", record.id, state.clock.now())
         assert event.facts == {"rows": 3, "names": ["a", "b"]}
+        assert state.stores.events.last() == 1
 
     def test_an_exception_undoes_the_whole_act_and_only_that(self, state: State) -> None:
         kept = state.sample("runs")
@@ -52,6 +53,7 @@ class JournalContract:
         assert state.stores.lineage.children(kept.id) == []
         assert state.stores.events.after(0) == []
         assert state.stores.events.heard("listener") == 0
+        assert state.stores.events.last() == 0
         assert verify(state.stores.ledger) == 1
 
     def test_a_fact_that_is_no_json_undoes_the_act(self, state: State) -> None:
