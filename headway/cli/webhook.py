@@ -24,14 +24,14 @@ def webhook() -> None:
 
 @webhook.command()
 @click.argument("name")
-@click.argument("url")
+@click.argument("address", metavar="URL")
 @click.option("--event", "events", multiple=True, required=True, help="What to tell of, such as change.settled.")
 @click.option("--about", default="", help="What it is for.")
 @pass_invocation
-def add(invocation: Invocation, name: str, url: str, events: tuple[str, ...], about: str) -> None:
+def add(invocation: Invocation, name: str, address: str, events: tuple[str, ...], about: str) -> None:
     """Tell an address of events. The secret that signs them is HEADWAY_SECRET, or is made and shown this once."""
     given = os.environ.get(_SECRET_FROM, "")
-    added = invocation.client.webhooks.add(name, url, events, secret=given, about=about)
+    added = invocation.client.webhooks.add(name, address, events, secret=given, about=about)
     if invocation.as_json:
         print_json(added)
         return

@@ -34,7 +34,7 @@ from headway.lifecycle.runs.service import RunService
 from headway.lifecycle.runs.tracing import TraceService
 from headway.lifecycle.stores import Stores
 from headway.lifecycle.webhooks.service import WebhookService
-from headway.lifecycle.webhooks.store import Post, Sealer
+from headway.lifecycle.webhooks.store import Outbound
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,9 @@ def wire(
     inspector: Inspector,
     reader: SegmentReader,
     signer: Signer,
-    sealer: Sealer,
-    post: Post,
+    outbound: Outbound,
     clock: Clock,
     ids: Ids,
-    webhook_hosts: tuple[str, ...] = (),
 ) -> Platform:
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
@@ -108,7 +106,7 @@ def wire(
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
         changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
-        webhooks=WebhookService(j, s.webhooks, s.deliveries, s.events, s.leases, sealer, post, webhook_hosts, *t),
+        webhooks=WebhookService(j, s.webhooks, s.deliveries, s.events, s.leases, outbound, *t),
         blobs=blobs,
         ledger=s.ledger,
         lineage=s.lineage,

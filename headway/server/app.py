@@ -17,6 +17,7 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
+from headway.lifecycle.webhooks.store import Outbound
 from headway.server.extras import Tables
 from headway.server.home import Home
 from headway.server.ingest import Ingest
@@ -92,11 +93,9 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             inspector=tables,
             reader=tables,
             signer=Ed25519Signer(home.signing_key),
-            sealer=AesSealer(home.webhook_key),
-            post=GuardedPost(settings.webhook_hosts),
+            outbound=_outbound(settings, home),
             clock=clock,
             ids=ids,
-            webhook_hosts=settings.webhook_hosts,
         )
         ensure_tokens(home, platform.access, stores.tokens)
     except BaseException:
@@ -110,3 +109,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
         engine.close()
 
     return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, ingest, close)
+
+
+def _outbound(settings: Settings, home: Home) -> Outbound:
+    return Outbound(GuardedPost(settings.webhook_hosts), AesSealer(home.webhook_key), settings.webhook_hosts)

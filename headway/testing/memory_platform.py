@@ -27,6 +27,7 @@ from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.lifecycle.rollouts.target import Endpoint
 from headway.lifecycle.stores import Stores
 from headway.lifecycle.webhooks.records import Attempt, Parcel
+from headway.lifecycle.webhooks.store import Outbound
 from headway.testing.memory import FrozenClock, counted_ids, open_memory
 from headway.testing.memory_kernel import MemoryBlobStore
 
@@ -126,8 +127,8 @@ def open_platform() -> OpenedPlatform:
     clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), sealer=PlainSealer(),
-        post=post, clock=clock, ids=counted_ids(),
+        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), 
+        outbound=Outbound(post, PlainSealer()), clock=clock, ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables, post)
 

@@ -92,14 +92,14 @@ class GuardedPost:
         timer.daemon = True
         timer.start()
         try:
-            return self._asked(raw, where, parcel)
+            attempt = self._asked(raw, where, parcel)
         except (OSError, HTTPException) as error:
-            if out_of_time.is_set():
-                return Attempt(error=f"no whole answer within {self._whole_s:g} s")
-            return Attempt(error=_told(error))
+            attempt = Attempt(error=_told(error))
         finally:
             timer.cancel()
             raw_descriptor.close()
+        # An answer that was cut off may read like one that ended.
+        return Attempt(error=f"no whole answer within {self._whole_s:g} s") if out_of_time.is_set() else attempt
 
     def _asked(self, raw: socket.socket, where: Destination, parcel: Parcel) -> Attempt:
         raw.settimeout(self._whole_s)

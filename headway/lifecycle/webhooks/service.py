@@ -27,7 +27,7 @@ from headway.lifecycle.webhooks.records import (
     WebhookState,
 )
 from headway.lifecycle.webhooks.rules import after, checked_about, checked_name, checked_secret, signature
-from headway.lifecycle.webhooks.store import DeliveryStore, Post, Sealer, WebhookStore
+from headway.lifecycle.webhooks.store import DeliveryStore, Outbound, WebhookStore
 from headway.lifecycle.webhooks.topics import body_of, checked_topics, sample_of, topic_of
 
 _PAGE = 500
@@ -51,15 +51,13 @@ class WebhookService:
         deliveries: DeliveryStore,
         events: EventStore,
         leases: LeaseStore,
-        sealer: Sealer,
-        post: Post,
-        listed: tuple[str, ...],
+        outbound: Outbound,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._deliveries = journal, store, deliveries
         self._events, self._leases = events, leases
-        self._sealer, self._post, self._listed = sealer, post, listed
+        self._post, self._sealer, self._listed = outbound
         self._clock, self._ids = clock, ids
         self._read: dict[str, int] = {}
 

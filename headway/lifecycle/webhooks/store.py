@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headway.kernel.paging import Page
 from headway.lifecycle.webhooks.records import Attempt, Delivery, DeliveryState, Parcel, Webhook
@@ -47,3 +47,11 @@ class Post(Protocol):
     """Sends parcels over the network, to addresses that `must_be_reachable` lets pass. Never raises."""
 
     def send(self, parcel: Parcel) -> Attempt: ...
+
+
+class Outbound(NamedTuple):
+    """The way out: `listed` are the hosts that the operator allows besides public ones."""
+
+    post: Post
+    sealer: Sealer
+    listed: tuple[str, ...] = ()
