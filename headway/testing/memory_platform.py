@@ -127,7 +127,7 @@ def open_platform() -> OpenedPlatform:
     clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), 
+        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(),
         outbound=Outbound(post, PlainSealer()), clock=clock, ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables, post)

@@ -52,6 +52,7 @@ READING = [
     (["ledger", "list"], "ENTRY", "items"),
     (["ledger", "show", "{release}"], "release.sign", "items"),
     (["ledger", "verify"], "entries hold", "entries"),
+    (["webhook", "list"], "no webhooks", "items"),
     (["token", "list"], "gatekeeper", "items"),
     (["token", "show", "owner"], "valid", "role"),
 ]
