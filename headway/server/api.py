@@ -101,7 +101,7 @@ def _allowing(methods: dict[str, str]) -> BeforeMessageSendHookHandler:
     and a handler that is registered later is not in it."""
 
     async def allow(message: Message, scope: Scope) -> None:
-        if message["type"] == "http.response.start" and scope["type"] == "http" and scope["method"] == "OPTIONS":
+        if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS":
             MutableScopeHeaders.from_message(message)["allow"] = methods.get(scope["path_template"], "OPTIONS")
 
     return allow
