@@ -13,6 +13,7 @@ from headway.client.home import PROJECT_FILE, find_home, find_project
 from headway.kernel.access import SYSTEM
 from headway.lifecycle.changes.apply import apply
 from headway.lifecycle.changes.project import read_project
+from headway.lifecycle.webhooks.addresses import checked_listing
 from headway.server.app import Application, compose
 from headway.server.engine_room import with_engines
 from headway.server.settings import Auth, Settings
@@ -44,8 +45,8 @@ def up(
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
     settings = Settings.of(
-        home, auth=auth, project=project, host=host, port=port, database=database, hosts=allow_host,
-        webhook_hosts=webhook_host,
+        home, auth=auth, project=project, host=host, port=port, database=database, hosts=tuple(map(checked_listing, allow_host)),
+        webhook_hosts=tuple(map(checked_listing, webhook_host)),
     )  # fmt: skip
     application = compose(settings)
     try:

@@ -84,6 +84,7 @@ def routed(application: Application) -> Litestar:
         request_max_body_size=settings.most_json_bytes,
         exception_handlers=errors.handlers(paths),
         before_send=[_allowing(methods)],
+        response_headers={"x-content-type-options": "nosniff"},
         openapi_config=None,
         logging_config=None,
     )

@@ -66,7 +66,8 @@ def _environment() -> dict[str, str]:
 
 def _still_serves(client: httpx2.Client) -> None:
     assert client.get("/v1/status").is_success
-    assert client.post("/v1/ledger/verify").is_success
+    verified = client.post("/v1/ledger/verify")
+    assert verified.is_success, verified.text
 
 
 def test_every_bound_of_the_schema(home: Path) -> None:
