@@ -45,8 +45,8 @@ def up(
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
     settings = Settings.of(
-        home, auth=auth, project=project, host=host, port=port, database=database, hosts=tuple(map(checked_listing, allow_host)),
-        webhook_hosts=tuple(map(checked_listing, webhook_host)),
+        home, auth=auth, project=project, host=host, port=port, database=database,
+        hosts=tuple(map(checked_listing, allow_host)), webhook_hosts=tuple(map(checked_listing, webhook_host)),
     )  # fmt: skip
     application = compose(settings)
     try:
