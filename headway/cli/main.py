@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "experiment": Entry("Look and act", "List experiments, and remove them."),
     "gc": Entry("Administer", "Free the space of what nothing needs."),
     "token": Entry("Administer", "Give and revoke access."),
+    "webhook": Entry("Administer", "Tell other systems of what happens."),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
 

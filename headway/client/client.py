@@ -25,6 +25,7 @@ from headway.client.runs import Pipelines, Runs
 from headway.client.shipping import Shipped, ship
 from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
+from headway.client.webhooks import Webhooks
 from headway.kernel.access import Actor
 from headway.kernel.clock import Clock, SystemClock
 from headway.lifecycle.runs.records import Code, StartRun
@@ -53,6 +54,7 @@ class Client:
         self.ledger = Ledger(connection)
         self.lineage = Lineage(connection)
         self.tokens = Tokens(connection)
+        self.webhooks = Webhooks(connection)
         self.project = Project(connection)
         self.blobs = Blobs(connection)
         self.records = Records(connection)

@@ -41,6 +41,8 @@ from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.service import RunService
 from headway.lifecycle.runs.tracing import TraceService
 from headway.lifecycle.stores import Stores
+from headway.lifecycle.webhooks.service import WebhookService
+from headway.lifecycle.webhooks.store import Outbound
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Platform:
     retention: RetentionService
     sweeps: SweepService
     quotas: QuotasNow
+    webhooks: WebhookService
     blobs: BlobStore
     ledger: LedgerStore
     lineage: LineageStore
@@ -74,9 +77,18 @@ class Platform:
 
 
 def wire(
-    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
-    leftovers: Leftovers, clock: Clock, ids: Ids,
-) -> Platform:  # fmt: skip
+    stores: Stores,
+    journal: Journal,
+    blobs: BlobStore,
+    *,
+    inspector: Inspector,
+    reader: SegmentReader,
+    signer: Signer,
+    leftovers: Leftovers,
+    outbound: Outbound,
+    clock: Clock,
+    ids: Ids,
+) -> Platform:
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     declared = Declared(s.policies, clock)
@@ -119,6 +131,7 @@ def wire(
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
+        webhooks=WebhookService(j, s.webhooks, s.deliveries, s.events, s.leases, outbound, *t),
         blobs=blobs,
         ledger=s.ledger,
         lineage=s.lineage,

@@ -29,6 +29,7 @@ from headway.lifecycle.runs.store import (
     StepResultStore,
     TraceStore,
 )
+from headway.lifecycle.webhooks.store import DeliveryStore, WebhookStore
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,5 @@ class Stores:
     tombstones: TombstoneStore
     sweeps: SweepStore
     policies: PolicyStore
+    webhooks: WebhookStore
+    deliveries: DeliveryStore

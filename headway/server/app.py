@@ -8,6 +8,8 @@ from typing import Protocol
 
 from headway.engines.signing import Ed25519Signer
 from headway.engines.tables.readers import Readers
+from headway.engines.webhooks.post import GuardedPost
+from headway.engines.webhooks.sealing import AesSealer
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.ids import Ids, time_sorted
@@ -15,6 +17,7 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
+from headway.lifecycle.webhooks.store import Outbound
 from headway.server.blobs import QuotaBlobStore
 from headway.server.extras import Tables
 from headway.server.home import Home
@@ -93,6 +96,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             reader=tables,
             signer=Ed25519Signer(home.signing_key),
             leftovers=FolderLeftovers(home.uploads, home.blobs),
+            outbound=_outbound(settings, home),
             clock=clock,
             ids=ids,
         )
@@ -109,3 +113,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
 
     filled = QuotaBlobStore(blobs, platform.quotas)
     return Application(settings, home, platform, stores, journal, filled, counters, tables, clock, ids, ingest, close)
+
+
+def _outbound(settings: Settings, home: Home) -> Outbound:
+    return Outbound(GuardedPost(settings.webhook_hosts), AesSealer(home.webhook_key), settings.webhook_hosts)

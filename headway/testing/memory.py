@@ -58,6 +58,7 @@ from headway.testing.memory_stores import (
     MemoryVerdictStore,
     MemoryWindowStore,
 )
+from headway.testing.memory_webhooks import MemoryDeliveryStore, MemoryWebhookStore
 
 
 class FrozenClock:
@@ -134,5 +135,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         policies=MemoryPolicyStore(journal),
         kept=MemoryKeptRecords(journal, runs, metrics),
         tombstones=MemoryTombstoneStore(journal),
+        webhooks=MemoryWebhookStore(journal),
+        deliveries=MemoryDeliveryStore(journal),
     )
     return OpenedMemory(journal, stores)

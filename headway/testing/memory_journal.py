@@ -13,7 +13,7 @@ from headway.errors import AlreadyExists, Invalid
 from headway.kernel.clock import Clock
 from headway.kernel.events import Event
 from headway.kernel.journal import AnyRecord, Keeps
-from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.ledger import GENESIS, Anchor, Entry, checked_parents, seal
 from headway.kernel.lineage import Edge
 from headway.kernel.paging import Page, checked
 from headway.kernel.records import Record, digest, encode
@@ -132,7 +132,7 @@ class MemoryAct:
         store.put(record)
         entries, now = self._journal.ledger.all(), self._clock.now()
         before = entries[len(entries)].hash if entries else GENESIS
-        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
+        parents = checked_parents(came_from)
         entry = Entry(
             number=len(entries) + 1, at=now, subject=record.id, record=digest(encode(record)), before=before,
             came_from=parents, **self._signed,

@@ -78,6 +78,9 @@ class MemoryEventStore:
     def after(self, number: int, limit: int = 100) -> list[Event]:
         return [event for event in self._events.all().values() if event.number > number][:limit]
 
+    def last(self) -> int:
+        return max(self._events.all(), default=0)
+
     def heard(self, listener: str) -> int:
         return self._marks.get(listener) or 0
 

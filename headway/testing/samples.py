@@ -22,6 +22,7 @@ from headway.lifecycle.rollouts.records import Deployment, Rollout, Share, Traff
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Output, Pipeline, PipelineNode, Run, StepResult
 from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.webhooks.records import Webhook
 
 _BLOB = "b3:" + "ab" * 32
 _SIGNATURE = Signature(
@@ -139,4 +140,7 @@ def _service(ids: Ids, clock: Clock) -> dict[str, Record]:
             blobs={Fate.DESTROYED: Tally(objects=1, bytes=10)},
         ),
         "policies": Retention(id=ids("rt"), created_at=now, policy=RetentionPolicy(deleted_days=30), declared_by="ada"),
+        "webhooks": Webhook(
+            id=ids("wh"), created_at=now, name=ids("chat"), url="https://example.com/hook", events=("change.settled",)
+        ),
     }  # fmt: skip

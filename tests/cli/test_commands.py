@@ -54,6 +54,7 @@ READING = [
     (["ledger", "verify"], "entries hold", "entries"),
     (["experiment", "list"], "delays", "items"),
     (["gc", "--dry-run"], "kept, because a record has them", "sweep"),
+    (["webhook", "list"], "no webhooks", "items"),
     (["token", "list"], "gatekeeper", "items"),
     (["token", "show", "owner"], "valid", "role"),
 ]

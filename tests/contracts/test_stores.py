@@ -11,6 +11,7 @@ from headway.testing.contracts.records import RecordStoreContract
 from headway.testing.contracts.retention import RetentionContract
 from headway.testing.contracts.runs import RunStoreContract
 from headway.testing.contracts.searches import RunSearchContract
+from headway.testing.contracts.webhooks import WebhookStoreContract
 
 
 class TestJournal(JournalContract):
@@ -46,4 +47,8 @@ class TestRetention(RetentionContract):
 
 
 class TestSearches(RunSearchContract):
+    pass
+
+
+class TestWebhooks(WebhookStoreContract):
     pass

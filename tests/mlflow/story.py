@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities.webhook import WebhookEvent, WebhookStatus
 from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
 
@@ -213,6 +215,28 @@ def traces(client: MlflowClient) -> None:
     assert [each.value for each in trace.info.assessments] == [True]
     assert client.delete_traces(found[0].info.experiment_id, trace_ids=[identifier]) == 1
     assert not mlflow.search_traces(return_type="list")
+
+
+@chapter
+def webhooks(client: MlflowClient) -> None:
+    """Told at `RECEIVER`, by a server that is allowed to."""
+    url = os.environ["RECEIVER"]
+    made = client.create_webhook("chat", url, ["registered_model.created", "model_version_alias.created"], secret="s3")
+    assert (made.status, made.secret) == (WebhookStatus.ACTIVE, None)
+    assert [str(event) for event in made.events] == ["registered_model.created", "model_version_alias.created"]
+    assert client.get_webhook(made.webhook_id).url == url
+    second = client.create_webhook("other", url, [WebhookEvent("model_version", "created")], status="DISABLED")
+    page = client.list_webhooks(max_results=1)
+    assert [each.name for each in [*page, *client.list_webhooks(page_token=page.token)]] == ["chat", "other"]
+    changed = client.update_webhook(second.webhook_id, description="for later", events=["prompt.created"])
+    assert (changed.description, changed.name, changed.status) == ("for later", "other", WebhookStatus.DISABLED)
+    client.delete_webhook(second.webhook_id)
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: client.get_webhook(second.webhook_id))
+    refused("INVALID_PARAMETER_VALUE", lambda: client.create_webhook("x", "http://example.com", ["prompt.created"]))
+    refused("BAD_REQUEST", lambda: client.create_webhook("x", "https://169.254.169.254/", ["prompt.created"]))
+    tried = client.test_webhook(made.webhook_id)
+    assert (tried.success, tried.response_status, tried.response_body) == (True, 200, "ok")
+    client.create_registered_model("told", description="of it")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -74,3 +76,53 @@ def served(home: Path) -> Iterator[httpx2.Client]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@dataclass
+class Up:
+    """`headway up` on a home, and a client signed in as its owner."""
+
+    home: Path
+    command: list[str]
+    process: subprocess.Popen[str]
+    client: httpx2.Client
+
+    def kill_and_start(self) -> None:
+        """`kill -9`, and the same command again."""
+        self.process.kill()
+        self.process.communicate()
+        self.client.close()
+        self.process = _begun(self.command)
+        self.client = _client(self.home, self.process)
+
+
+@contextmanager
+def up(home: Path, *webhook_hosts: str) -> Iterator[Up]:
+    hosts = [text for host in webhook_hosts for text in ("--webhook-host", host)]
+    command = [sys.executable, "-m", "headway.cli", "up", "--home", str(home), "--port", "0", *hosts]
+    process = _begun(command)
+    made = None
+    try:
+        made = Up(home, command, process, _client(home, process))
+        yield made
+        assert ended(made.process)[0] == 0
+    finally:
+        last = made.process if made else process
+        if last.poll() is None:
+            last.kill()
+        last.communicate()
+        if made:
+            made.client.close()
+
+
+def _begun(command: list[str]) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWAY_")}
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
+    )
+
+
+def _client(home: Path, process: subprocess.Popen[str]) -> httpx2.Client:
+    url = running(home, process).url
+    headers = {"authorization": f"Bearer {Home(home).token('owner').read_text()}"}
+    return httpx2.Client(base_url=url, headers=headers, timeout=30)

@@ -43,6 +43,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from (f"/v1/changes/dora?since={AT}&until=2099-01-01T00:00:00Z", "/v1/triggers")
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
     yield from (f"/v1/lineage/{ids['model_version']}", "/v1/tokens", "/v1/project")
+    yield from ("/v1/webhooks", "/v1/webhooks/chat", "/v1/webhooks/chat/deliveries?state=pending&limit=1")
     yield f"/v1/blobs/{digest(table(0))}"
     yield from ("/v1/tombstones?kind=rn&limit=3", f"/v1/tombstones/{ids['spare']}")
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
@@ -82,6 +83,9 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
     yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
+    hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
+    yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
+    yield "/v1/webhooks/gone/test", {"event": "change.opened"}
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
 
 
@@ -131,6 +135,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         answer = client.post(path, json=body) if body is not None else client.post(path)
         assert answer.is_success, (path, answer.text)
     assert owner.delete("/v1/tokens/night%2Fly").json()["revoked_at"] is not None
+    assert owner.delete("/v1/webhooks/gone").json()["state"] == "removed"
     for path in reads(ids):
         answer = owner.get(path)
         assert answer.status_code == 200, (path, answer.text)

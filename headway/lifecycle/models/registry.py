@@ -8,8 +8,9 @@ from headway.errors import AlreadyExists, Invalid, NotFound, Refused
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
-from headway.kernel.journal import Journal
+from headway.kernel.journal import Act, Journal
 from headway.kernel.paging import MOST, every
+from headway.lifecycle.models.announced import announce_alias, announce_model, announce_registration, announce_tags
 from headway.lifecycle.models.records import Model, ModelVersion, Register, Registration
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 
@@ -39,9 +40,12 @@ class RegistryService:
             if known is not None and known.deleted_at is None:
                 raise AlreadyExists(f"there is a registered model {name!r} already")
             if known is not None:
-                return act.save(self._models, known.but(**fresh, updated_at=now, deleted_at=None))
-            made = Model(id=self._ids(Model.prefix), created_at=now, updated_at=now, name=name, **fresh)  # type: ignore[arg-type]
-            return act.save(self._models, made)
+                made = known.but(**fresh, updated_at=now, deleted_at=None)
+            else:
+                made = Model(id=self._ids(Model.prefix), created_at=now, updated_at=now, name=name, **fresh)  # type: ignore[arg-type]
+            act.save(self._models, made)
+            announce_model(act, made)
+            return made
 
     def model(self, name: str) -> Model:
         found = self._models.named(name)
@@ -62,7 +66,11 @@ class RegistryService:
 
     def tag(self, name: str, tags: Mapping[str, str | None], *, by: Actor) -> Model:
         """Set tags; one of None is taken away."""
-        return self._change(name, "model.tag", by, lambda model: {"tags": _merged(model.tags, tags)})
+
+        def announce(act: Act, model: Model) -> None:
+            announce_tags(act, model, "ModelTag", model.id, tags, name=name)
+
+        return self._change(name, "model.tag", by, lambda model: {"tags": _merged(model.tags, tags)}, announce)
 
     def alias(self, name: str, alias: str, number: int | None, *, by: Actor) -> Model:
         """Let `alias` name a version, or nothing any more. Raises `NotFound` for a version that is not there."""
@@ -75,7 +83,9 @@ class RegistryService:
             kept = {key: value for key, value in model.aliases.items() if key != alias}
             return {"aliases": kept if number is None else kept | {alias: number}}
 
-        return self._change(name, "model.alias", by, changed)
+        return self._change(
+            name, "model.alias", by, changed, lambda act, model: announce_alias(act, model, alias, number)
+        )
 
     def rename(self, name: str, new_name: str, *, by: Actor) -> Model:
         """Raises `AlreadyExists` for a name that is taken, `Refused` for a model that gates have judged."""
@@ -117,7 +127,9 @@ class RegistryService:
                 about=_checked_about(command.about), tags=_checked_tags(command.tags), registered_by=by.name,
             )  # fmt: skip
             act.save(self._models, model.but(updated_at=now))
-            return act.save(self._registrations, registration, came_from=[command.run, command.logged_model])
+            act.save(self._registrations, registration, came_from=[command.run, command.logged_model])
+            announce_registration(act, model, registration)
+            return registration
 
     def registered(self, name: str, number: int) -> Registration | ModelVersion:
         """The version of this number, in whatever form; raises `NotFound`."""
@@ -148,7 +160,10 @@ class RegistryService:
             changes: dict[str, object] = {"tags": _merged(found.tags, tags)} if tags else {}
             changes |= {} if about is None else {"about": _checked_about(about)}
             changes |= {} if stage is None else {"stage": stage}
-            return act.save(self._registrations, found.but(updated_at=self._clock.now(), **changes))
+            amended = act.save(self._registrations, found.but(updated_at=self._clock.now(), **changes))
+            version = {"name": name, "version": str(number)}
+            announce_tags(act, self.model(name), "ModelVersionTag", found.id, tags or {}, **version)
+            return amended
 
     def remove(self, name: str, number: int, *, by: Actor) -> None:
         """Put a registration aside, with its aliases."""
@@ -166,11 +181,16 @@ class RegistryService:
             raise Refused(f"{found.label} is what gates judge, and does not change; tag its model instead")
         return found
 
-    def _change(self, name: str, verb: str, by: Actor, changes: Callable[[Model], dict[str, object]]) -> Model:
+    def _change(
+        self, name: str, verb: str, by: Actor, changes: Callable[[Model], dict[str, object]],
+        announce: Callable[[Act, Model], None] = lambda act, model: None,
+    ) -> Model:  # fmt: skip
         by.must(Permission.WRITE)
         with self._journal.act(by.name, verb) as act:
             model = self.model(name)
-            return act.save(self._models, model.but(updated_at=self._clock.now(), **changes(model)))
+            changed = act.save(self._models, model.but(updated_at=self._clock.now(), **changes(model)))
+            announce(act, changed)
+            return changed
 
     def _refuse_judged(self, name: str, what: str) -> None:
         if self._versions.of(name) is not None:

@@ -12,6 +12,7 @@ from headway.kernel.naming import checked_name, split_reference
 from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
+from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 from headway.lifecycle.runs.service import RunService
@@ -60,6 +61,7 @@ class ModelService:
             if line is None:
                 made = Model(id=self._ids(Model.prefix), created_at=self._clock.now(), name=name)
                 line = act.save(self._store, made)
+                announce_model(act, line)
             newest, registered = self._versions.of(name), self._registrations.of(name)
             version = ModelVersion(
                 id=self._ids(ModelVersion.prefix),
@@ -81,7 +83,7 @@ class ModelService:
                 note=command.note,
             )
             act.save(self._versions, version, came_from=[command.run, *training, evaluation])
-            act.emit("ModelVersionAdded", version.id, model=name, number=version.number)
+            announce_version(act, version)
             return version
 
     def _request_contract(self, command: AddVersion) -> Contract | None:

@@ -28,13 +28,14 @@ from headway.server.mlflow import (
     runs,
     traces,
     versions,
+    webhooks,
 )
 from headway.server.mlflow.routing import Table, asked
 from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
 _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path>.*))?", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
-_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces)
+_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces, webhooks)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": False, "multipart_downloads_enabled": False,
@@ -43,6 +44,8 @@ _SERVER = {
 }  # fmt: skip
 _JSON = "application/json"
 _CHUNK_BYTES = 1 << 20
+_INERT = "sandbox; default-src 'none'"
+"""The content security policy of a file: even a browser that shows it runs nothing of it, as nobody's origin."""
 
 
 class CutOff(Exception):
@@ -183,9 +186,11 @@ async def _send_file(send: Send, desk: Desk, artifact: Artifact) -> None:
     path = Path(desk.blobs.address(artifact.blob))
     if artifact.size <= _CHUNK_BYTES or not path.is_file():
         body = await _run(lambda: desk.blobs.get(artifact.blob))
-        await _send(send, 200, body, artifact.media_type, content_disposition=disposition)
+        await _send(
+            send, 200, body, artifact.media_type, content_disposition=disposition, content_security_policy=_INERT
+        )
         return
-    head = _head(artifact.size, artifact.media_type, content_disposition=disposition)
+    head = _head(artifact.size, artifact.media_type, content_disposition=disposition, content_security_policy=_INERT)
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await _send_stored(send, path, artifact.blob)
 

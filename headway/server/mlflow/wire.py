@@ -31,6 +31,7 @@ from headway.kernel.access import Actor
 from headway.kernel.blobs import BlobStore
 from headway.kernel.records import RecordType
 from headway.lifecycle.platform import Platform
+from headway.server.errors import clipped
 
 _LOG = logging.getLogger("headway.server")
 _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
@@ -92,7 +93,7 @@ def failure(error: Exception) -> tuple[int, bytes, dict[str, str]]:
 
 
 def _failed(code: str, message: str) -> bytes:
-    return msgspec.json.encode({"error_code": code, "message": message.encode(errors="replace").decode()})
+    return msgspec.json.encode({"error_code": code, "message": clipped(message).encode(errors="replace").decode()})
 
 
 def moment(ms: int) -> datetime:

@@ -10,7 +10,7 @@ from typing import Any
 from headway.errors import LedgerBroken
 from headway.kernel.clock import Clock
 from headway.kernel.journal import AnyRecord, Keeps
-from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.ledger import GENESIS, Anchor, Entry, checked_parents, seal
 from headway.kernel.records import digest, encode
 from headway.storage.sql.engine import SqlEngine, Transaction
 from headway.storage.sql.events import EVENTS
@@ -30,7 +30,7 @@ class SqlAct:
         """As `Act.save`; an empty id in `came_from` is left out."""
         store.put(record)
         head, now = self._head(), self._clock.now()
-        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
+        parents = checked_parents(came_from)
         entry = Entry(
             number=head.number + 1,
             at=now,

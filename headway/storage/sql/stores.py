@@ -42,6 +42,7 @@ from headway.storage.sql.runs import (
 )
 from headway.storage.sql.schema import migrate
 from headway.storage.sql.sqlite import SqliteDatabase
+from headway.storage.sql.webhooks import SqlDeliveryStore, SqlWebhookStore
 
 
 class Opened(NamedTuple):
@@ -125,6 +126,8 @@ def _stores(engine: SqlEngine) -> Stores:
         tombstones=SqlTombstoneStore(engine),
         sweeps=SqlSweepStore(engine),
         policies=SqlPolicyStore(engine),
+        webhooks=SqlWebhookStore(engine),
+        deliveries=SqlDeliveryStore(engine),
         tokens=SqlTokenStore(engine),
         predictions=SqlPredictionStore(engine),
         ledger=SqlLedgerStore(engine),
