@@ -22,10 +22,12 @@ _EXIT_CODES: dict[type[HeadwayError], int] = {
 
 
 class Entry(NamedTuple):
-    """A command that is not read yet: it is the object of its own name in `headway.cli.<name>`."""
+    """A command that is not read yet: it is the object of its name in `headway.cli.<name>`."""
 
     section: str
     about: str
+    where: str = ""
+    """The object's name when the command's own is a word of Python."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -48,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
     "token": Entry("Administer", "Give and revoke access."),
+    "import": Entry("Administer", "Take over an MLflow server, or a home that was exported.", "imports"),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
 
@@ -61,7 +64,8 @@ class CommandLine(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"headway.cli.{cmd_name}"), cmd_name)
+        name = COMMANDS[cmd_name].where or cmd_name
+        command: click.Command = getattr(import_module(f"headway.cli.{name}"), name)
         return command
 
     def resolve_command(

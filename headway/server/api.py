@@ -23,6 +23,7 @@ from headway.server.routes import (
     datasets,
     deployments,
     gates,
+    imports,
     ledger,
     metrics,
     models,
@@ -41,7 +42,7 @@ from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, ledger, schema,
+    predictions, monitors, changes, ledger, imports, schema,
 )  # fmt: skip
 
 

@@ -1,0 +1,90 @@
+"""`headway import`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from headway.cli.invocation import Invocation
+from headway.cli.nouns import Noun, Verb, pass_invocation
+from headway.cli.output import print_json, print_section, print_table
+from headway.cli.wording import size
+
+if TYPE_CHECKING:
+    from headway.client.mlflow.importing import Report, Taken
+
+_ORDER = (
+    "experiments", "runs", "params", "metric points", "dataset inputs", "files", "logged models", "registered models",
+    "model versions", "traces",
+)  # fmt: skip
+_MOST_LEFT = 20
+
+
+@click.group(cls=Noun, name="import")
+def imports() -> None:
+    """Take over what an MLflow server has."""
+
+
+@imports.command(cls=Verb)
+@click.argument("uri")
+@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option("--deleted", is_flag=True, help="Also what is deleted there; it is deleted here too.")
+@click.option("--again", is_flag=True, help="Fetch points and files also of runs that seem unchanged.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be taken.")
+@pass_invocation
+def mlflow(
+    invocation: Invocation, uri: str, experiments: tuple[str, ...], deleted: bool, again: bool, dry_run: bool
+) -> None:
+    """Take over an MLflow tracking server at URI, such as http://127.0.0.1:5000.
+
+    This process reads from it, and hands in to the home or the server here. Import again as often as you like: only
+    what is new is fetched.
+    """
+    from headway.client.mlflow.importing import Choice, MlflowImport  # noqa: PLC0415
+    from headway.client.mlflow.opening import open_source  # noqa: PLC0415
+
+    choice = Choice(experiments=experiments, deleted=deleted, again=again, dry_run=dry_run)
+    with closing(open_source(uri, os.environ)) as source, _progress(invocation) as report:
+        taken = MlflowImport(source, invocation.client, choice, report).run()
+    _say(invocation, taken, dry_run=dry_run)
+
+
+def _say(invocation: Invocation, taken: Taken, *, dry_run: bool) -> None:
+    if invocation.as_json:
+        left = [{"what": what, "why": why} for what, why in taken.left]
+        print_json({"taken": dict(taken.counts), "known": dict(taken.known), "left_out": left})
+        return
+    rows = [
+        [name, f"{taken.counts[name]:,}", f"{taken.known[name]:,}" if taken.known[name] else ""]
+        for name in _ORDER
+        if taken.counts[name] or taken.known[name]
+    ]
+    print_table(["what", "would be taken" if dry_run else "taken", "here already"], rows)
+    if taken.counts["bytes"]:
+        click.echo(f"\n{size(taken.counts['bytes'])} of files were read.")
+    if taken.left:
+        print_section(f"Left out: {len(taken.left)}")
+        for what, why in taken.left[:_MOST_LEFT]:
+            click.echo(f"  {what}: {why}")
+        if len(taken.left) > _MOST_LEFT:
+            click.echo(f"  and {len(taken.left) - _MOST_LEFT} more; --json shows them all")
+
+
+@contextmanager
+def _progress(invocation: Invocation) -> Iterator[Report | None]:
+    """A line that is written over on a terminal, a line for each experiment elsewhere, none with --json."""
+    if invocation.as_json:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield lambda name, runs: click.echo(f"{name}: {runs:,} runs looked at", err=True)
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    with Console(stderr=True).status("asking for experiments") as status:
+        yield lambda name, runs: status.update(f"{name}: {runs:,} runs looked at")
