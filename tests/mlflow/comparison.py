@@ -51,7 +51,7 @@ def _run(source: Source, told: Told, names: dict[str, str]) -> dict[str, Any]:
         **{name: info.get(name) for name in shown},
         "tags": tags,
         "params": _pairs(data.get("params")),
-        "latest": sorted((m["key"], repr(measured(m["value"])), m["step"], m["timestamp"]) for m in data["metrics"]),
+        "latest": sorted((m["key"], repr(measured(m["value"])), m["step"], m["timestamp"]) for m in data.get("metrics", [])),
         "histories": {key: _history(source, info["run_id"], key) for key in keys},
         "inputs": [
             ({k: v for k, v in each["dataset"].items() if v}, _pairs(each.get("tags")))
@@ -111,7 +111,7 @@ def _model(told: Told, names: dict[str, str]) -> dict[str, Any]:
                 "stage": each.get("current_stage", "None"),
                 "about": each.get("description") or "",
                 "run": names.get(each.get("run_id", "")),
-                "model": names.get(each.get("model_id", "")),
+                "model": names.get(each.get("model_id") or each["source"].removeprefix("models:/")),
                 "tags": _pairs(each.get("tags")),
             }
             for each in told["versions"]
