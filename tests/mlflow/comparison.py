@@ -46,12 +46,13 @@ def _run(source: Source, told: Told, names: dict[str, str]) -> dict[str, Any]:
     if "mlflow.parentRunId" in tags:
         tags["mlflow.parentRunId"] = names[tags["mlflow.parentRunId"]]
     shown = ("status", "start_time", "end_time", "user_id", "lifecycle_stage")
-    keys = sorted(metric["key"] for metric in data.get("metrics", []))
+    latest = data.get("metrics", [])
+    keys = sorted(metric["key"] for metric in latest)
     return {
         **{name: info.get(name) for name in shown},
         "tags": tags,
         "params": _pairs(data.get("params")),
-        "latest": sorted((m["key"], repr(measured(m["value"])), m["step"], m["timestamp"]) for m in data.get("metrics", [])),
+        "latest": sorted((m["key"], repr(measured(m["value"])), m["step"], m["timestamp"]) for m in latest),
         "histories": {key: _history(source, info["run_id"], key) for key in keys},
         "inputs": [
             ({k: v for k, v in each["dataset"].items() if v}, _pairs(each.get("tags")))

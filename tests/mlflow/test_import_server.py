@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,8 +100,8 @@ def test_all_of_it_arrives_also_when_it_was_killed_in_between(original: Original
     assert "Left out" not in said
     world = open_world(home)
     try:
-        source = ServerSource(Wire(original.url, {}))
-        ours, theirs = told_by(source_of(world)), told_by(source)
+        with closing(ServerSource(Wire(original.url, {}))) as source:
+            ours, theirs = told_by(source_of(world)), told_by(source)
         for what in theirs:
             assert ours[what] == theirs[what], what
     finally:
