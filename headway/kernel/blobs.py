@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 from headway.errors import Invalid
 
 _DIGEST = re.compile(r"b3:[0-9a-f]{64}")
+BlobDigest = Annotated[str, Meta(extra={"holds": "blob"})]
+"""A field of a record that holds a blob: as long as the record is kept, so is the blob. Empty for none."""
 
 
 class BlobStore(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.schema import Column
@@ -20,12 +21,12 @@ class DatasetVersion(Record, prefix="dv"):
     dataset: str
     """The dataset's name."""
     number: int
-    blob: str
+    blob: BlobDigest
     size: int
     rows: int
     schema: tuple[Column, ...]
     contract: Contract | None = None
-    profile: str | None = None
+    profile: BlobDigest | None = None
     """Blob of the profiles: the whole and, with a time column, each day."""
     note: str = ""
     made_by: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
 
@@ -66,7 +67,7 @@ class Baseline(Value):
     """A simpler model, kept with the version it was beaten by, in the same served form and signature."""
 
     name: str
-    blob: str
+    blob: BlobDigest
 
 
 class Model(Record, prefix="md"):
@@ -116,7 +117,7 @@ class ModelVersion(Record, prefix="mv"):
 
     model: str
     number: int
-    blob: str
+    blob: BlobDigest
     size: int
     signature: Signature
     task: Task
