@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,9 +26,31 @@ _ORDER = (
 _MOST_LEFT = 20
 
 
-@click.group(cls=Noun, name="import")
+class Imports(Noun):
+    """`headway import FOLDER` is short for `headway import home FOLDER`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["home", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Imports, name="import", subcommand_metavar="PLACE | COMMAND [ARGS]...")
 def imports() -> None:
-    """Take over what an MLflow server has."""
+    """Take over an MLflow server, or a home that `headway export` wrote."""
+
+
+@imports.command(cls=Verb)
+@click.argument("place", type=click.Path(path_type=Path))
+@click.option("--database", default="", envvar="HEADWAY_DATABASE", help="A PostgreSQL URL, instead of SQLite.")
+@pass_invocation
+def home(invocation: Invocation, place: Path, database: str) -> None:
+    """Fill an empty home from the export at PLACE, a folder or a .tar. All of it is checked before."""
+    from headway.cli.export import take_home  # noqa: PLC0415
+
+    take_home(invocation, place, database)
 
 
 @imports.command(cls=Verb)

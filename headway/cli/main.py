@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
     "token": Entry("Administer", "Give and revoke access."),
+    "export": Entry("Administer", "Write the whole home to a folder, in an open layout."),
     "import": Entry("Administer", "Take over an MLflow server, or a home that was exported.", "imports"),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
