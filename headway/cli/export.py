@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -60,18 +60,20 @@ def take_home(invocation: Invocation, place: Path, database: str) -> None:
     home.prepare()
     if home.anchor.exists():
         raise Conflict(f"{home.folder} has a ledger already; import into a new home: --home FOLDER")
-    with _opened(home, database) as (portable, blobs):
-        manifest, others = import_home(portable, blobs, place)
-    for name, content in others.items():
+
+    def keep(name: str, content: bytes) -> None:
         if name == layout.PROJECT:
             home.keep_project(content.decode())
         else:
             write_secret(home.folder / name.removeprefix(f"{layout.SECRETS}/"), content)
+
+    with _opened(home, database) as (portable, blobs):
+        manifest = import_home(portable, blobs, place, keep)
     if invocation.as_json:
         print_json(manifest)
         return
     click.echo(f"{manifest.head.number:,} ledger entries hold in {home.folder}, and {manifest.blobs:,} blobs are there")
-    if not any(name.startswith(layout.SECRETS) for name in others):
+    if not any(name.startswith(layout.SECRETS) for name in manifest.files):
         click.echo(
             "It has a new signing key and new tokens for owner, worker and gatekeeper from its first start on; "
             "releases that were signed before are signed with another key."
@@ -95,10 +97,8 @@ def _opened(home: Home, database: str) -> Iterator[tuple[PortableDatabase, BlobS
 
 def _others(home: Home, *, with_secrets: bool) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    try:
+    with suppress(NotFound):
         found[layout.PROJECT] = home.project().encode()
-    except NotFound:
-        pass
     if with_secrets:
         secret = [home.signing_key, *sorted(home.token("owner").parent.glob("*"))]
         for file in secret:

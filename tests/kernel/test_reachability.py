@@ -85,7 +85,9 @@ def test_a_digest_anywhere_in_a_record_is_found(places: list[str]) -> None:
 def test_what_is_held_is_told_from_what_is_mentioned() -> None:
     clock, blob, key = FrozenClock(), digest(b"rows"), digest(b"key")
     outputs = (Output(blob=digest(b"tree"), format="tree"), Output(blob=blob, format="parquet"))
-    result = StepResult(id=counted_ids()("sr"), created_at=clock.now(), key=key, step="load", run="rn_1", outputs=outputs)
+    result = StepResult(
+        id=counted_ids()("sr"), created_at=clock.now(), key=key, step="load", run="rn_1", outputs=outputs
+    )
     found = {each.place: each for each in references(result.id, encode(result))}
     assert {place for place, each in found.items() if each.held} == {"outputs[0].blob", "outputs[1].blob"}
     assert found["outputs[1].blob"].digest == blob

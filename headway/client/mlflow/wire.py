@@ -31,7 +31,7 @@ class Wire:
             raise Invalid(f"{address!r} is no address of an MLflow server; take one like http://127.0.0.1:5000")
         host = parts.netloc.rpartition("@")[2]
         self.uri = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-        self._wait, self.requests = wait, 0
+        self._wait, self._answered = wait, False
         headers, sign_in = {}, None
         user = parts.username or env.get("MLFLOW_TRACKING_USERNAME")
         if user:
@@ -58,7 +58,6 @@ class Wire:
 
     @contextmanager
     def streamed(self, path: str, query: Mapping[str, Any]) -> Iterator[Iterator[bytes]]:
-        self.requests += 1
         try:
             with self._http.stream("GET", path, params=dict(query)) as response:
                 if response.status_code >= 400:
@@ -83,15 +82,15 @@ class Wire:
 
     def _asked(self, method: str, path: str, **what: Any) -> httpx2.Response:
         for left in range(_ATTEMPTS - 1, -1, -1):
-            self.requests += 1
             try:
                 response = self._http.request(method, path, **what)
+                self._answered = True
                 if response.status_code < 400:
                     return response
                 if response.status_code not in _AGAIN or not left:
                     raise _failure(response, self.uri)
             except httpx2.TransportError as error:
-                if not left or isinstance(error, httpx2.UnsupportedProtocol):
+                if not left or not self._answered:  # an address that never answered is a wrong one
                     raise self._unreachable(error) from error
             self._wait(0.2 * 2 ** (_ATTEMPTS - 1 - left))
         raise AssertionError("the last attempt returns or raises")

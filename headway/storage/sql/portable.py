@@ -64,7 +64,7 @@ class PortableDatabase:
         for column in _table(table).columns:
             kind = next((kind for sort, kind in kinds.items() if isinstance(column.type, sort)), "text")
             is_time = kind == "integer" and (column.name == "at" or column.name.endswith("_at"))
-            found.append(PlainColumn(column.name, "time" if is_time else kind))
+            found.append(PlainColumn(str(column.name), "time" if is_time else kind))
         return found
 
     def records(self, table: str) -> Iterator[tuple[str, bytes]]:

@@ -57,7 +57,7 @@ def parts(table: str, columns: Sequence[PlainColumn], pages: Iterable[list[Row]]
 def _parquet_part(table: str, number: int, columns: Sequence[PlainColumn], rows: list[Row]) -> Part:
     import polars  # noqa: PLC0415
 
-    kinds = {
+    kinds: dict[str, Any] = {
         "text": polars.String, "integer": polars.Int64, "real": polars.Float64, "json": polars.Binary,
         "time": polars.Datetime("us", "UTC"),
     }  # fmt: skip

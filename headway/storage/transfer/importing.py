@@ -1,8 +1,9 @@
-"""Reading an export into an empty home: checked whole before anything is written, and then written all or not at all."""
+"""Reading an export into an empty home: checked whole before anything is written, then written all or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -23,12 +24,16 @@ from headway.storage.transfer.layout import Blob, Manifest, read_manifest
 from headway.storage.transfer.pack import Reader, content_of, reading
 
 Kind = TypeVar("Kind")
+_SECRET = re.compile(rf"{layout.SECRETS}/(keys|tokens)/[a-z][a-z0-9.-]*")
 _AT_ONCE = 5000
 _POINTS_AT_ONCE = 50_000
 
 
-def import_home(database: PortableDatabase, blobs: BlobStore, place: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """Fill an empty database and its blobs from the export at `place`; returns its manifest and its small files.
+def import_home(
+    database: PortableDatabase, blobs: BlobStore, place: Path, keep: Callable[[str, bytes], None]
+) -> Manifest:
+    """Fill an empty database and its blobs from the export at `place`; `keep` is handed its small files, such as the
+    project's, before the database is filled.
 
     Raises `Conflict` for a database that holds anything, `NotFound` for a file that is missing, `LedgerBroken` for one
     whose bytes are not those that were exported, `Invalid` for what is no export.
@@ -38,16 +43,24 @@ def import_home(database: PortableDatabase, blobs: BlobStore, place: Path) -> tu
             manifest = read_manifest(file.read())
         if manifest.database > schema.VERSION:
             raise Unavailable(f"the export is of Headway {manifest.headway}, which is newer; upgrade Headway")
-        if full := database.full_table():
-            raise Conflict(f"this home is not empty (it has {full}); import into a new one: --home FOLDER")
+        _must_be_empty(database)
         _check_files(reader, manifest)
         _keep_blobs(reader, blobs)
+        for name in filter(_is_small, manifest.files):
+            with reader.open(name) as file:
+                keep(name, file.read())
         with database.filling() as filling:
+            _must_be_empty(database)
             _fill(filling, database, reader, manifest)
             count = verify(database.ledger)
             if count != manifest.head.number:
                 raise LedgerBroken(f"the ledger ends at entry {count}, and the manifest says {manifest.head.number}")
-        return manifest, {name: _whole(reader, name) for name in manifest.files if _is_small(name)}
+        return manifest
+
+
+def _must_be_empty(database: PortableDatabase) -> None:
+    if full := database.full_table():
+        raise Conflict(f"this home is not empty (it has {full}); import into a new one: --home FOLDER")
 
 
 def _check_files(reader: Reader, manifest: Manifest) -> None:
@@ -125,9 +138,4 @@ def _decoded(reader: Reader, name: str, kind: type[Kind]) -> Iterable[Kind]:
 
 
 def _is_small(name: str) -> bool:
-    return name == layout.PROJECT or name.startswith(f"{layout.SECRETS}/")
-
-
-def _whole(reader: Reader, name: str) -> bytes:
-    with reader.open(name) as file:
-        return file.read()
+    return name == layout.PROJECT or _SECRET.fullmatch(name) is not None

@@ -81,8 +81,10 @@ class TarReader:
 
 @contextmanager
 def writing(place: Path) -> Iterator[Writer]:
-    """A writer to a new folder, or to a file that ends in .tar; what was cut off has no manifest. Raises `Conflict` for a
-    place that is taken."""
+    """A writer to a new folder, or to a file that ends in .tar; what was cut off has no manifest.
+
+    Raises `Conflict` for a place that is taken.
+    """
     if place.suffix == ".tar":
         if place.exists():
             raise Conflict(f"{place} is there already; choose another name")
