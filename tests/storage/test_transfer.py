@@ -60,7 +60,7 @@ def there_and_back(steps: list[Step], migrated: Path) -> None:
 _ANY_HOME = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
 
-@settings(max_examples=5, **_ANY_HOME)
+@settings(max_examples=4, **_ANY_HOME)
 @given(steps=homes())
 def test_there_and_back_is_the_same(steps: list[Step], migrated: Path) -> None:
     there_and_back(steps, migrated)
