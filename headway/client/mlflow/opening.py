@@ -14,4 +14,7 @@ def open_source(uri: str, env: Mapping[str, str]) -> Source:
     """The source at `uri`; raises `Invalid` for what leads to none."""
     if uri.startswith(("http://", "https://")):
         return ServerSource(Wire(uri, env))
-    raise Invalid(f"{uri!r} is no MLflow server; take one like http://127.0.0.1:5000")
+    raise Invalid(
+        f"{uri!r} is no MLflow server, such as http://127.0.0.1:5000; for a database or a folder start one on it, "
+        "with `mlflow server --backend-store-uri URI`, and import from that"
+    )
