@@ -58,12 +58,17 @@ def home(invocation: Invocation, place: Path, database: str) -> None:
 @click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--deleted", is_flag=True, help="Also what is deleted there; it is deleted here too.")
 @click.option("--again", is_flag=True, help="Fetch points and files also of runs that seem unchanged.")
+@click.option(
+    "--artifacts", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where the files of a database are, if a server kept them.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be taken.")
 @pass_invocation
 def mlflow(
-    invocation: Invocation, uri: str, experiments: tuple[str, ...], deleted: bool, again: bool, dry_run: bool
-) -> None:
-    """Take over an MLflow tracking server at URI, such as http://127.0.0.1:5000.
+    invocation: Invocation, uri: str, experiments: tuple[str, ...], deleted: bool, again: bool,
+    artifacts: Path | None, dry_run: bool,
+) -> None:  # fmt: skip
+    """Take over an MLflow tracking server at URI, such as http://127.0.0.1:5000, or a database, sqlite:///mlflow.db.
 
     This process reads from it, and hands in to the home or the server here. Import again as often as you like: only
     what is new is fetched.
@@ -72,7 +77,7 @@ def mlflow(
     from headway.client.mlflow.opening import open_source  # noqa: PLC0415
 
     choice = Choice(experiments=experiments, deleted=deleted, again=again, dry_run=dry_run)
-    with closing(open_source(uri, os.environ)) as source, _progress(invocation) as report:
+    with closing(open_source(uri, os.environ, artifacts)) as source, _progress(invocation) as report:
         taken = MlflowImport(source, invocation.client, choice, report).run()
     _say(invocation, taken, dry_run=dry_run)
 

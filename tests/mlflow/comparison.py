@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from headway.client.mlflow.server import measured
 from headway.client.mlflow.source import Source, Told
+from headway.client.mlflow.values import measured
 from headway.kernel.records import digest
 
 _OURS = "headway.import."

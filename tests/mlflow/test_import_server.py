@@ -16,6 +16,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 
+from headway.client.mlflow.opening import open_source
 from headway.client.mlflow.server import ServerSource
 from headway.client.mlflow.wire import Wire
 from headway.server.home import Home
@@ -108,3 +109,23 @@ def test_all_of_it_arrives_also_when_it_was_killed_in_between(original: Original
         world.close()
     verified = headway(home, "ledger", "verify")
     assert "entries hold" in verified.communicate(timeout=60)[0]
+
+
+def test_its_database_tells_the_same_without_a_server(original: Original, tmp_path: Path) -> None:
+    uri, artifacts = f"sqlite:///{original.folder}/mlflow.db", original.folder / "artifacts"
+    home = tmp_path / ".headway"
+    Home(home).prepare()
+    done = headway(home, "import", "mlflow", uri, "--deleted", "--artifacts", str(artifacts))
+    said, complaints = done.communicate(timeout=120)
+    assert (done.returncode, "Left out" in said) == (0, False), complaints
+    world = open_world(home)
+    try:
+        with closing(ServerSource(Wire(original.url, {}))) as server:
+            ours, theirs = told_by(source_of(world)), told_by(server)
+        with closing(open_source(uri, {}, artifacts)) as database:
+            read = told_by(database)
+        for what in theirs.keys() - {"traces"}:
+            assert read[what] == theirs[what], what
+            assert ours[what] == theirs[what], what
+    finally:
+        world.close()

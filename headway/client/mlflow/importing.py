@@ -6,7 +6,7 @@ Whatever is cut off is taken up by the next import: a run is settled only when i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,15 +18,18 @@ from headway.client.mlflow.places import Places
 from headway.client.mlflow.source import Source, Told
 from headway.client.mlflow.translate import experiment_of, logged_model_of, model_of, run_of, trace_of
 from headway.errors import Conflict, Invalid, NotFound
+from headway.kernel.records import Value, encode
 from headway.lifecycle.runs.imported import SEEN, Brought, ImportedRun
 
 Kind = TypeVar("Kind")
+Sized = TypeVar("Sized", bound=Value)
 Report = Callable[[str, int], None]
 """Hears of each page: the experiment's name and how many of its runs were looked at."""
 _HERE = ("mlflow-artifacts:/", "models:/", "dummy-source", "prompt-template")
 """Sources of versions whose files are here, or that have none."""
 _THREADS = 8
 _MODELS_AT_ONCE = 50
+_MOST_BYTES = 4 << 20
 
 
 @dataclass
@@ -105,7 +108,7 @@ class MlflowImport:
         if self._choice.dry_run:
             self._look(runs)
             return
-        brought = self._client.imports.runs(self._source.uri, runs, settled=False)
+        brought = self._hand_in(runs, settled=False)
         fresh = self._fresh("runs", zip(page, runs, strict=True), brought)
         if not fresh:
             return
@@ -114,10 +117,14 @@ class MlflowImport:
         begun = {one.id: one for one in brought}
         whole = self._files.of_runs((told, begun[run.id]) for told, run in fresh)
         settled = [run if run.id in whole else run.but(digest="") for _, run in fresh]
-        self._client.imports.runs(self._source.uri, settled, settled=True)
+        self._hand_in(settled, settled=True)
         self.taken.counts["metric points"] += points
         self.taken.counts["params"] += sum(len(run.params) for run in settled)
         self.taken.counts["dataset inputs"] += sum(len(run.inputs) for run in settled)
+
+    def _hand_in(self, runs: Sequence[ImportedRun], *, settled: bool) -> list[Brought]:
+        source, imports = self._source.uri, self._client.imports
+        return [one for part in _parcels(runs) for one in imports.runs(source, part, settled=settled)]
 
     def _fresh(
         self, what: str, pairs: Iterable[tuple[Told, Kind]], brought: Iterable[Brought]
@@ -154,7 +161,8 @@ class MlflowImport:
     def _traces(self, experiment: str, name: str, shown: str) -> None:
         for page in self._source.traces(experiment):
             traces = [trace_of(told, name, shown, self.taken.leave) for told in page]
-            brought = self._client.imports.traces(self._source.uri, traces)
+            source, imports = self._source.uri, self._client.imports
+            brought = [one for part in _parcels(traces) for one in imports.traces(source, part)]
             fresh = self._fresh("traces", zip(page, traces, strict=True), brought)
             ids = {trace.request: one.id for trace, one in zip(traces, brought, strict=True)}
             self._files.of_traces((told, ids[trace.request]) for told, trace in fresh)
@@ -192,3 +200,18 @@ class MlflowImport:
     def _took(self, size: int) -> None:
         self.taken.counts["files"] += 1
         self.taken.counts["bytes"] += size
+
+
+def _parcels(items: Sequence[Sized]) -> Iterator[list[Sized]]:
+    """In parts that fit into a request: what runs say of their datasets may be megabytes each."""
+    part: list[Sized] = []
+    size = 0
+    for item in items:
+        own = len(encode(item))
+        if part and size + own > _MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += own
+    if part:
+        yield part

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from headway.client.mlflow.source import MOST_RUNS, File, Points, Told
+from headway.client.mlflow.values import measured
 from headway.client.mlflow.wire import Wire
 from headway.errors import Invalid, NotFound
 from headway.lifecycle.runs.rules import checked_path
@@ -20,8 +21,6 @@ _SCHEME = "mlflow-artifacts:"
 _PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 """Registered models that only this filter shows."""
 _MOST_POINTS = 25_000
-_LARGEST = 1.7976931348623157e308
-"""What MLflow's databases keep for infinity."""
 
 
 class ServerSource:
@@ -212,12 +211,3 @@ def _points(told: list[Told]) -> Points:
         at_ms=[int(metric.get("timestamp", 0)) for metric in told],
         values=[measured(metric["value"]) for metric in told],
     )
-
-
-def measured(value: Any) -> float:
-    """A metric's value as it was logged: `NaN` and `Infinity` are texts, and MLflow's databases keep the largest number
-    for infinity."""
-    number = float(value)
-    if abs(number) == _LARGEST:
-        return float("inf") if number > 0 else float("-inf")
-    return number
