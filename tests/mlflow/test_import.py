@@ -254,3 +254,16 @@ def test_no_address(address: str) -> None:
 
 def test_secrets_are_in_no_record() -> None:
     assert Wire("http://ada:secret@localhost:5000/base/", {}).uri == "http://localhost:5000/base"
+
+
+def test_what_is_said_of_datasets_may_be_large(tmp_path: Path, here: World) -> None:
+    there = open_world(tmp_path / "there")
+    with there.client(Role.AUTHOR) as http:
+        call = Caller(http)
+        for number in range(10):
+            run = _run(call, "0", f"run {number}", AT + number)
+            dataset = {"name": "train", "digest": "d1", "profile": "p" * 1_900_000}
+            call("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset}])
+    assert imported(source_of(there), here).counts["dataset inputs"] == 10
+    assert told_by(source_of(here)) == told_by(source_of(there))
+    there.close()

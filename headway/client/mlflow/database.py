@@ -18,8 +18,8 @@ _CHUNK_BYTES = 1 << 20
 _AT_ONCE = 25_000
 _STATUSES = {1: "LOGGED_MODEL_PENDING", 2: "LOGGED_MODEL_READY", 3: "LOGGED_MODEL_UPLOAD_FAILED"}
 _DATASET = {
-    "dataset_source_type": "source_type", "dataset_source": "source", "dataset_schema": "schema",
-    "dataset_profile": "profile",
+    "name": "name", "digest": "digest", "dataset_source_type": "source_type", "dataset_source": "source",
+    "dataset_schema": "schema", "dataset_profile": "profile",
 }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ class DatabaseSource:
         )
         return [
             {
-                "dataset": {_DATASET.get(name, name): value for name, value in row.items()},
+                "dataset": {told: row[name] for name, told in _DATASET.items()},
                 "tags": self._pairs("SELECT name, value FROM input_tags WHERE input_uuid = ?", row["input_uuid"]),
             }
             for row in self._rows(query, run)
@@ -157,6 +157,12 @@ class DatabaseSource:
 
     def traces(self, experiment: str) -> Iterator[list[Told]]:
         return iter(())
+
+    def unread_traces(self, experiment: str) -> int:
+        if "trace_info" not in self._tables:
+            return 0
+        query = "SELECT count(*) AS number FROM trace_info WHERE experiment_id = ?"
+        return int(self._rows(query, int(experiment))[0]["number"])
 
     def spans(self, trace: Told) -> bytes | None:
         return None

@@ -159,6 +159,10 @@ class MlflowImport:
                 self._client.imports.logged_models(source, settled, settled=True)
 
     def _traces(self, experiment: str, name: str, shown: str) -> None:
+        if unread := self._source.unread_traces(experiment):
+            self.taken.leave(
+                f"{unread} traces of experiment {name!r}", "they are read from a server only; start one on it"
+            )
         for page in self._source.traces(experiment):
             traces = [trace_of(told, name, shown, self.taken.leave) for told in page]
             source, imports = self._source.uri, self._client.imports

@@ -142,6 +142,9 @@ class ServerSource:
         except (NotFound, Invalid):  # 2.x has others, and the oldest none
             return
 
+    def unread_traces(self, experiment: str) -> int:
+        return 0
+
     def spans(self, trace: Told) -> bytes | None:
         tags = trace.get("tags", {})
         root = tags.get("mlflow.artifactLocation", "")
