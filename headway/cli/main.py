@@ -22,10 +22,12 @@ _EXIT_CODES: dict[type[HeadwayError], int] = {
 
 
 class Entry(NamedTuple):
-    """A command that is not read yet: it is the object of its own name in `headway.cli.<name>`."""
+    """A command that is not read yet: it is the object of its name in `headway.cli.<name>`."""
 
     section: str
     about: str
+    where: str = ""
+    """The object's name when the command's own is a word of Python."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -53,6 +55,8 @@ COMMANDS: dict[str, Entry] = {
     "gc": Entry("Administer", "Free the space of what nothing needs."),
     "token": Entry("Administer", "Give and revoke access."),
     "webhook": Entry("Administer", "Tell other systems of what happens."),
+    "export": Entry("Administer", "Write the whole home to a folder, in an open layout."),
+    "import": Entry("Administer", "Take over an MLflow server, or a home that was exported.", "imports"),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
 
@@ -66,7 +70,8 @@ class CommandLine(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"headway.cli.{cmd_name}"), cmd_name)
+        name = COMMANDS[cmd_name].where or cmd_name
+        command: click.Command = getattr(import_module(f"headway.cli.{name}"), name)
         return command
 
     def resolve_command(

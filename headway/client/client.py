@@ -12,6 +12,7 @@ from headway.client.changes import Changes
 from headway.client.datasets import Datasets
 from headway.client.gates import Environments, Gates
 from headway.client.http import Connection
+from headway.client.imports import Imports
 from headway.client.ledger import Ledger, Lineage
 from headway.client.models import Models
 from headway.client.monitors import Alerts, Monitors
@@ -51,6 +52,7 @@ class Client:
         self.monitors = Monitors(connection)
         self.alerts = Alerts(connection)
         self.changes = Changes(connection)
+        self.imports = Imports(connection)
         self.ledger = Ledger(connection)
         self.lineage = Lineage(connection)
         self.tokens = Tokens(connection)

@@ -19,6 +19,7 @@ from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.service import GateService
+from headway.lifecycle.models.imports import ModelImportService
 from headway.lifecycle.models.registry import RegistryService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.monitors.service import MonitorService
@@ -35,6 +36,7 @@ from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
 from headway.lifecycle.runs.experiments import ExperimentService
+from headway.lifecycle.runs.imports import RunImportService
 from headway.lifecycle.runs.logged_models import LoggedModelService
 from headway.lifecycle.runs.metrics import MetricService
 from headway.lifecycle.runs.room import Room
@@ -54,10 +56,12 @@ class Platform:
     artifacts: ArtifactService
     logged_models: LoggedModelService
     traces: TraceService
+    run_imports: RunImportService
     metrics: MetricService
     pipelines: PipelineService
     models: ModelService
     registry: RegistryService
+    model_imports: ModelImportService
     environments: EnvironmentService
     gates: GateService
     releases: ReleaseService
@@ -117,10 +121,12 @@ def wire(
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
         logged_models=tracking.logged_models,
         traces=tracking.traces,
+        run_imports=RunImportService(j, s.experiments, s.runs, s.artifacts, s.logged_models, s.traces, blobs, *t),
         metrics=MetricService(j, s.runs, s.metrics, room),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
         registry=tracking.registry,
+        model_imports=ModelImportService(j, s.models, s.model_versions, s.registrations, clock),
         environments=environments,
         gates=gates,
         releases=releases,

@@ -25,6 +25,7 @@ from headway.server.routes import (
     datasets,
     deployments,
     gates,
+    imports,
     ledger,
     metrics,
     models,
@@ -45,7 +46,7 @@ from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, webhooks, ledger, retention, schema,
+    predictions, monitors, changes, webhooks, ledger, retention, imports, schema,
 )  # fmt: skip
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import httpx2
 import pytest
 
 from tests.engines.receivers import receiving
+from tests.mlflow.environments import interpreter
 from tests.server.serving import served, up
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 STORY = HERE / "story.py"
 pytestmark = pytest.mark.mlflow
@@ -24,22 +22,8 @@ pytestmark = pytest.mark.mlflow
 
 @pytest.fixture(scope="session")
 def client_python() -> Path:
-    """An interpreter that has the client: built once, in `.venv-mlflow`, and again when its requirements change."""
-    folder, requirements = ROOT / ".venv-mlflow", HERE / "requirements.txt"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or ready.read_text() != requirements.read_text():
-            for command in (
-                [sys.executable, "-m", "venv", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)],
-            ):
-                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-                if done.returncode:
-                    pytest.skip(f"MLflow's client cannot be installed: {done.stderr.strip()[-300:]}")
-            ready.write_text(requirements.read_text())
-    return python
+    """An interpreter that has the client."""
+    return interpreter(".venv-mlflow", HERE / "requirements.txt")
 
 
 @pytest.fixture(scope="module")

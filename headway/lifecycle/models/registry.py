@@ -33,8 +33,8 @@ class RegistryService:
     def create(self, name: str, *, by: Actor, about: str = "", tags: Mapping[str, str] | None = None) -> Model:
         """A new model line; raises `AlreadyExists`. A deleted one comes back empty, and counts its versions on."""
         by.must(Permission.WRITE)
-        _check_name(name)
-        fresh = {"about": _checked_about(about), "tags": _checked_tags(tags or {})}
+        check_model_name(name)
+        fresh = {"about": checked_about(about), "tags": checked_model_tags(tags or {})}
         with self._journal.act(by.name, "model.create") as act:
             known, now = self._models.named(name), self._clock.now()
             if known is not None and known.deleted_at is None:
@@ -62,7 +62,7 @@ class RegistryService:
         return [model for model in found if model.deleted_at is None]
 
     def describe(self, name: str, about: str, *, by: Actor) -> Model:
-        return self._change(name, "model.describe", by, lambda _: {"about": _checked_about(about)})
+        return self._change(name, "model.describe", by, lambda _: {"about": checked_about(about)})
 
     def tag(self, name: str, tags: Mapping[str, str | None], *, by: Actor) -> Model:
         """Set tags; one of None is taken away."""
@@ -90,7 +90,7 @@ class RegistryService:
     def rename(self, name: str, new_name: str, *, by: Actor) -> Model:
         """Raises `AlreadyExists` for a name that is taken, `Refused` for a model that gates have judged."""
         by.must(Permission.WRITE)
-        _check_name(new_name)
+        check_model_name(new_name)
         with self._journal.act(by.name, "model.rename") as act:
             model, now = self.model(name), self._clock.now()
             self._refuse_judged(name, "renamed")
@@ -124,7 +124,7 @@ class RegistryService:
             registration = Registration(
                 id=self._ids(Registration.prefix), created_at=now, updated_at=now, model=model.name, number=number,
                 source=command.source, run=command.run, logged_model=command.logged_model, run_link=command.run_link,
-                about=_checked_about(command.about), tags=_checked_tags(command.tags), registered_by=by.name,
+                about=checked_about(command.about), tags=checked_model_tags(command.tags), registered_by=by.name,
             )  # fmt: skip
             act.save(self._models, model.but(updated_at=now))
             act.save(self._registrations, registration, came_from=[command.run, command.logged_model])
@@ -158,7 +158,7 @@ class RegistryService:
         with self._journal.act(by.name, "model.amend") as act:
             found = self._registration(name, number)
             changes: dict[str, object] = {"tags": _merged(found.tags, tags)} if tags else {}
-            changes |= {} if about is None else {"about": _checked_about(about)}
+            changes |= {} if about is None else {"about": checked_about(about)}
             changes |= {} if stage is None else {"stage": stage}
             amended = act.save(self._registrations, found.but(updated_at=self._clock.now(), **changes))
             version = {"name": name, "version": str(number)}
@@ -205,7 +205,7 @@ class RegistryService:
         return found
 
 
-def _check_name(name: str) -> None:
+def check_model_name(name: str) -> None:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("/:@"):
         raise Invalid(f"{name[:100]!r} cannot name a registered model: take printable characters other than / : @")
 
@@ -214,13 +214,13 @@ def _is_version(alias: str) -> bool:
     return alias[:1] in "vV" and alias[1:].isdecimal()
 
 
-def _checked_about(text: str) -> str:
+def checked_about(text: str) -> str:
     if len(text) > LONGEST_ABOUT:
         raise Invalid(f"a description has at most {LONGEST_ABOUT} characters, not {len(text)}")
     return text
 
 
-def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def checked_model_tags(tags: Mapping[str, str]) -> dict[str, str]:
     for key, value in tags.items():
         if not 0 < len(key) <= LONGEST_KEY or len(value) > LONGEST_VALUE:
             raise Invalid(f"tag {key[:60]!r}: a key has 1 to {LONGEST_KEY} characters, a value at most {LONGEST_VALUE}")
@@ -228,5 +228,5 @@ def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _merged(old: Mapping[str, str], new: Mapping[str, str | None]) -> dict[str, str]:
-    given = _checked_tags({key: value for key, value in new.items() if value is not None})
+    given = checked_model_tags({key: value for key, value in new.items() if value is not None})
     return {key: value for key, value in {**old, **given}.items() if new.get(key, "") is not None}

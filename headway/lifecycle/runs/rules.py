@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from headway.errors import Conflict, IllegalMove, Invalid
@@ -69,13 +69,21 @@ def with_logged(run: Run, batch: LogBatch) -> Run:
 def _check_sizes(batch: LogBatch) -> None:
     if len(batch.metrics) > MOST_METRICS:
         raise Invalid(f"a batch holds at most {MOST_METRICS} metric points, not {len(batch.metrics)}; send it in parts")
-    texts = {**batch.params, **batch.tags}
     if len(batch.params) + len(batch.tags) > MOST_TEXTS:
         raise Invalid(f"a batch holds at most {MOST_TEXTS} params and tags; send it in parts")
-    keys = [*batch.params, *batch.tags, *(metric.key for metric in batch.metrics)]
+    _check_keys(metric.key for metric in batch.metrics)
+    check_texts({**batch.params, **batch.tags})
+
+
+def _check_keys(keys: Iterable[str]) -> None:
     wrong = next((key for key in keys if not 0 < len(key) <= LONGEST_KEY), None)
     if wrong is not None:
         raise Invalid(f"a key has 1 to {LONGEST_KEY} characters, not {len(wrong)}: {wrong[:40]!r}")
+
+
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Raise `Invalid` for a key or a value of a param or a tag that is too long; any number of them will do."""
+    _check_keys(texts)
     long = next((key for key, value in texts.items() if len(value) > LONGEST_VALUE), None)
     if long is not None:
         raise Invalid(f"the value of {long!r} is longer than {LONGEST_VALUE} characters; log it as an artifact")

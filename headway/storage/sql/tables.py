@@ -76,6 +76,15 @@ class RecordTable(Generic[AnyRecord]):
             raise Invalid(f"this {kind} cannot be kept, is a number in it NaN or infinite? ({error})") from error
         return {"id": record.id, "body": body, **self._searched(record)}
 
+    def row_of(self, body: bytes) -> dict[str, Any]:
+        """The row of a record that was written elsewhere, with its bytes as they are; raises `Invalid` for bytes that
+        are none."""
+        try:
+            record = self.read(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Invalid(f"this is no {self.record_type.__name__} of this version: {error}") from error
+        return {"id": record.id, "body": body, **self._searched(record)}
+
     def sealed(self, row: Mapping[str, Any]) -> bytes:
         """The record's bytes as kept, or none at all when the columns beside them say something else."""
         try:
