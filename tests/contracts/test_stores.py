@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
 from headway.testing.contracts.metrics import MetricStoreContract
+from headway.testing.contracts.pages import RunPagesContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
@@ -41,4 +42,8 @@ class TestLeases(LeaseStoreContract):
 
 
 class TestSearches(RunSearchContract):
+    pass
+
+
+class TestPages(RunPagesContract):
     pass

@@ -108,9 +108,14 @@ class RunService:
     def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._experiments.all(limit=limit, before=before)
 
-    def search(self, question: RunSearch) -> Sequence[Run]:
-        """The runs that fit, in the order asked for."""
+    def search(self, question: RunSearch) -> Page[Run]:
+        """A page of the runs that fit, in the order asked for, without those that other pages hold, whatever is
+        written meanwhile. Raises `Invalid` for an `after` of another question."""
         return self._store.search(question)
+
+    def count(self, question: RunSearch) -> int:
+        """How many runs fit, on all pages together."""
+        return self._store.count(question)
 
     def amend(self, identifier: str, amendment: AmendRun, *, by: Actor) -> Run:
         """Rename, tag, or add inputs and models; the same again changes nothing."""

@@ -102,12 +102,10 @@ class SqlMetricStore:
 
     def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
         found: dict[str, list[Metric]] = {run: [] for run in runs}
-        column = CURVES.c
         with self._engine.reading() as connection:
             for start in range(0, len(runs), _AT_ONCE):
-                query = select(column.run, column.key, column.value, column.step, column.at).order_by(column.key)
-                query = query.where(column.run.in_(runs[start : start + _AT_ONCE]), column.at.is_not(None))
-                for run, key, value, step, at in connection.execute(query):
+                asked = tuple(runs[start : start + _AT_ONCE])
+                for run, key, value, step, at in connection.exec_driver_sql(self._sql.last(len(asked)), asked).all():
                     found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
         return found
 
@@ -295,6 +293,14 @@ class _Statements:
         self.outlines = (
             f"SELECT CASE WHEN c.outline IS NOT NULL AND c.first_step >= {m} AND c.last_step <= {m}"
             f" THEN c.outline ELSE c.body END {window} ORDER BY c.first"
+        )
+
+        self._mark = m
+
+    def last(self, runs: int) -> str:
+        marks = ", ".join([self._mark] * runs)
+        return (
+            f"SELECT run, key, value, step, at FROM curves WHERE run IN ({marks}) AND at IS NOT NULL ORDER BY run, key"
         )
 
     def heads(self, count: int) -> str:
