@@ -27,11 +27,17 @@ from headway.server.up import serve
     help="none makes everybody on this machine the owner.",
 )  # fmt: skip
 @click.option("--database", default="", envvar="HEADWAY_DATABASE", help="A PostgreSQL URL, instead of SQLite.")
+@click.option(
+    "--most-query-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    help="How long the database may take for one question.",
+)  # fmt: skip
 @pass_invocation
-def up(invocation: Invocation, host: str, port: int, auth: str, database: str) -> None:
+def up(invocation: Invocation, host: str, port: int, auth: str, database: str, most_query_s: float) -> None:
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
-    settings = Settings.of(home, auth=auth, project=project, host=host, port=port, database=database)
+    settings = Settings.of(
+        home, auth=auth, project=project, host=host, port=port, database=database, most_query_s=most_query_s
+    )
     application = compose(settings)
     try:
         if project:

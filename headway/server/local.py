@@ -69,7 +69,7 @@ async def _exchange(app: ASGIApp, request: httpx2.Request, body: bytes) -> httpx
     async def receive() -> Any:
         nonlocal sent
         if sent:
-            return {"type": "http.disconnect"}
+            await asyncio.Event().wait()  # nobody hangs up
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Operational
 
 from headway.errors import AlreadyExists, Invalid, Unavailable
 from headway.kernel.ledger import Anchor
+from headway.kernel.patience import PATIENCE
 from headway.storage.sql.anchor import AnchorFile
 
 AnyInsert = SqliteInsert | PostgresInsert
@@ -50,6 +51,10 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """One after the other over all threads and processes; leaves only once what was written is durable."""
+        ...
+
+    def interrupt(self, connection: Connection) -> None:
+        """Stop, from another thread, the statement that runs on a connection; it raises there."""
         ...
 
     def close(self) -> None: ...
@@ -102,8 +107,24 @@ class SqlEngine:
             if connection is not None:
                 yield connection
             else:
-                with self._database.reading() as pooled:
+                with self._database.reading() as pooled, self._stoppable(pooled):
                     yield pooled
+
+    @contextmanager
+    def _stoppable(self, connection: Connection) -> Iterator[None]:
+        """Let the patience of the request that is answered here, if it has one, stop what runs on `connection`."""
+        patience = PATIENCE.get()
+        if patience is None:
+            yield
+            return
+        try:
+            with patience.lasting(lambda: self._database.interrupt(connection)):
+                yield
+        except DatabaseError as error:
+            if patience.reason is None:
+                raise
+            connection.invalidate()  # a server may hear of the stop only now, and would stop what runs next
+            raise patience.reason from error
 
     @property
     def mark(self) -> str:

@@ -146,6 +146,11 @@ class SqliteDatabase:
         if group.error is not None:
             raise Unavailable(f"nothing was written: {group.error}; is the disk full?") from group.error
 
+    def interrupt(self, connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.interrupt()
+
     def close(self) -> None:
         self._readers.dispose()
         self._connection.close()
