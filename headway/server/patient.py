@@ -13,19 +13,21 @@ from headway.kernel.patience import PATIENCE, Patience
 
 _AT_ONCE_S = 0.05
 """What is answered by then is not watched at all."""
+_QUESTIONS = ("/search", "/search-datasets", "/runs/count")
 
 
 class Patient:
     """Watches the client of each question that `app` answers, and how long the database takes for it.
 
-    A question is what changes nothing: a GET, or a POST to a path whose last part begins with `search`. A write is never stopped.
+    A question changes nothing: it is a GET, or a POST to a path that ends like one of `_QUESTIONS`. A write is never
+    stopped.
     """
 
     def __init__(self, app: ASGIApp, most_query_s: float) -> None:
         self._app, self._most_query_s = app, most_query_s
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD") and not scope["path"].rpartition("/")[2].startswith("search"):
+        if scope["method"] not in ("GET", "HEAD") and not scope["path"].endswith(_QUESTIONS):
             await self._app(scope, receive, send)
             return
         patience, line, watching = Patience(), _Line(receive), list[asyncio.Task[None]]()

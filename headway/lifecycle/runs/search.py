@@ -79,6 +79,28 @@ class RunSearch(Value):
         return self.but(limit=0, after="")
 
 
+class CountRuns(Value):
+    """Command: how many runs of `experiments` (names; none for all) fit the filter `where`. `deleted` None takes both
+    those that are deleted and those that are not."""
+
+    experiments: tuple[str, ...] = ()
+    where: str = ""
+    deleted: bool | None = False
+
+
+class SearchRuns(CountRuns):
+    """Command: one page of these runs in the order of `order`, such as `metrics.auc DESC`. `after` is the `next` of
+    the page before."""
+
+    order: tuple[str, ...] = ()
+    limit: int = 100
+    after: str = ""
+
+
+class RunCount(Value):
+    runs: int
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """What may be asked of one kind of thing. `listed` are the attributes that IN may be asked of, `keyed` the kinds

@@ -232,13 +232,13 @@ def search(ask: SearchRuns, desk: Desk) -> Answer:
         limit=most,
         after=ask.page_token,
     )
-    found = desk.platform.runs.search(question) if question.experiments else Page[Run](items=())
+    found = desk.platform.runs.found(question) if question.experiments else Page[Run](items=())
     return with_next({"runs": shown(desk.platform, found.items, experiments)}, found.next)
 
 
 def search_datasets(ask: SearchDatasets, desk: Desk) -> Answer:
     experiments = names_of(desk.platform, ask.experiment_ids)
-    runs = desk.platform.runs.search(RunSearch(experiments=tuple(experiments))).items if experiments else ()
+    runs = desk.platform.runs.found(RunSearch(experiments=tuple(experiments))).items if experiments else ()
     seen = {
         (shown_id(experiments[run.experiment]), item.name, item.digest, item.tags.get("mlflow.data.context", "")): None
         for run in runs

@@ -64,7 +64,8 @@ class SqlRunStore(SqlRecordStore[Run]):
             for start in range(0, len(page.runs), _AT_ONCE):
                 asked = page.runs[start : start + _AT_ONCE]
                 query = f"SELECT id, body FROM runs WHERE id IN ({', '.join([self._engine.mark] * len(asked))})"
-                bodies |= dict(connection.exec_driver_sql(query, tuple(asked)).tuples().all())
+                for run, body in connection.exec_driver_sql(query, tuple(asked)).all():
+                    bodies[run] = body
         return Page(items=tuple(RUNS.read(bodies[run]) for run in page.runs if run in bodies), next=page.next)
 
     def count(self, question: RunSearch) -> int:
