@@ -21,6 +21,7 @@ _CANCELLED_WITHIN_S = 5.0
 class PostgresDatabase:
     insert = Insert
     mark = "%s"
+    takes_arrays = True
 
     def __init__(self, url: URL, anchor: AnchorFile) -> None:
         self._anchor = anchor
