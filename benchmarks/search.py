@@ -151,6 +151,25 @@ class Mlflow:
         return len(answer["runs"]), answer.get("next_page_token", "")
 
 
+def native_lines(http: Http) -> dict[str, Callable[[], object]]:
+    """The same through Headway's own API, and what MLflow's has not."""
+    among = {"experiments": [SEARCHED]}
+    by_acc = {"where": "metrics.acc > 0.9", "order": ["metrics.acc DESC"], "limit": PAGE}
+    bodies: dict[str, tuple[str, dict[str, Any]]] = {
+        "native: acc > 0.9, by acc": ("search", {**among, **by_acc}),
+        "native: all experiments, newest first": ("search", {"limit": PAGE}),
+        "native: all experiments, acc > 0.9, by acc": ("search", by_acc),
+        "count of the experiment": ("count", among),
+        "count of acc > 0.9": ("count", {**among, "where": "metrics.acc > 0.9"}),
+        "count of param LIKE": ("count", {**among, "where": "params.model LIKE 'for%-3'"}),
+        "count of all experiments": ("count", {}),
+    }
+    return {
+        name: lambda verb=verb, body=body: http.ask("POST", f"/v1/runs/{verb}", body)  # type: ignore[misc]
+        for name, (verb, body) in bodies.items()
+    }
+
+
 def lines(http: Mlflow) -> dict[str, Callable[[], object]]:
     """What is measured, by its name."""
     work: dict[str, Callable[[], object]] = {}
@@ -192,7 +211,7 @@ def main() -> None:
             fill(home, given.runs, given.searched)
         with serving(home) as server:
             print(f"{f'page of {PAGE}, ms':44}{'CPU':>9}{'elapsed':>9}")
-            for name, work in lines(Mlflow(server.http)).items():
+            for name, work in (lines(Mlflow(server.http)) | native_lines(server.http)).items():
                 if given.only in name:
                     cost = measured(server, work)
                     print(f"{name:44}{cost.cpu_ms:9.2f}{cost.elapsed_ms:9.2f}", flush=True)
