@@ -87,6 +87,12 @@ class QuotaExceeded(TooLarge):
     code = "quota_exceeded"
 
 
+class TooCostly(Invalid):
+    """A question takes the database longer than is allowed; it was stopped."""
+
+    code = "too_costly"
+
+
 class UnsupportedMedia(Invalid):
     """A body is in a format or an encoding that is not read here; a model server answers 415."""
 

@@ -5,42 +5,58 @@ from __future__ import annotations
 import click
 
 from headway.cli.invocation import Invocation
-from headway.cli.nouns import Noun, found_by, limit, pass_invocation
-from headway.cli.output import print_list
+from headway.cli.nouns import Noun, limit, pass_invocation
+from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
-from headway.cli.wording import ago, clip, short
-from headway.client.client import Client
-from headway.kernel.paging import every
+from headway.cli.wording import ago
 
 
 @click.group(cls=Noun)
 def experiment() -> None:
-    """Experiments: what runs belong to."""
+    """Experiments: runs that belong together."""
 
 
 @experiment.command("list")
 @limit
 @pass_invocation
 def list_experiments(invocation: Invocation, limit: int) -> None:
-    """Experiments, newest first; those that were deleted too."""
+    """Experiments, newest first, those that are deleted too."""
     print_list(
         invocation.as_json,
-        invocation.client.runs.experiments(limit=limit),
+        invocation.client.experiments.list(limit=limit),
         {
-            "experiment": lambda item: short(item.id),
-            "name": lambda item: clip(item.name, 40),
-            "made": lambda item: ago(item.created_at),
-            "deleted": lambda item: ago(item.deleted_at) if item.deleted_at else "-",
+            "experiment": lambda found: found.name,
+            "made": lambda found: ago(found.created_at),
+            "state": lambda found: "deleted" if found.deleted_at else "active",
+            "id": lambda found: found.id,
         },
-        empty="no experiments yet; the first run makes one",
+        empty="no experiments yet; `headway run PIPELINE` makes one",
     )
 
 
-def _find(client: Client, text: str) -> str:
-    """By name, by id or by its last characters."""
-    experiments = every(lambda before: client.runs.experiments(limit=1000, before=before))
-    named = next((item.id for item in experiments if item.name == text), None)
-    return named or found_by(text, client.runs.experiments)
+@experiment.command()
+@click.argument("reference", metavar="EXPERIMENT")
+@pass_invocation
+def show(invocation: Invocation, reference: str) -> None:
+    """One experiment, and how many runs it has."""
+    client = invocation.client
+    found = client.experiments.get(reference)
+    runs = client.runs.count((found.name,))
+    if invocation.as_json:
+        print_json({"experiment": found, "runs": runs})
+        return
+    print_facts(
+        False,
+        found,
+        {
+            "experiment": found.name,
+            "id": found.id,
+            "made": ago(found.created_at),
+            "deleted": ago(found.deleted_at) if found.deleted_at else "",
+            "runs": str(runs),
+            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items())),
+        },
+    )
 
 
-add_removal(experiment, "EXPERIMENT", _find)
+add_removal(experiment, "EXPERIMENT", lambda client, text: client.experiments.get(text).id)

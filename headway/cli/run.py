@@ -53,15 +53,34 @@ def start(invocation: Invocation, pipeline: str, params: tuple[str, ...]) -> Non
         click.echo(f"Next: headway run show {short(identifier)}")
 
 
+_experiment = click.option("--experiment", help="Only those of this experiment.")
+_state = click.option(
+    "--state", type=click.Choice([state.value for state in RunState]), help="Only those in this state."
+)  # fmt: skip
+_where = click.option("--where", default="", help='Only those for which this holds: "metrics.auc > 0.9".')
+_deleted = click.option("--deleted", is_flag=True, help="Those that are deleted, instead of the others.")
+
+
 @run.command("list")
-@click.option("--experiment", help="Only those of this experiment.")
-@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only those in this state.")
+@_experiment
+@_state
+@_where
+@click.option("--order", multiple=True, help='What to order by: "metrics.auc DESC"; may be repeated.')
+@_deleted
 @limit
+@click.option("--after", default="", help="Read on behind a page: its `next`, as --json shows it.")
 @pass_invocation
-def list_runs(invocation: Invocation, experiment: str | None, state: str | None, limit: int) -> None:
+def list_runs(
+    invocation: Invocation, experiment: str | None, state: str | None, where: str, order: tuple[str, ...],
+    deleted: bool, limit: int, after: str,
+) -> None:  # fmt: skip
     """Runs, newest first."""
     client = invocation.client
-    page = client.runs.list(experiment=experiment, state=state, limit=limit)
+    if where or order or deleted or after:
+        among, where = (experiment,) if experiment else (), _filter(where, state)
+        page = client.runs.search(among, where=where, order=order, deleted=deleted, limit=limit, after=after)
+    else:
+        page = client.runs.list(experiment=experiment, state=state, limit=limit)
     metrics = {} if invocation.as_json or not page.items else client.runs.metrics([item.id for item in page.items])
     print_list(
         invocation.as_json,
@@ -79,6 +98,44 @@ def list_runs(invocation: Invocation, experiment: str | None, state: str | None,
         },
         empty="no runs yet; `headway run PIPELINE` starts one",
     )
+
+
+@run.command()
+@_experiment
+@_state
+@_where
+@_deleted
+@pass_invocation
+def count(invocation: Invocation, experiment: str | None, state: str | None, where: str, deleted: bool) -> None:
+    """How many runs there are."""
+    among = (experiment,) if experiment else ()
+    found = invocation.client.runs.count(among, where=_filter(where, state), deleted=deleted)
+    if invocation.as_json:
+        print_json({"runs": found})
+        return
+    click.echo(found)
+
+
+@run.command()
+@click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
+@pass_invocation
+def compare(invocation: Invocation, identifiers: tuple[str, ...]) -> None:
+    """Runs side by side: their metrics, and the params that differ."""
+    runs = invocation.client.runs
+    found = [runs.get(found_by(identifier, runs.list)) for identifier in identifiers]
+    metrics = runs.metrics([each.id for each in found])
+    if invocation.as_json:
+        print_json({"runs": found, "metrics": metrics})
+        return
+    rows = [["experiment", *(each.experiment for each in found)], ["state", *(each.state.value for each in found)]]
+    for key in sorted({key for each in found for key in metrics.get(each.id, {})}):
+        values = [metrics.get(each.id, {}).get(key) for each in found]
+        rows.append([f"metrics.{key}", *("-" if value is None else number(value) for value in values)])
+    for key in sorted({key for each in found for key in each.params}):
+        texts = [each.params.get(key, "-") for each in found]
+        if len(set(texts)) > 1:
+            rows.append([f"params.{key}", *map(clip, texts)])
+    print_table(["", *(short(each.id) for each in found)], rows)
 
 
 @run.command()
@@ -119,6 +176,10 @@ def show(invocation: Invocation, identifier: str) -> None:
     if steps:
         print_section("Steps")
         print_table(["step", "state", "took"], [[step.step, step.state, _step_took(step)] for step in steps])
+
+
+def _filter(where: str, state: str | None) -> str:
+    return " AND ".join(each for each in (where, f"status = '{state}'" if state else "") if each)
 
 
 def _took(run: Run) -> str:

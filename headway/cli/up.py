@@ -32,6 +32,10 @@ from headway.server.up import serve
 @click.option(
     "--webhook-host", multiple=True, metavar="HOST[:PORT]", help="Webhooks may lead here, though it is not public."
 )
+@click.option(
+    "--most-query-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    help="How long the database may take for one question.",
+)  # fmt: skip
 @pass_invocation
 def up(
     invocation: Invocation,
@@ -41,11 +45,12 @@ def up(
     database: str,
     allow_host: tuple[str, ...],
     webhook_host: tuple[str, ...],
+    most_query_s: float,
 ) -> None:
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
     settings = Settings.of(
-        home, auth=auth, project=project, host=host, port=port, database=database,
+        home, auth=auth, project=project, host=host, port=port, database=database, most_query_s=most_query_s,
         hosts=tuple(map(checked_listing, allow_host)), webhook_hosts=tuple(map(checked_listing, webhook_host)),
     )  # fmt: skip
     application = compose(settings)

@@ -22,7 +22,7 @@ from headway.client.releases import Releases
 from headway.client.retention import Records, Retention
 from headway.client.rollouts import Deployments, Rollouts
 from headway.client.run import Exporter, Run
-from headway.client.runs import Pipelines, Runs
+from headway.client.runs import Experiments, Pipelines, Runs
 from headway.client.shipping import Shipped, ship
 from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
@@ -40,6 +40,7 @@ class Client:
         """`spools` is the folder in which runs keep what the server has not got yet."""
         self._connection, self._clock, self._spools = connection, clock or SystemClock(), spools
         self.datasets = Datasets(connection)
+        self.experiments = Experiments(connection)
         self.runs = Runs(connection)
         self.pipelines = Pipelines(connection)
         self.models = Models(connection)

@@ -19,6 +19,7 @@ from headway.server.hot import HotPath
 from headway.server.metrics import Metered
 from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
+from headway.server.patient import Patient
 from headway.server.routes import (
     blobs,
     changes,
@@ -58,7 +59,8 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    hot = HotPath(Front(routed(application), application), application)
+    patient = Patient(Front(routed(application), application), application.settings.most_query_s)
+    hot = HotPath(patient, application)
     guarded = Guard(hot, application.platform.access, application.settings)
     return Metered(guarded, application.counters)
 

@@ -77,7 +77,7 @@ async def _exchange(app: ASGIApp, request: httpx2.Request, body: Iterator[bytes]
     async def receive() -> Any:
         nonlocal sent, following
         if sent:
-            return {"type": "http.disconnect"}
+            await asyncio.Event().wait()  # nobody hangs up
         chunk, following = following, next(body, b"")
         sent = not following
         return {"type": "http.request", "body": chunk, "more_body": not sent}

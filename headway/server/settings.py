@@ -40,6 +40,8 @@ class Settings:
     most_json_bytes: int = 16 * MIB
     most_segment_bytes: int = 64 * MIB
     most_blob_bytes: int = 2048 * MIB
+    most_query_s: float = 60.0
+    """How long the database may take for one question before it is stopped."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -50,6 +52,8 @@ class Settings:
             if getattr(self, name) < 1:
                 raise BadSettings(f"{name} must be at least 1 byte, not {getattr(self, name)}")
         self._check_hosts()
+        if not self.most_query_s > 0:
+            raise BadSettings(f"most_query_s must be more than 0 seconds, not {self.most_query_s}")
         if self.auth is Auth.NONE and not self.loopback:
             raise BadSettings(
                 f"without authentication the server listens on loopback only, not on {self.host}: "

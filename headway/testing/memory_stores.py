@@ -15,8 +15,10 @@ from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Windo
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
+from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.logged import LoggedModel
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import Values, fits
+from headway.lifecycle.runs.places import By, by, paged
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import Field, Kind, RunSearch
 from headway.lifecycle.runs.traces import Trace
@@ -74,9 +76,6 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         self._metrics = metrics
         self._steps = MemoryTable[tuple[str, str], StepRun](journal)
 
-    def count(self, experiment: str) -> int:
-        return len(self._every(lambda run: run.experiment == experiment))
-
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         for step in steps:
             self._steps.set((run, step.step), step)
@@ -88,7 +87,16 @@ class MemoryRunStore(MemoryRecordStore[Run]):
     def steps(self, run: str) -> list[StepRun]:
         return [step for (owner, _), step in self._steps.all().items() if owner == run]
 
-    def search(self, question: RunSearch) -> list[Run]:
+    def search(self, question: RunSearch) -> Page[Run]:
+        found, values = self._fitting(question)
+        ties = [By[Run](lambda run: to_us(run.started_at or run.created_at), True), By[Run](lambda run: run.id, True)]
+        keys = [*by(question.order, values), *ties]
+        return paged(found, keys, question.asked, limit=question.limit, after=question.after)
+
+    def count(self, question: RunSearch) -> int:
+        return len(self._fitting(question)[0])
+
+    def _fitting(self, question: RunSearch) -> tuple[list[Run], Values[Run]]:
         among = self._every(lambda run: run.experiment in question.experiments)
         latest = self._metrics.latest([run.id for run in among])
 
@@ -96,9 +104,7 @@ class MemoryRunStore(MemoryRecordStore[Run]):
             return _values_of(run, field, latest[run.id])
 
         among = [run for run in among if question.deleted in (None, run.deleted_at is not None)]
-        found = [run for run in among if fits(run, question.where, values)]
-        found.sort(key=lambda run: (run.started_at or run.created_at, run.id), reverse=True)
-        return ordered(found, question.order, values)[question.offset :][: question.limit]
+        return [run for run in among if fits(run, question.where, values)], values
 
     def inside(self, run: str) -> set[str]:
         """Ids of the runs whose parent is `run`."""

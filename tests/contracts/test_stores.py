@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
 from headway.testing.contracts.metrics import MetricStoreContract
+from headway.testing.contracts.pages import RunPagesContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
@@ -51,4 +52,8 @@ class TestSearches(RunSearchContract):
 
 
 class TestWebhooks(WebhookStoreContract):
+    pass
+
+
+class TestPages(RunPagesContract):
     pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
 from headway.server.home import Home, Serving
 
 _PROGRAM = """
+import json
 import sys
 from dataclasses import replace
 from urllib.request import urlopen
@@ -24,7 +27,7 @@ from headway.server.app import compose
 from headway.server.settings import Settings
 from headway.server.up import serve
 
-application = compose(Settings.of(sys.argv[1], port=0))
+application = compose(Settings.of(sys.argv[1], port=0, **json.loads(sys.argv[2])))
 
 class Engine:
     def start(self):
@@ -39,9 +42,10 @@ serve(replace(application, engines=(Engine(),)))
 LAST_WORDS = "started\nstopped, still answered 200\n"
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+def start(home: Path, **settings: Any) -> subprocess.Popen[str]:
     """A server with one engine, which asks the server something while it is stopped."""
-    return subprocess.Popen([sys.executable, "-c", _PROGRAM, str(home)], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", _PROGRAM, str(home), json.dumps(settings)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def running(home: Path, process: subprocess.Popen[str]) -> Serving:
@@ -64,9 +68,9 @@ def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple
 
 
 @contextmanager
-def served(home: Path) -> Iterator[httpx2.Client]:
+def served(home: Path, **settings: Any) -> Iterator[httpx2.Client]:
     """A client of a server on `home`, signed in as its owner."""
-    process = start(home)
+    process = start(home, **settings)
     try:
         said = running(home, process)
         headers = {"authorization": f"Bearer {Home(home).token('owner').read_text()}"}

@@ -22,7 +22,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/datasets", "/v1/datasets/versions?dataset=flights&limit=1", "/v1/datasets/versions/flights@1")
     yield "/v1/datasets/versions/flights/data"
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
-    yield from ("/v1/experiments", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
+    yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
@@ -58,6 +58,10 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     )
     yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
+    yield "/v1/runs/search", {"experiments": ["delays"], "where": "run_id != ''", "order": ["run_name"], "limit": 1}
+    yield "/v1/runs/count", {"where": "params.depth = '3'", "deleted": None}
+    yield from ((f"{run}/{verb}", {}) for verb in ("delete", "restore"))
+    yield from ((f"/v1/experiments/delays/{verb}", {}) for verb in ("delete", "restore"))
     points = [{"key": "val/loss", "value": value, "at": AT} for value in (0.5, "NaN", "-Infinity")]
     yield f"{run}/log", {"params": {"a": "1"}, "tags": {"b": "2"}, "metrics": points}
     yield f"{run}/points", {"curves": {"val/loss": {"steps": [1], "at_us": [0], "values": ["Infinity"]}}}

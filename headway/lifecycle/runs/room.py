@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headway.errors import QuotaExceeded
 from headway.kernel.quotas import QuotasNow
+from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.store import MetricStore, RunStore
 
 _MOST_COUNTED = 10_000
@@ -25,7 +26,7 @@ class Room:
             return
         known = self._of_experiment.get(experiment)
         if known is None or known >= limit:
-            known = self._runs.count(experiment)
+            known = self._runs.count(RunSearch(experiments=(experiment,), deleted=None))
         if known >= limit:
             raise QuotaExceeded(
                 f"experiment {experiment!r} has {known} runs, and the quota is {limit}: purge some that were deleted, "

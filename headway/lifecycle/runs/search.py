@@ -64,14 +64,41 @@ class Order(Value):
 
 class RunSearch(Value):
     """Command: the runs of `experiments` (names) for which all conditions hold. Without an order of its own, and among
-    equals: those that started last first. `deleted` None takes both."""
+    equals: those that started last first. `deleted` None takes both. `after` is the `next` of the page before."""
 
     experiments: tuple[str, ...]
     where: tuple[Condition, ...] = ()
     order: tuple[Order, ...] = ()
     deleted: bool | None = False
     limit: int = 1000
-    offset: int = 0
+    after: str = ""
+
+    @property
+    def asked(self) -> RunSearch:
+        """What is asked on every page: a token leads on in this and in nothing else."""
+        return self.but(limit=0, after="")
+
+
+class CountRuns(Value):
+    """Command: how many runs of `experiments` (names; none for all) fit the filter `where`. `deleted` None takes both
+    those that are deleted and those that are not."""
+
+    experiments: tuple[str, ...] = ()
+    where: str = ""
+    deleted: bool | None = False
+
+
+class SearchRuns(CountRuns):
+    """Command: one page of these runs in the order of `order`, such as `metrics.auc DESC`. `after` is the `next` of
+    the page before."""
+
+    order: tuple[str, ...] = ()
+    limit: int = 100
+    after: str = ""
+
+
+class RunCount(Value):
+    runs: int
 
 
 @dataclass(frozen=True)

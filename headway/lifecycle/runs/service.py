@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from headway.errors import Conflict, LeaseLost, NotFound
@@ -12,8 +12,8 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
-from headway.kernel.naming import checked_name
-from headway.kernel.paging import Page
+from headway.kernel.naming import checked_name, nearest
+from headway.kernel.paging import MOST, Page, checked
 from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import (
     AmendRun,
@@ -28,7 +28,15 @@ from headway.lifecycle.runs.records import (
 )
 from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.rules import amended, moved, must_be_open, resumed, with_logged
-from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.search import (
+    RUNS,
+    CountRuns,
+    RunCount,
+    RunSearch,
+    SearchRuns,
+    parsed_filter,
+    parsed_order,
+)
 from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, MetricStore, RunStore
 
 LEASE_S = 10.0
@@ -112,9 +120,40 @@ class RunService:
     def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._experiments.all(limit=limit, before=before)
 
-    def search(self, question: RunSearch) -> Sequence[Run]:
-        """The runs that fit, in the order asked for."""
+    def search(self, command: SearchRuns) -> Page[Run]:
+        """A page of the runs that fit, in the order asked for, without those that other pages hold, whatever is
+        written meanwhile. Raises `Invalid` for a filter that cannot be read and for an `after` of another search,
+        `NotFound` for an experiment that is not there."""
+        question = self._question(command).but(
+            order=parsed_order(command.order, RUNS), limit=checked(command.limit), after=command.after
+        )
+        return self.found(question)
+
+    def found(self, question: RunSearch) -> Page[Run]:
+        """As `search`, for a question that is read already."""
         return self._store.search(question)
+
+    def count(self, command: CountRuns) -> RunCount:
+        """How many runs fit. Raises `Invalid` for a filter that cannot be read, `NotFound` for an experiment that is
+        not there."""
+        return RunCount(runs=self._store.count(self._question(command)))
+
+    def _question(self, command: CountRuns) -> RunSearch:
+        names = command.experiments or tuple(self._known(deleted=command.deleted is not False))
+        for name in command.experiments:
+            if self._experiments.named(name) is None:
+                known = nearest(name, self._known(deleted=True))
+                raise NotFound(f"no experiment {name[:200]!r}{known}; `headway experiment list` shows what there is")
+        return RunSearch(experiments=names, where=parsed_filter(command.where, RUNS), deleted=command.deleted)
+
+    def _known(self, *, deleted: bool) -> Iterator[str]:
+        before = None
+        while True:
+            page = self._experiments.all(limit=MOST, before=before)
+            yield from (each.name for each in page.items if deleted or each.deleted_at is None)
+            before = page.next
+            if before is None:
+                return
 
     def amend(self, identifier: str, amendment: AmendRun, *, by: Actor) -> Run:
         """Rename, tag, or add inputs and models; the same again changes nothing."""

@@ -27,12 +27,13 @@ class RunStore(Protocol):
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None: ...
     def steps(self, run: str) -> list[StepRun]: ...
 
-    def count(self, experiment: str) -> int:
-        """Runs of the experiment with this name, those that are deleted too."""
+    def search(self, question: RunSearch) -> Page[Run]:
+        """The runs that fit, and the `after` of the next page. Absent values come last in both directions, NaN before
+        them. Raises `Invalid` for an `after` of another question."""
         ...
 
-    def search(self, question: RunSearch) -> list[Run]:
-        """The runs that fit. Absent values come last in both directions, NaN before them."""
+    def count(self, question: RunSearch) -> int:
+        """How many runs fit, whatever the limit."""
         ...
 
     def list(

@@ -6,6 +6,7 @@ import asyncio
 import posixpath
 import re
 from collections.abc import AsyncIterator, Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -135,7 +136,7 @@ def _linked(desk: Desk, path: str, query: dict[str, str]) -> Artifact:
 
 
 async def _run(work: Callable[[], Any]) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work)
+    return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
 
 
 async def _stream(receive: Receive, most: int) -> AsyncIterator[bytes]:

@@ -19,8 +19,8 @@ from headway.server.mlflow.wire import (
     checked_most,
     moment,
     number,
+    number_token,
     offset_of,
-    page_token,
     tags_of,
     with_next,
 )
@@ -179,7 +179,7 @@ def history(ask: History, desk: Desk) -> Answer:
         return {"metrics": [shown_metric(metric) for metric in _every(desk, ask.run, ask.metric_key)]}
     most, after = checked_most(ask.max_results, 25_000), offset_of(ask.page_token)
     curve = desk.platform.metrics.curve(ask.run, ask.metric_key, limit=most, after=after)
-    token = page_token(after + most) if len(curve) == most else None
+    token = number_token(after + most) if len(curve) == most else None
     return with_next({"metrics": _rows(ask.metric_key, curve)}, token)
 
 

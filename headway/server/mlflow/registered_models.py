@@ -7,7 +7,8 @@ from typing import Any
 from headway.errors import NotFound
 from headway.lifecycle.models.records import Model
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Condition, Field, Kind, Operator, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow import versions
 from headway.server.mlflow.routing import Endpoint
@@ -18,7 +19,7 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     ms,
-    paged,
+    page_of,
     pairs,
     present,
     tags_of,
@@ -131,16 +132,15 @@ def latest_versions(ask: LatestVersions, desk: Desk) -> Answer:
 
 
 def search(ask: SearchModels, desk: Desk) -> Answer:
-    most, where, order = (
-        checked_most(ask.max_results, 1000), parsed_filter(ask.filter, MODELS), parsed_order(ask.order_by, MODELS)
-    )  # fmt: skip
-    models = sorted(desk.platform.registry.models(), key=lambda model: model.name)
+    checked_most(ask.max_results, 1000)
+    where, order = parsed_filter(ask.filter, MODELS), parsed_order(ask.order_by, MODELS)
+    models = desk.platform.registry.models()
     if not any(_of_prompts(condition) for condition in where):
         models = [model for model in models if _PROMPT not in model.tags]
     where = tuple(condition for condition in where if not _of_models(condition))
     found = [model for model in models if fits(model, where, _values)]
-    page, token = paged(ordered(found, order, _values), most, ask.page_token)
-    return with_next({"registered_models": [shown(desk.platform, model) for model in page]}, token)
+    page = page_of(found, [*by(order, _values), By(lambda model: model.name)], ask)
+    return with_next({"registered_models": [shown(desk.platform, model) for model in page.items]}, page.next)
 
 
 def shown(platform: Platform, model: Model) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headway.errors import Invalid, NotFound
+from headway.kernel.paging import Page
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.records import AmendRun, Experiment, Input, Metric, ModelUse, Run, RunState, StartRun
 from headway.lifecycle.runs.search import RUNS, Condition, Operator, RunSearch, parsed_filter, parsed_order
@@ -21,8 +22,6 @@ from headway.server.mlflow.wire import (
     moment,
     ms,
     number,
-    offset_of,
-    page_token,
     pairs,
     present,
     tags_of,
@@ -225,23 +224,21 @@ def log_legacy_model(ask: LogLegacyModel, desk: Desk) -> Answer:
 def search(ask: SearchRuns, desk: Desk) -> Answer:
     most, view = checked_most(ask.max_results, 50_000), view_of(ask.run_view_type)
     experiments = names_of(desk.platform, ask.experiment_ids)
-    start = offset_of(ask.page_token)
     question = RunSearch(
         experiments=tuple(name for name, found in experiments.items() if view is not False or found.deleted_at is None),
         where=tuple(_native(condition) for condition in parsed_filter(ask.filter, RUNS)),
         order=parsed_order(ask.order_by, RUNS),
         deleted=view,
-        limit=most + 1,
-        offset=start,
+        limit=most,
+        after=ask.page_token,
     )
-    found = desk.platform.runs.search(question) if question.experiments else []
-    token = page_token(start + most) if len(found) > most else None
-    return with_next({"runs": shown(desk.platform, found[:most], experiments)}, token)
+    found = desk.platform.runs.found(question) if question.experiments else Page[Run](items=())
+    return with_next({"runs": shown(desk.platform, found.items, experiments)}, found.next)
 
 
 def search_datasets(ask: SearchDatasets, desk: Desk) -> Answer:
     experiments = names_of(desk.platform, ask.experiment_ids)
-    runs = desk.platform.runs.search(RunSearch(experiments=tuple(experiments))) if experiments else []
+    runs = desk.platform.runs.found(RunSearch(experiments=tuple(experiments))).items if experiments else ()
     seen = {
         (shown_id(experiments[run.experiment]), item.name, item.digest, item.tags.get("mlflow.data.context", "")): None
         for run in runs

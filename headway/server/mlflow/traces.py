@@ -9,11 +9,10 @@ from uuid import uuid4
 import msgspec
 
 from headway.errors import Invalid, NotFound
-from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.traces import Trace
 from headway.server.mlflow.experiments import experiment_of, shown_id
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, moment, paged, with_next
+from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, moment, with_next
 
 _LOCATION = "mlflow.artifactLocation"
 
@@ -94,8 +93,8 @@ def search(ask: SearchTraces, desk: Desk) -> Answer:
     if ask.filter.strip():
         raise Invalid("traces are not searched by a filter here; leave filter_string out")
     identifiers = [experiment_of(desk.platform, each).id for each in _experiments(ask.locations)]
-    page, token = paged(_within(desk.platform, identifiers), most, ask.page_token)
-    return with_next({"traces": [shown(trace) for trace in page]}, token)
+    page = desk.platform.traces.page(identifiers, limit=most, after=ask.page_token)
+    return with_next({"traces": [shown(trace) for trace in page.items]}, page.next)
 
 
 def set_tag(ask: TagTrace, desk: Desk) -> Answer:
@@ -146,10 +145,6 @@ def delete_assessment(ask: AssessmentId, desk: Desk) -> Answer:
 
 def shown(trace: Trace) -> Answer:
     return {**trace.told, "tags": trace.tags, "assessments": list(trace.assessments.values())}
-
-
-def _within(platform: Platform, identifiers: list[str]) -> list[Trace]:
-    return list(platform.traces.within(identifiers))
 
 
 def _experiments(locations: Iterable[Any]) -> Any:

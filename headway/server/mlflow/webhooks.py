@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headway.errors import Invalid, NotFound
+from headway.lifecycle.runs.places import By
 from headway.lifecycle.webhooks.records import AddWebhook, Webhook, WebhookState
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, ms, paged, present, with_next
+from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, ms, page_of, present, with_next
 
 _ENTITIES = frozenset(
     {"registered_model", "model_version", "model_version_tag", "model_version_alias", "prompt", "prompt_version",
@@ -65,10 +66,10 @@ def get(ask: WebhookId, desk: Desk) -> Answer:
 
 
 def listed(ask: ListWebhooks, desk: Desk) -> Answer:
-    most = checked_most(ask.max_results, 1000)
+    checked_most(ask.max_results, 1000)
     known = [webhook for webhook in desk.platform.webhooks.list(by=desk.by) if _named(webhook.events)]
-    page, token = paged(known, most, ask.page_token)
-    return with_next({"webhooks": [_shown(webhook) for webhook in page]}, token)
+    page = page_of(known, [By(lambda webhook: webhook.id)], ask)
+    return with_next({"webhooks": [_shown(webhook) for webhook in page.items]}, page.next)
 
 
 def update(ask: UpdateWebhook, desk: Desk) -> Answer:

@@ -29,8 +29,10 @@ from headway.errors import (
 )
 from headway.kernel.access import Actor
 from headway.kernel.blobs import BlobStore
+from headway.kernel.paging import Page
 from headway.kernel.records import RecordType
 from headway.lifecycle.platform import Platform
+from headway.lifecycle.runs.places import By, paged
 from headway.server.errors import clipped
 
 _LOG = logging.getLogger("headway.server")
@@ -132,7 +134,7 @@ def checked_most(asked: int, most: int) -> int:
     return asked
 
 
-def page_token(offset: int) -> str:
+def number_token(offset: int) -> str:
     return base64.b64encode(msgspec.json.encode({"offset": offset})).decode()
 
 
@@ -149,11 +151,10 @@ def offset_of(token: str) -> int:
     return offset
 
 
-def paged(items: Sequence[Item], most: int, token: str) -> tuple[Sequence[Item], str | None]:
-    """One page of `items`, and the token of the next one."""
-    start = offset_of(token)
-    page = items[start : start + most]
-    return page, page_token(start + most) if start + most < len(items) else None
+def page_of(items: Iterable[Item], keys: Sequence[By[Item]], ask: Any) -> Page[Item]:
+    """The page of `items`, in the order of `keys`, that `ask` wants; `next` is the token of the next one."""
+    question = msgspec.structs.replace(ask, page_token="", max_results=1)
+    return paged(items, keys, question, limit=ask.max_results, after=ask.page_token)
 
 
 def with_next(answer: Answer, token: str | None) -> Answer:

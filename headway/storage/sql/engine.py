@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Operational
 
 from headway.errors import AlreadyExists, Invalid, Unavailable
 from headway.kernel.ledger import Anchor
+from headway.kernel.patience import PATIENCE
 from headway.storage.sql.anchor import AnchorFile
 
 AnyInsert = SqliteInsert | PostgresInsert
@@ -42,6 +43,9 @@ class Database(Protocol):
     mark: str
     """Stands for a value in a statement: the driver's own."""
 
+    takes_arrays: bool
+    """Whether many rows go into one statement, as an array for each column."""
+
     def reading(self) -> AbstractContextManager[Connection]: ...
 
     def snapshot(self) -> AbstractContextManager[Connection]:
@@ -52,6 +56,10 @@ class Database(Protocol):
         """One after the other over all threads and processes; leaves only once what was written is durable."""
         ...
 
+    def interrupt(self, connection: Connection) -> None:
+        """Stop, from another thread, the statement that runs on a connection; it raises there."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -59,6 +67,7 @@ class SqlEngine:
     def __init__(self, database: Database, anchor: AnchorFile) -> None:
         self._database, self.anchor = database, anchor
         self._open = threading.local()
+        self._sources: dict[Table, str] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -102,13 +111,34 @@ class SqlEngine:
             if connection is not None:
                 yield connection
             else:
-                with self._database.reading() as pooled:
+                with self._database.reading() as pooled, self._stoppable(pooled):
                     yield pooled
+
+    @contextmanager
+    def _stoppable(self, connection: Connection) -> Iterator[None]:
+        """Let the patience of the request that is answered here, if it has one, stop what runs on `connection`."""
+        patience = PATIENCE.get()
+        if patience is None:
+            yield
+            return
+        try:
+            with patience.lasting(lambda: self._database.interrupt(connection)):
+                yield
+        except DatabaseError as error:
+            if patience.reason is None:
+                raise
+            connection.invalidate()  # a server may hear of the stop only now, and would stop what runs next
+            raise patience.reason from error
 
     @property
     def mark(self) -> str:
         """Stands for a value in a statement that goes straight to the driver."""
         return self._database.mark
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether `write_rows` is given statements whose values are arrays."""
+        return self._database.takes_arrays
 
     def insert(self, table: Table) -> AnyInsert:
         """An insert that knows ON CONFLICT."""
@@ -137,10 +167,29 @@ class SqlEngine:
             changes = [f'"{c.name}" = excluded."{c.name}"' for c in table.columns if not c.primary_key]
             end = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changes)}"
         names = ", ".join(f'"{column.name}"' for column in table.columns)
-        marks = ", ".join([self.mark] * len(table.columns))
-        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){end}'
+        arrays = self.takes_arrays and len(rows) > 1
+        source = self._unnested(table) if arrays else f"VALUES ({', '.join([self.mark] * len(table.columns))})"
+        self._write(f'INSERT INTO "{table.name}" ({names}) {source}{end}', rows, arrays=arrays)
+
+    def write_rows(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement for each of `rows`; where the database takes arrays it is one for all of them."""
+        if rows:
+            self._write(statement, rows, arrays=self.takes_arrays)
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]], *, arrays: bool) -> None:
         with self.writing() as connection:
-            connection.exec_driver_sql(statement, list(rows) if len(rows) > 1 else rows[0])
+            if arrays:
+                connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+            else:
+                connection.exec_driver_sql(statement, list(rows) if len(rows) > 1 else rows[0])
+
+    def _unnested(self, table: Table) -> str:
+        if table not in self._sources:
+            with self.writing() as connection:
+                kinds = [str(column.type.compile(connection.dialect)) for column in table.columns]
+            arrays = [f"{self.mark}::{kind.partition(' COLLATE')[0]}[]" for kind in kinds]
+            self._sources[table] = f"SELECT * FROM unnest({', '.join(arrays)})"
+        return self._sources[table]
 
     def close(self) -> None:
         self._database.close()

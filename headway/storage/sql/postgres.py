@@ -15,10 +15,13 @@ from headway.storage.sql.engine import Transaction
 _ONE_WRITER = text("SELECT pg_advisory_xact_lock(5209163247)")
 """Any number that no other program takes; it is released with the end of the transaction."""
 
+_CANCELLED_WITHIN_S = 5.0
+
 
 class PostgresDatabase:
     insert = Insert
     mark = "%s"
+    takes_arrays = True
 
     def __init__(self, url: URL, anchor: AnchorFile) -> None:
         self._anchor = anchor
@@ -46,6 +49,11 @@ class PostgresDatabase:
                 yield transaction
             if transaction.head is not None:
                 self._anchor.advance(transaction.head)
+
+    def interrupt(self, connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        if raw is not None:
+            raw.cancel_safe(timeout=_CANCELLED_WITHIN_S)
 
     def close(self) -> None:
         self._engine.dispose()

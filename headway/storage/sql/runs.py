@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Column, Integer, LargeBinary, Table, func, select
+from sqlalchemy import Column, Integer, LargeBinary, Table, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
@@ -13,7 +13,8 @@ from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.traces import Trace
-from headway.storage.sql.search import index_run, searched
+from headway.storage.sql.search import index_run
+from headway.storage.sql.searching import counted, found
 from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
@@ -34,6 +35,7 @@ STEPS = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+_AT_ONCE = 400
 _read_step = msgspec.json.Decoder(StepRun).decode
 
 
@@ -55,14 +57,20 @@ class SqlRunStore(SqlRecordStore[Run]):
         with self._engine.writing() as connection:
             index_run(self._engine, connection, record)
 
-    def search(self, question: RunSearch) -> list[Run]:
+    def search(self, question: RunSearch) -> Page[Run]:
         with self._engine.reading() as connection:
-            return [RUNS.read(body) for body in connection.scalars(searched(question, RUNS.rows))]
+            page = found(connection, question)
+            bodies: dict[str, bytes] = {}
+            for start in range(0, len(page.runs), _AT_ONCE):
+                asked = page.runs[start : start + _AT_ONCE]
+                query = f"SELECT id, body FROM runs WHERE id IN ({', '.join([self._engine.mark] * len(asked))})"
+                for run, body in connection.exec_driver_sql(query, tuple(asked)).all():
+                    bodies[run] = body
+        return Page(items=tuple(RUNS.read(bodies[run]) for run in page.runs if run in bodies), next=page.next)
 
-    def count(self, experiment: str) -> int:
-        query = select(func.count()).select_from(RUNS.rows).where(RUNS.rows.c.experiment == experiment)
+    def count(self, question: RunSearch) -> int:
         with self._engine.reading() as connection:
-            return connection.scalar(query) or 0
+            return int(connection.execute(counted(question)).scalar_one())
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         """Keep the state of each of `steps`; those of the run that are not named stay as they are."""

@@ -45,6 +45,7 @@ class SqliteDatabase:
 
     insert = Insert
     mark = "?"
+    takes_arrays = False
 
     def __init__(self, path: Path, anchor: AnchorFile) -> None:
         self._anchor = anchor
@@ -145,6 +146,11 @@ class SqliteDatabase:
                     self._commit(group)
         if group.error is not None:
             raise Unavailable(f"nothing was written: {group.error}; is the disk full?") from group.error
+
+    def interrupt(self, connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.interrupt()
 
     def close(self) -> None:
         self._readers.dispose()

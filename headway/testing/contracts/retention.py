@@ -54,13 +54,13 @@ class RetentionContract:
                 state.stores.runs.put_steps(run.id, [StepRun(step="load")])
         with state.act():
             state.stores.kept.remove(gone.id)
-        found = state.stores.runs.search(RunSearch(experiments=("late",)))
+        found = state.stores.runs.search(RunSearch(experiments=("late",))).items
         assert [run.id for run in found] == [stays.id]
         assert state.stores.metrics.summaries(gone.id) == {}
         assert len(state.stores.metrics.curve(gone.id, "loss", limit=9)) == 0
         assert state.stores.metrics.summaries(stays.id)["loss"].points == 5000
         assert (state.stores.runs.steps(gone.id), len(state.stores.runs.steps(stays.id))) == ([], 1)
-        assert state.stores.runs.count("late") == 1
+        assert state.stores.runs.count(RunSearch(experiments=("late",), deleted=None)) == 1
 
     def test_an_act_that_fails_lets_go_of_nothing(self, state: State) -> None:
         record = state.sample("runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headway.lifecycle.runs.records import StepRun, StepState
+from headway.lifecycle.runs.search import RunSearch
 from headway.testing.contracts.state import State
 
 
@@ -10,7 +11,9 @@ class RunStoreContract:
     def test_runs_of_an_experiment_are_counted(self, state: State) -> None:
         other = state.sample("runs", experiment="other")
         state.keep("runs", state.sample("runs"), state.sample("runs", deleted_at=state.clock.now()), other)
-        assert [state.stores.runs.count(name) for name in ("late", "other", "none")] == [2, 1, 0]
+        assert [
+            state.stores.runs.count(RunSearch(experiments=(name,), deleted=None)) for name in ("late", "other", "none")
+        ] == [2, 1, 0]
 
     def test_steps_keep_their_order_and_their_last_state(self, state: State) -> None:
         steps = [StepRun(step=name) for name in ("load", "train", "judge")]
