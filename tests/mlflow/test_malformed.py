@@ -39,11 +39,13 @@ def good(owner: httpx2.Client) -> dict[str, Any]:
     model = made("logged-models", {"experiment_id": "0", "name": "m", "source_run_id": run})["model"]["info"][
         "model_id"
     ]
-    made("registered-models/create", {"name": "odd"})
-    made("model-versions/create", {"name": "odd", "source": f"models:/{model}", "run_id": run})
-    hook = {"name": "odd", "url": "https://hooks.invalid/", "events": [{"entity": "PROMPT", "action": "CREATED"}]}
+    name = f"odd-{run[-12:]}"  # the fixture may be made again, in the same world
+    made("registered-models/create", {"name": name})
+    made("model-versions/create", {"name": name, "source": f"models:/{model}", "run_id": run})
+    hook = {"name": name, "url": "https://hooks.invalid/", "events": [{"entity": "PROMPT", "action": "CREATED"}]}
     webhook = made("webhooks", hook)["webhook"]["webhook_id"]
     return {
+        "name": name,
         "run_id": run,
         "run_uuid": run,
         "experiment_id": "0",
