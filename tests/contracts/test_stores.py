@@ -10,6 +10,7 @@ from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
 from headway.testing.contracts.runs import RunStoreContract
 from headway.testing.contracts.searches import RunSearchContract
+from headway.testing.contracts.traces import TraceStoreContract
 
 
 class TestJournal(JournalContract):
@@ -41,4 +42,8 @@ class TestLeases(LeaseStoreContract):
 
 
 class TestSearches(RunSearchContract):
+    pass
+
+
+class TestTraces(TraceStoreContract):
     pass

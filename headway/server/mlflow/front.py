@@ -15,15 +15,19 @@ from blake3 import blake3
 from litestar.types import ASGIApp, Receive, Send
 
 from headway.errors import Invalid
+from headway.kernel.access import Permission
+from headway.kernel.version import VERSION
 from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import Artifact
 from headway.server.app import Application
 from headway.server.auth import actor_of
 from headway.server.mlflow import (
     artifacts,
+    assessments,
     experiments,
     logged_models,
     metrics,
+    otlp,
     registered_models,
     runs,
     traces,
@@ -34,12 +38,12 @@ from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
 _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path>.*))?", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
-_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces)
+_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces, assessments)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": False, "multipart_downloads_enabled": False,
     "presigned_upload_run_id_supported": False, "presigned_upload_model_id_supported": False,
-    "features_enabled": {"gateway": False},
+    "features_enabled": {"gateway": False}, "headway_version": VERSION,
 }  # fmt: skip
 _JSON = "application/json"
 _CHUNK_BYTES = 1 << 20
@@ -70,12 +74,14 @@ class Front:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         app = self._application
-        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope))
+        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope), app.clock)
         path, method = scope["path"], scope["method"]
         proxied = _PROXY.fullmatch(path)
         if proxied is not None:
             await self._proxied(desk, proxied["path"], scope, receive, send)
-        elif path.endswith("/get-artifact"):
+        elif path == "/v1/traces":
+            await self._exported(desk, scope, receive, send)
+        elif path.endswith("artifact"):
             artifact = await _run(lambda: _linked(desk, path, _query(scope)))
             await _send_file(send, desk, artifact)
         elif method == "GET" and _INFO.fullmatch(path):
@@ -106,6 +112,29 @@ class Front:
 
         await _send(send, 200, await _run(answer))
 
+    async def _exported(self, desk: Desk, scope: Any, receive: Receive, send: Send) -> None:
+        """Spans by OpenTelemetry's protocol."""
+        if scope["method"] != "POST":
+            raise Nothing("spans are sent by POST")
+        scope["path_template"] = "/v1/traces"
+        desk.by.must(Permission.WRITE)
+        experiment = _header(scope, b"x-mlflow-experiment-id")
+        if not experiment:
+            raise Invalid("name the experiment that the spans belong to in the header x-mlflow-experiment-id")
+        most, content_type = self._application.settings.most_json_bytes, _header(scope, b"content-type")
+        body = b"".join([chunk async for chunk in _stream(receive, most)])
+
+        def keep() -> None:
+            encoding = _header(scope, b"content-encoding").strip().lower()
+            spans = otlp.spans_of(body, content_type, encoding, most)
+            traces.export(desk, experiment, _header(scope, b"x-mlflow-run-id"), spans)
+
+        await _run(keep)
+        if otlp.JSON in content_type:
+            await _send(send, 200, b"{}")
+        else:
+            await _send(send, 200, b"", otlp.PROTOBUF)
+
     async def _proxied(self, desk: Desk, path: str | None, scope: Any, receive: Receive, send: Send) -> None:
         method = scope["method"]
         scope["path_template"] = "/api/mlflow-artifacts/artifacts/{path}"
@@ -125,6 +154,9 @@ class Front:
 
 
 def _linked(desk: Desk, path: str, query: dict[str, str]) -> Artifact:
+    if path.endswith("/get-trace-artifact"):
+        trace = desk.platform.traces.get(query.get("request_id") or query.get("trace_id", ""))
+        return artifacts.opened(desk.platform, artifacts.Place(trace.id, "traces.json"))
     if path.startswith("/model-versions"):
         return artifacts.of_version(desk.platform, *(query.get(name, "") for name in ("name", "version", "path")))
     run = desk.platform.runs.get(query.get("run_uuid") or query.get("run_id", ""))
