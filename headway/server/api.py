@@ -14,6 +14,7 @@ from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
 from headway.server.hot import HotPath
+from headway.server.links import Links
 from headway.server.metrics import Metered
 from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
@@ -53,8 +54,9 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    hot = HotPath(Front(routed(application), application), application)
-    guarded = Guard(hot, application.platform.access, application.settings)
+    links = Links(application.clock)
+    hot = HotPath(Front(routed(application), application, links), application)
+    guarded = Guard(hot, application.platform.access, application.settings, links)
     return Metered(guarded, application.counters)
 
 

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Send
 from headway.errors import Forbidden, NotSignedIn
 from headway.kernel.access import AccessService, Actor, Permission, Role
 from headway.server.errors import rendered
+from headway.server.links import Links
 from headway.server.mlflow.wire import failure, speaks
 from headway.server.settings import Auth, Settings
 
@@ -29,14 +30,14 @@ def actor_of(scope: Any) -> Actor:
 
 
 class Guard:
-    """Lets through to `app` who has a token that holds, and everybody to what is public.
+    """Lets through to `app` who has a token that holds, or a link that was signed, and everybody to what is public.
 
     On loopback it also refuses names that are not this machine's (a foreign page can make its own name lead here:
     DNS rebinding), and everywhere it refuses writes that a page of another origin sends.
     """
 
-    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings) -> None:
-        self._app, self._access, self._loopback = app, access, settings.loopback
+    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings, links: Links) -> None:
+        self._app, self._access, self._loopback, self._links = app, access, settings.loopback, links
         self._local_owner: Actor | None = None
         if settings.auth is Auth.NONE:
             self._local_owner = Actor(name=_user(), role=Role.OWNER)
@@ -60,7 +61,7 @@ class Guard:
         if origin is not None and scope["method"] not in _SAFE and urlsplit(origin).netloc != host:
             raise Forbidden(f"writes from pages of another origin are refused ({origin[:100]!r})")
         if scope["path"] not in PUBLIC:
-            actor = await self._actor(headers.get(b"authorization"))
+            actor = self._links.actor(scope) or await self._actor(headers.get(b"authorization"))
             actor.must(Permission.READ)
             scope[_ACTOR] = actor
 

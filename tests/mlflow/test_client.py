@@ -16,7 +16,6 @@ from tests.server.serving import served
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-STORY = HERE / "story.py"
 pytestmark = pytest.mark.mlflow
 
 
@@ -47,15 +46,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
 
 
 @pytest.mark.parametrize(
-    "chapters",
+    ("story", "chapters"),
     [
-        ["experiments", "runs_and_what_they_log", "search", "artifacts", "traces"],
-        ["a_model_from_training_to_an_alias"],
+        ("story.py", ["experiments", "runs_and_what_they_log", "search", "artifacts", "large_files", "traces"]),
+        ("story.py", ["a_model_from_training_to_an_alias"]),
+        ("story_of_traces.py", ["spans", "searches", "assessments", "opentelemetry"]),
     ],
-    ids=["tracking", "models"],
+    ids=["tracking", "models", "traces"],
 )
 def test_the_client_works_as_it_is(
-    client_python: Path, server: httpx2.Client, chapters: list[str], tmp_path: Path
+    client_python: Path, server: httpx2.Client, story: str, chapters: list[str], tmp_path: Path
 ) -> None:
     environment = {
         **os.environ,
@@ -63,10 +63,15 @@ def test_the_client_works_as_it_is(
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    command = [str(client_python), str(STORY), str(server.base_url), *chapters]
+    command = [str(client_python), str(HERE / story), str(server.base_url), *chapters]
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     said = [line.removeprefix("done ") for line in done.stdout.splitlines() if line.startswith("done ")]
     assert said == chapters, done.stderr[-3000:]
     assert server.get("/v1/status").is_success
+    if "large_files" in chapters:
+        counted = server.get("/metrics").text
+        for route in ('"PUT",route="/api/mlflow-artifacts/mpu/part"', "/mpu/complete", "presigned/{path}"):
+            assert route in counted
+        assert 'status="206"' in counted

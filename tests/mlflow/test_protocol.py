@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from headway.kernel.access import Role
 from headway.kernel.ledger import verify
-from headway.server.mlflow.front import _MODULES, CutOff
+from headway.server.mlflow.front import _MODULES
+from headway.server.mlflow.sending import CutOff
 from tests.server.world import World, open_world
 
 BASE = "/api/2.0/mlflow"

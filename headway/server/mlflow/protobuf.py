@@ -11,6 +11,7 @@ import binascii
 import math
 import re
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -237,7 +238,7 @@ def _one(given: Any, member: Member, depth: int) -> Any:
 
 
 def _is_number(given: Any) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < 1e308 * 1.7976931348623157
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) <= sys.float_info.max
 
 
 def _number(given: Any, low: int, high: int, name: str) -> int:
