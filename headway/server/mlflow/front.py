@@ -28,6 +28,7 @@ from headway.server.mlflow import (
     registered_models,
     runs,
     traces,
+    users,
     versions,
 )
 from headway.server.mlflow.multipart import AbortUpload, CompleteUpload, CreateUpload, Uploads
@@ -36,10 +37,25 @@ from headway.server.mlflow.sending import CutOff, in_thread, send_answer, send_b
 from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
 _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path>.*))?", re.DOTALL)
-_PARTS = re.compile(r"/api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL)
+_PARTS = re.compile(
+    r"/(?:ajax-)?api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL
+)
+    r"/(?:ajax-)?api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL
+)
 _LINKED = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/presigned/(?P<path>.+)", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
-_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces, assessments)
+_MODULES = (
+    experiments,
+    runs,
+    metrics,
+    registered_models,
+    versions,
+    logged_models,
+    artifacts,
+    traces,
+    assessments,
+    users,
+)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": True, "multipart_downloads_enabled": False,

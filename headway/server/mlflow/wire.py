@@ -45,7 +45,7 @@ _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
 )
 _PATHS = re.compile(
     r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/(?:ajax-api/2\.0/mlflow/)?get-(?:trace-)?artifact$"
-    r"|/model-versions/get-artifact$|/v1/traces$"
+    r"|/model-versions/get-artifact$|/v1/traces$|/graphql$"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
