@@ -40,8 +40,6 @@ _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path
 _PARTS = re.compile(
     r"/(?:ajax-)?api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL
 )
-    r"/(?:ajax-)?api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL
-)
 _LINKED = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/presigned/(?P<path>.+)", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
 _MODULES = (
