@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-import fcntl
+import json
 import os
+import re
 import subprocess
-import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.mlflow.environments import HERE, ROOT, python_of
 from tests.server.serving import served
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.mlflow
 
 
 @pytest.fixture(scope="session")
 def client_python() -> Path:
-    """An interpreter that has the client: built once, in `.venv-mlflow`, and again when its requirements change."""
-    folder, requirements = ROOT / ".venv-mlflow", HERE / "requirements.txt"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or ready.read_text() != requirements.read_text():
-            for command in (
-                [sys.executable, "-m", "venv", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)],
-            ):
-                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-                if done.returncode:
-                    pytest.skip(f"MLflow's client cannot be installed: {done.stderr.strip()[-300:]}")
-            ready.write_text(requirements.read_text())
-    return python
+    return python_of(".venv-mlflow", "requirements.txt")
+
+
+@pytest.fixture(scope="session")
+def whole_python() -> Path:
+    return python_of(".venv-mlflow-full", "requirements-full.txt")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     with served(tmp_path_factory.mktemp("served") / ".headway") as client:
         yield client
+
+
+def told(python: Path, server: httpx2.Client, story: str, chapters: list[str], folder: Path) -> str:
+    """What the chapters of a story print, which must all come to their end."""
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_TOKEN": server.headers["authorization"].removeprefix("Bearer "),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MPLBACKEND": "Agg",
+    }
+    command = [str(python), str(HERE / story), str(server.base_url), *chapters]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
+    said = [line.removeprefix("done ") for line in done.stdout.splitlines() if line.startswith("done ")]
+    assert said == chapters, done.stderr[-3000:]
+    assert server.get("/v1/status").is_success
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -57,21 +66,36 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
 def test_the_client_works_as_it_is(
     client_python: Path, server: httpx2.Client, story: str, chapters: list[str], tmp_path: Path
 ) -> None:
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_TOKEN": server.headers["authorization"].removeprefix("Bearer "),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    command = [str(client_python), str(HERE / story), str(server.base_url), *chapters]
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
-    said = [line.removeprefix("done ") for line in done.stdout.splitlines() if line.startswith("done ")]
-    assert said == chapters, done.stderr[-3000:]
-    assert server.get("/v1/status").is_success
+    told(client_python, server, story, chapters, tmp_path)
     if "large_files" in chapters:
         counted = server.get("/metrics").text
         for route in ('"PUT",route="/api/mlflow-artifacts/mpu/part"', "/mpu/complete", "presigned/{path}"):
             assert route in counted
         assert 'status="206"' in counted
+
+
+def test_every_method_works_or_is_listed(client_python: Path, server: httpx2.Client, tmp_path: Path) -> None:
+    printed = told(client_python, server, "story_of_methods.py", ["methods"], tmp_path)
+    said = json.loads(next(line for line in printed.splitlines() if line.startswith('{"worked"')))
+    page = (ROOT / "docs" / "mlflow.md").read_text()
+    section = page.partition("## Methods of the client")[2].partition("\n## ")[0]
+    patterns = re.findall(r"`([^`]+)`", section.partition("|---|---|")[2])
+    listed = {name for name in said["others"] + said["worked"] if any(fnmatchcase(name, each) for each in patterns)}
+    elsewhere = {"log_figure"}
+    assert listed == set(said["others"]) - elsewhere
+    assert f"{len(said['worked']) + len(elsewhere)} of {len(said['worked'] + said['others'])}" in section
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "chapters",
+    [
+        ["boosted_by_lightgbm", "boosted_by_xgboost", "pytorch", "evaluation"],
+        ["nested", "what_can_be_logged", "prompts", "accounts"],
+    ],
+    ids=["training", "logging"],
+)
+def test_the_whole_of_mlflow_works_as_it_is(
+    whole_python: Path, server: httpx2.Client, chapters: list[str], tmp_path: Path
+) -> None:
+    told(whole_python, server, "story_of_breadth.py", chapters, tmp_path)
