@@ -74,6 +74,7 @@ def test_the_client_works_as_it_is(
         assert 'status="206"' in counted
 
 
+@pytest.mark.slow
 def test_every_method_works_or_is_listed(client_python: Path, server: httpx2.Client, tmp_path: Path) -> None:
     printed = told(client_python, server, "story_of_methods.py", ["methods"], tmp_path)
     said = json.loads(next(line for line in printed.splitlines() if line.startswith('{"worked"')))
