@@ -16,6 +16,7 @@ from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
 from headway.server.hot import HotPath
+from headway.server.links import Links
 from headway.server.metrics import Metered
 from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
@@ -59,9 +60,10 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    patient = Patient(Front(routed(application), application), application.settings.most_query_s)
+    links = Links(application.clock)
+    patient = Patient(Front(routed(application), application, links), application.settings.most_query_s)
     hot = HotPath(patient, application)
-    guarded = Guard(hot, application.platform.access, application.settings)
+    guarded = Guard(hot, application.platform.access, application.settings, links)
     return Metered(guarded, application.counters)
 
 

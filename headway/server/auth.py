@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Receive, Send
 from headway.errors import Forbidden, Invalid, NotSignedIn
 from headway.kernel.access import AccessService, Actor, Permission, Role
 from headway.server.errors import rendered
+from headway.server.links import Links
 from headway.server.mlflow.wire import failure, speaks
 from headway.server.settings import Auth, Settings
 
@@ -30,15 +31,15 @@ def actor_of(scope: Any) -> Actor:
 
 
 class Guard:
-    """Lets through to `app` who has a token that holds, and everybody to what is public.
+    """Lets through to `app` who has a token that holds, or a link that was signed, and everybody to what is public.
 
     It also refuses names that are not its own (a foreign page can make its own name lead here: DNS rebinding): on
     loopback those that are not this machine's, elsewhere those that are not in `Settings.hosts`, once there are some.
     And it refuses writes that a page of another origin sends.
     """
 
-    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings) -> None:
-        self._app, self._access, self._hosts = app, access, _hosts_of(settings)
+    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings, links: Links) -> None:
+        self._app, self._access, self._hosts, self._links = app, access, _hosts_of(settings), links
         self._local_owner: Actor | None = None
         if settings.auth is Auth.NONE:
             self._local_owner = Actor(name=_user(), role=Role.OWNER)
@@ -66,7 +67,7 @@ class Guard:
         if origin is not None and scope["method"] not in _SAFE and _netloc(origin) != host:
             raise Forbidden(f"writes from pages of another origin are refused ({origin[:100]!r})")
         if scope["path"] not in PUBLIC:
-            actor = await self._actor(headers.get(b"authorization"))
+            actor = self._links.actor(scope) or await self._actor(headers.get(b"authorization"))
             actor.must(Permission.READ)
             scope[_ACTOR] = actor
 

@@ -21,7 +21,7 @@ from headway.lifecycle.runs.matching import Values, fits
 from headway.lifecycle.runs.places import By, by, paged
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import Field, Kind, RunSearch
-from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.runs.traces import Span, Trace
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
 
@@ -350,8 +350,20 @@ class MemoryTraceStore(MemoryRecordStore[Trace]):
     record_type = Trace
     unique = (("request",),)
 
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self._spans = MemoryTable[tuple[str, str], Span](journal)
+
     def of(self, request: str) -> Trace | None:
         return self._first(lambda trace: trace.request == request)
+
+    def put_spans(self, spans: Sequence[Span]) -> None:
+        for span in spans:
+            self._spans.set((span.request, span.id), span)
+
+    def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
+        every = sorted(self._spans.all().values(), key=lambda span: (span.started_ns, span.id))
+        return {request: [span for span in every if span.request == request] for request in requests}
 
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
         return self._page(limit, before, experiment=experiment)

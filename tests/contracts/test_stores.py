@@ -12,6 +12,7 @@ from headway.testing.contracts.records import RecordStoreContract
 from headway.testing.contracts.retention import RetentionContract
 from headway.testing.contracts.runs import RunStoreContract
 from headway.testing.contracts.searches import RunSearchContract
+from headway.testing.contracts.traces import TraceStoreContract
 from headway.testing.contracts.webhooks import WebhookStoreContract
 
 
@@ -56,4 +57,8 @@ class TestWebhooks(WebhookStoreContract):
 
 
 class TestPages(RunPagesContract):
+    pass
+
+
+class TestTraces(TraceStoreContract):
     pass

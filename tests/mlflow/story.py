@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import numpy as np
+from chapters import chapter, play, refused
 from mlflow import MlflowClient
 from mlflow.entities.webhook import WebhookEvent, WebhookStatus
-from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
-
-CHAPTERS: list[Callable[[MlflowClient], None]] = []
-
-
-def chapter(function: Callable[[MlflowClient], None]) -> Callable[[MlflowClient], None]:
-    CHAPTERS.append(function)
-    return function
-
-
-def refused(code: str, call: Callable[[], object]) -> None:
-    try:
-        call()
-    except MlflowException as error:
-        found = error.error_code
-    else:
-        found = "nothing"
-    assert found == code, (found, code)
 
 
 @chapter
@@ -158,6 +139,26 @@ def artifacts(client: MlflowClient) -> None:
 
 
 @chapter
+def large_files(client: MlflowClient) -> None:
+    mlflow.set_experiment("large files")
+    os.environ |= {
+        "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "5242880",
+        "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": "5242880",
+        "MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE": "1000000",
+    }
+    content = np.random.default_rng(0).bytes(12_000_000)
+    Path("large.bin").write_bytes(content)
+    with mlflow.start_run() as active:
+        mlflow.log_artifact("large.bin", "a folder")
+    for forced in ("false", "true"):
+        os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = forced
+        path = client.download_artifacts(active.info.run_id, "a folder/large.bin")
+        assert Path(path).read_bytes() == content
+    for name in ("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"):
+        del os.environ[name]
+
+
+@chapter
 def a_model_from_training_to_an_alias(client: MlflowClient) -> None:
     mlflow.set_experiment("models")
     rows = np.random.default_rng(0).normal(size=(60, 3))
@@ -240,9 +241,4 @@ def webhooks(client: MlflowClient) -> None:
 
 
 if __name__ == "__main__":
-    mlflow.set_tracking_uri(sys.argv[1])
-    wanted = sys.argv[2:]
-    for each in CHAPTERS:
-        if not wanted or each.__name__ in wanted:
-            each(MlflowClient())
-            print("done", each.__name__, flush=True)
+    play()

@@ -21,7 +21,7 @@ from headway.client.mlflow.server import ServerSource
 from headway.client.mlflow.wire import Wire
 from headway.server.home import Home
 from tests.mlflow.comparison import told_by
-from tests.mlflow.environments import interpreter
+from tests.mlflow.environments import python_of
 from tests.mlflow.test_import import source_of
 from tests.server.world import open_world
 
@@ -41,7 +41,7 @@ class Original(NamedTuple):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
     python, folder = (
-        interpreter(".venv-mlflow-server", HERE / "requirements-server.txt"),
+        python_of(".venv-mlflow-server", "requirements-server.txt"),
         tmp_path_factory.mktemp("mlflow"),
     )
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -38,7 +38,8 @@ def _holds(condition: Condition, found: Sequence[Any]) -> bool:
     if condition.operator is Operator.IS_NOT_NULL:
         return bool(found)
     compare = _COMPARE[condition.operator]
-    return any(not _is_nan(value) and compare(value, condition.value) for value in found)
+    comparable = (value for value in found if not _is_nan(value) and _alike(value, condition.value))
+    return any(compare(value, condition.value) for value in comparable)
 
 
 def like(text: str, pattern: str) -> bool:
@@ -69,6 +70,10 @@ def _same(text: str, part: str, place: int) -> bool:
         return text.startswith(part, place)
     piece = text[place : place + len(part)]
     return len(piece) == len(part) and all(mine in ("_", theirs) for mine, theirs in zip(part, piece, strict=True))
+
+
+def _alike(value: Any, wanted: Any) -> bool:
+    return isinstance(wanted, tuple) or isinstance(value, str) is isinstance(wanted, str)
 
 
 def _is_nan(value: Any) -> bool:

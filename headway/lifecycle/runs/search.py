@@ -27,6 +27,10 @@ class Kind(StrEnum):
     TAG = "tag"
     ATTRIBUTE = "attribute"
     INPUT = "input"
+    METADATA = "metadata"
+    SPAN = "span"
+    FEEDBACK = "feedback"
+    EXPECTATION = "expectation"
 
 
 class Field(Value):
@@ -124,11 +128,18 @@ RUNS = Vocabulary(
     },
 )  # fmt: skip
 _INPUT_FIELDS = frozenset({"name", "digest", "context"})
+_SPAN_FIELDS = frozenset({"name", "type", "status"})
+_SPAN_ATTRIBUTES = "attributes."
+_ASSESSED = frozenset({Kind.FEEDBACK, Kind.EXPECTATION})
 _KINDS = {
     **dict.fromkeys(("metric", "metrics"), Kind.METRIC),
     **dict.fromkeys(("param", "params", "parameter", "parameters"), Kind.PARAM),
     **dict.fromkeys(("tag", "tags"), Kind.TAG),
-    **dict.fromkeys(("attribute", "attributes", "attr", "run"), Kind.ATTRIBUTE),
+    **dict.fromkeys(("attribute", "attributes", "attr", "run", "trace"), Kind.ATTRIBUTE),
+    **dict.fromkeys(("metadata", "request_metadata"), Kind.METADATA),
+    "span": Kind.SPAN,
+    "feedback": Kind.FEEDBACK,
+    "expectation": Kind.EXPECTATION,
     **dict.fromkeys(("dataset", "datasets"), Kind.INPUT),
 }
 _TOKEN = re.compile(
@@ -223,7 +234,7 @@ class _Reader:
             return Condition(field=field, operator=operator)
         if operator in _LISTS:
             return Condition(field=field, operator=operator, value=self._list())
-        number = self._numeric(field)
+        number = self._numeric(field) or (field.kind in _ASSESSED and self._before_number())
         return Condition(field=field, operator=operator, value=self._number() if number else self._text())
 
     def field(self) -> Field:
@@ -244,6 +255,8 @@ class _Reader:
             return self._attribute(key)
         if not key or (kind is Kind.INPUT and key not in _INPUT_FIELDS):
             raise Invalid(f"{token.text[:60]!r} is no field{nearest(key[:60], _INPUT_FIELDS)}")
+        if kind is Kind.SPAN and key not in _SPAN_FIELDS and len(key.removeprefix(_SPAN_ATTRIBUTES)) in (0, len(key)):
+            raise Invalid(f"{token.text[:60]!r} is no field of a span; take name, type, status or attributes.KEY")
         return Field(kind=kind, name=key)
 
     def _attribute(self, name: str) -> Field:
@@ -274,8 +287,10 @@ class _Reader:
     def _check(self, field: Field, operator: Operator) -> None:
         if self._numeric(field):
             able = _NUMERIC
-        elif field.kind is Kind.INPUT:
+        elif field.kind in (Kind.INPUT, Kind.SPAN):
             able = _TEXTUAL | _LISTS
+        elif field.kind in _ASSESSED:
+            able = _TEXTUAL | _NUMERIC | _NULLS
         elif field.kind is Kind.ATTRIBUTE:
             able = _TEXTUAL | (_LISTS if field.name in self._vocabulary.listed else frozenset())
         else:
@@ -284,6 +299,9 @@ class _Reader:
             raise Invalid(
                 f"{field.kind} {field.name[:60]!r} cannot be asked {operator}; it takes: {', '.join(sorted(able))}"
             )
+
+    def _before_number(self) -> bool:
+        return not self.at_end and self._tokens[self._place].kind == "number"
 
     def _number(self) -> float:
         token = self.take()

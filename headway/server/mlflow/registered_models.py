@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from headway.errors import NotFound
+from headway.errors import Invalid
 from headway.lifecycle.models.records import Model
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.matching import fits
@@ -26,6 +27,9 @@ from headway.server.mlflow.wire import (
     with_next,
 )
 
+_LATEST = "latest"
+"""An alias that nobody sets: of the newest version."""
+_NUMBERED = re.compile(r"[vV]\d+")
 _PROMPT = "mlflow.prompt.is_prompt"
 MODELS = Vocabulary(
     texts=frozenset({"name"}),
@@ -108,6 +112,8 @@ def delete_tag(ask: TagModel, desk: Desk) -> Answer:
 
 
 def set_alias(ask: AliasModel, desk: Desk) -> Answer:
+    if ask.alias.lower() == _LATEST or _NUMBERED.fullmatch(ask.alias):
+        raise Invalid(f"the alias {ask.alias!r} is reserved: it means a version by itself")
     desk.platform.registry.alias(ask.name, ask.alias, versions.number_of(ask.version), by=desk.by)
     return {}
 
@@ -119,8 +125,12 @@ def delete_alias(ask: AliasModel, desk: Desk) -> Answer:
 
 def by_alias(ask: AliasModel, desk: Desk) -> Answer:
     model = desk.platform.registry.model(ask.name)
+    if ask.alias.lower() == _LATEST:
+        newest = max(desk.platform.registry.versions(ask.name), key=lambda version: version.number, default=None)
+        if newest is not None:
+            return {"model_version": versions.shown(newest, model)}
     if ask.alias not in model.aliases:
-        raise NotFound(f"registered model {ask.name!r} has no alias {ask.alias[:100]!r}")
+        raise Invalid(f"registered model {ask.name!r} has no alias {ask.alias[:100]!r}")
     found = desk.platform.registry.registered(ask.name, model.aliases[ask.alias])
     return {"model_version": versions.shown(found, model)}
 

@@ -69,6 +69,9 @@ class RunId(Ask):
 
     @property
     def run(self) -> str:
+        """Raises `Invalid` when neither is given."""
+        if not (self.run_id or self.run_uuid):
+            raise Invalid("run_id is missing: this call is about one run")
         return self.run_id or self.run_uuid
 
 

@@ -29,6 +29,7 @@ from headway.errors import (
 )
 from headway.kernel.access import Actor
 from headway.kernel.blobs import BlobStore
+from headway.kernel.clock import Clock
 from headway.kernel.paging import Page
 from headway.kernel.records import RecordType
 from headway.lifecycle.platform import Platform
@@ -47,9 +48,14 @@ _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
     (Forbidden, 403, "PERMISSION_DENIED"),
     (Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
 )
-_PATHS = re.compile(r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/get-artifact$|/model-versions/get-artifact$")
+_PATHS = re.compile(
+    r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/(?:ajax-api/2\.0/mlflow/)?get-(?:trace-)?artifact$"
+    r"|/model-versions/get-artifact$|/v1/traces$|/graphql$"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+PROTOCOL = "3.17.2"
+"""The version of MLflow whose clients these calls are held against."""
 Answer = dict[str, Any]
 Item = TypeVar("Item")
 
@@ -75,6 +81,7 @@ class Desk:
     blobs: BlobStore
     uploads: Path
     by: Actor
+    clock: Clock
 
 
 def speaks(path: str) -> bool:
@@ -108,6 +115,11 @@ def moment(ms: int) -> datetime:
 
 def ms(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // _MILLISECOND
+
+
+def timestamp(at: datetime) -> str:
+    """A time as protocol buffers write it in JSON."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def number(value: float) -> float | str:
