@@ -200,7 +200,8 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
         _must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
     for name in ("min_requests", "min_labels", "quality_margin"):
         _must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
-    for name in ("latency_budget_us", "patience_s"):
+    _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
+    for name in ("latency_budget_us", "patience_s", "period_days", "period_labels"):
         _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
 
 

@@ -180,6 +180,9 @@ BROKEN = [
     ("alpha = 0.01", "min_requests = -5", r"min_requests must not be negative"),
     ("alpha = 0.01", "min_requests = 99999999999999999999", r"at most 2\^53"),
     ("patience_s = 3600", "patience_s = 0", r"patience_s must be above 0"),
+    ("patience_s = 3600", "period_days = 0", r"period_days must be above 0"),
+    ("patience_s = 3600", "period_labels = 0", r"period_labels must be above 0"),
+    ("patience_s = 3600", "label_lag_days = -1", r"label_lag_days must not be negative"),
     (
         'environment = "production"',
         'environment = "prodction"',
