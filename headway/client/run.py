@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from headway.client.active import ACTIVE
+from headway.client.capture import Capture
 from headway.client.shipping import Shipper
-from headway.client.spool import Ended, Opening, Points, Spool, Texts
+from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
@@ -57,7 +58,13 @@ class Run:
     """
 
     def __init__(
-        self, record: RunRecord, client: Client, exporter: Exporter, clock: Clock, spools: Path | None = None
+        self,
+        record: RunRecord,
+        client: Client,
+        exporter: Exporter,
+        clock: Clock,
+        spools: Path | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self.record, self.client = record, client
         self._exporter, self._clock = exporter, clock
@@ -65,6 +72,9 @@ class Run:
         self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
         self._outer: Token[Run | None] | None = None
+        self.capture = capture
+        if capture is not None:
+            capture.start(self._note, clock, dict(record.tags))
 
     @property
     def id(self) -> str:
@@ -166,6 +176,11 @@ class Run:
         self._spool.append(frame)
         self._shipper.start()
 
+    def _note(self, frame: Points | Texts | Attached) -> None:
+        """As `_log`, but what the server has refused is for the next call of a person."""
+        self._spool.append(frame)
+        self._shipper.start()
+
     def finish(self) -> None:
         self._end(RunState.FINISHED)
 
@@ -177,6 +192,8 @@ class Run:
 
     def _end(self, state: RunState, error: str = "") -> None:
         """End the run here, and at the server when it answers. A run of a pipeline must reach it: somebody waits."""
+        if self.capture is not None:
+            self.capture.stop()
         self._shipper.stop()
         try:
             self._shipper.flush()

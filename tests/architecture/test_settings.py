@@ -25,6 +25,7 @@ from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
 
@@ -41,6 +42,7 @@ ENTRIES: dict[str, type[Value]] = {
 TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[pipelines.NAME.steps.STEP]": DeclaredStep,
     "[environments.NAME.rollout]": RolloutPolicy,
+    "[capture]": CaptureSpec,
 }
 
 
@@ -67,7 +69,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> str:
 def test_every_table_has_its_heading() -> None:
     headings = {each.path[-1] for each in below(PAGE, "Projects: `headway.toml`") if each.path[-1].startswith("[")}
     assert headings == {"[project]", *TABLES}
-    assert {"name", *ENTRIES} == set(Project.__struct_fields__)
+    assert {"name", "capture", *ENTRIES} == set(Project.__struct_fields__)
 
 
 @pytest.mark.parametrize("heading", TABLES)

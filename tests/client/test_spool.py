@@ -39,6 +39,7 @@ class Received:
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.ended = ""
+        self.attached: dict[str, bytes] = {}
 
     def points(self, run: str, curves: Mapping[str, Mapping[str, Any]], *, late: bool = False) -> None:
         self._fail()
@@ -50,6 +51,12 @@ class Received:
         self._fail()
         self.params |= params
         self.tags |= tags
+
+    def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> None:
+        self._fail()
+        if "bad" in name:
+            raise Invalid("a bad name")
+        self.attached[name] = data
 
     def end(self, run: str, state: str, error: str) -> None:
         self.ended = state
@@ -199,7 +206,7 @@ class Flaky(httpx2.BaseTransport):
         if self.down:
             raise httpx2.ConnectError("down")
         response = self._inner.handle_request(request)
-        if self.lose_answers and request.url.path.endswith("/points"):
+        if self.lose_answers and request.url.path.endswith(("/points", "/artifacts")):
             self.lose_answers -= 1
             raise httpx2.ReadError("the connection broke")
         return response

@@ -29,6 +29,7 @@ from headway.lifecycle.changes.tables import (
 )
 from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -92,9 +93,27 @@ class Project(Value):
     deployments: dict[str, DeploymentSpec]
     monitors: dict[str, MonitorSpec]
     triggers: dict[str, TriggerSpec]
+    capture: CaptureSpec = CaptureSpec()
 
 
 _SECTIONS = Project.__struct_fields__[1:]
+
+
+def read_capture(text: str) -> CaptureSpec:
+    """What runs of the project that `text` declares record by themselves, whatever else it says.
+
+    Raises `BadSettings` as `read_project` does.
+    """
+    spec = convert(table(_whole(text).get("capture", {}), "[capture]"), CaptureSpec, "[capture]")
+    _must(spec.every_s >= 1, f"[capture] every_s must be at least 1, not {spec.every_s}")
+    return spec
+
+
+def _whole(text: str) -> Table:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSettings(f"headway.toml cannot be read: {error}") from None
 
 
 def read_project(text: str, *, checks: Collection[str] | None = None) -> Project:
@@ -102,10 +121,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
 
     Raises `BadSettings` naming the place: the line of what is no TOML, else table and key.
     """
-    try:
-        whole = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadSettings(f"headway.toml cannot be read: {error}") from None
+    whole = _whole(text)
     check_keys(whole, ("project", *_SECTIONS), "headway.toml")
     check_values(whole, "")
     project = table(whole.get("project", {}), "[project]")
@@ -121,6 +137,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         deployments={name: convert(each, DeploymentSpec, at) for name, each, at in _each(whole, "deployments")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
+        capture=read_capture(text),
     )
     _check_references(found)
     return found
