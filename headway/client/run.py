@@ -85,7 +85,10 @@ class Run:
         self.log_metrics({key: value}, step=step)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        numbers = {key: _number(key, value) for key, value in values.items()}
+        try:
+            numbers = {key: float(value) for key, value in values.items()}
+        except (TypeError, ValueError):
+            numbers = {key: _number(key, value) for key, value in values.items()}
         self._log(Points(step, to_us(self._clock.now()), numbers))
 
     def log_param(self, key: str, value: Any) -> None:

@@ -9,6 +9,7 @@ import atexit
 import logging
 import math
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from headway.kernel.records import Value
 _LOG = logging.getLogger("headway.client")
 EVERY_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_MOST_OF_A_CORE = 0.003
+"""The share of one core that sending may take from the loop that is logged: rests grow with what a sending takes."""
 _MOST_BYTES = 1024 * 1024
 _MOST_POINTS = 50_000
 
@@ -49,6 +52,8 @@ class Shipper:
 
     def start(self) -> None:
         """Begin to send by itself; a second call does nothing."""
+        if self._thread is not None:
+            return
         with self._starting:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._keep_sending, name="headway-log", daemon=True)
@@ -132,12 +137,13 @@ class Shipper:
                 self._line.end(run, frame.state, frame.error)
 
     def _keep_sending(self) -> None:
-        failures = 0
-        while not self._stopped.wait(min(self._every_s * 2**failures, _LONGEST_PAUSE_S)):
+        failures, pause_s = 0, self._every_s
+        while not self._stopped.wait(min(pause_s * 2**failures, _LONGEST_PAUSE_S)):
+            began = time.thread_time()
             try:
                 self._spool.sync()
                 self.send()
-                failures = 0
+                failures, pause_s = 0, max(self._every_s, (time.thread_time() - began) / _MOST_OF_A_CORE)
             except Unavailable as error:
                 failures = min(failures + 1, 10)
                 _LOG.info("what run %s logs waits: %s", self._spool.opening.run, error)

@@ -27,6 +27,7 @@ READING = [
     (["run", "list"], "delays", "items"),
     (["run", "list", "--experiment", "delays", "--state", "running"], "delays", "items"),
     (["run", "show", "{run}"], "delays", "run"),
+    (["run", "diff", "{run}", "{run}"], "cannot be compared", "params"),
     (["model", "list"], "late@1", "items"),
     (["model", "show", "late@1"], "held-out@1", "signature"),
     (["gate", "list"], "pass", "items"),
