@@ -70,9 +70,11 @@ def edits(folder: Path) -> bytes:
     if top is None:
         return b""
     root = Path(os.fsdecode(top.rstrip(b"\n")))
-    ignored = (_git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard") or b"").split(b"\0")
-    apart = [f":(exclude,top,literal){os.fsdecode(name)}" for name in ignored if name]
-    apart += [f":(exclude,top,glob)**/{name}" for name in _SECRET_FILES]
+    ignored = _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard")
+    if ignored is None:
+        return b""
+    apart = [f":(exclude,top,literal){os.fsdecode(name)}" for name in ignored.split(b"\0") if name]
+    apart += [f":(exclude,top,glob,icase)**/{name}" for name in _SECRET_FILES]
     options = ("--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules")
     whole = _git(root, "diff", "HEAD", *options, "--", ".", *apart) or b""
     text = masked_text(whole[:MOST_DIFF_BYTES].decode(errors="replace")).encode()

@@ -50,9 +50,9 @@ class Exporter(Protocol):
 
 class Run:
     """A run that is going on. Metrics, params and tags are written to a file of this machine at once, and sent from
-    there every second and at the end, so that no call waits for the server and nothing is lost with it or with this
-    process: `headway sync` sends what was left. What the server refuses is raised by the next call that logs, or at
-    the end.
+    there about every second and at the end, so that no call waits for the server and nothing is lost with it or with
+    this process: `headway sync` sends what was left. What the server refuses is raised by the next call that logs, or
+    at the end.
 
     As a context manager it is the active run of its block, and finished, failed or cancelled at its end.
     """
