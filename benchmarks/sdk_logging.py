@@ -27,7 +27,7 @@ from headway.client.run import Exported, Run
 from headway.lifecycle.runs.capture import CaptureSpec
 
 STEP_S, KEYS = 0.01, [f"metric-{number}" for number in range(10)]
-STEPS, TURNS, ROWS, COLUMNS = 600, 5, 16_000, 60
+STEPS, TURNS, ROWS, COLUMNS = 400, 4, 16_000, 60
 
 
 class NoExporter:
