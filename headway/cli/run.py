@@ -10,6 +10,7 @@ from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, duration, number, short, size
+from headway.lifecycle.runs.capture import BRANCH_TAG, COMMAND_TAG, HOST_TAG, SYSTEM, captured
 from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
 
 
@@ -93,7 +94,7 @@ def list_runs(
             "started": lambda run: ago(run.started_at),
             "by": lambda run: run.started_by,
             "metrics": lambda run: ", ".join(
-                f"{key} {number(value)}" for key, value in sorted(metrics.get(run.id, {}).items())[:3]
+                f"{key} {number(value)}" for key, value in sorted(_own(metrics.get(run.id, {})).items())[:3]
             ),
         },
         empty="no runs yet; `headway run PIPELINE` starts one",
@@ -165,10 +166,13 @@ def show(invocation: Invocation, identifier: str) -> None:
             "parent": found.parent,
             "started": f"{ago(found.started_at)} by {found.started_by}",
             "took": _took(found),
+            "command": found.tags.get(COMMAND_TAG, ""),
+            "machine": _machine(found, metrics),
+            "branch": found.tags.get(BRANCH_TAG, ""),
             "code": found.code.commit + (" with changes" if found.code.dirty else "") or found.code.digest,
             "params": lines(f"{key} = {value}" for key, value in sorted(found.params.items())),
-            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items())),
-            "metrics": lines(f"{key} {number(value)}" for key, value in sorted(metrics.items())),
+            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items()) if not captured(key)),
+            "metrics": lines(f"{key} {number(value)}" for key, value in sorted(_own(metrics).items())),
             "artifacts": lines(f"{item.name} ({size(item.size)})" for item in artifacts),
             "error": found.error,
         },
@@ -180,6 +184,50 @@ def show(invocation: Invocation, identifier: str) -> None:
 
 def _filter(where: str, state: str | None) -> str:
     return " AND ".join(each for each in (where, f"status = '{state}'" if state else "") if each)
+
+
+@run.command()
+@click.argument("left", metavar="RUN")
+@click.argument("right", metavar="OTHER")
+@pass_invocation
+def diff(invocation: Invocation, left: str, right: str) -> None:
+    """What differs between two runs: params, metrics, code and packages."""
+    runs = invocation.client.runs
+    one, other = (found_by(identifier, runs.list) for identifier in (left, right))
+    found = runs.diff(one, other)
+    if invocation.as_json:
+        print_json(found)
+        return
+    parts = {"Params": found.params, "Metrics": found.metrics, "Code": found.code, "Packages": found.packages or ()}
+    for title, differences in parts.items():
+        if differences:
+            print_section(title)
+            rows = [[each.name, each.left or "-", each.right or "-"] for each in differences]
+            print_table([title.lower().removesuffix("s"), short(one), short(other)], rows)
+    if found.packages is None:
+        click.echo("Packages cannot be compared: one of the two has not captured them.")
+    elif not any(parts.values()):
+        click.echo("They do not differ in params, metrics, code or packages.")
+
+
+def _own(metrics: dict[str, float]) -> dict[str, float]:
+    """What the run has logged, without what was recorded of the machine."""
+    return {key: value for key, value in metrics.items() if not key.startswith(SYSTEM)}
+
+
+def _machine(run: Run, metrics: dict[str, float]) -> str:
+    """Where it ran, and the last that was seen of it."""
+    host, last = run.tags.get(HOST_TAG, ""), {key.removeprefix(SYSTEM): value for key, value in metrics.items()}
+    seen = [
+        f"{name} {last[key]:,.0f} {unit}"
+        for key, name, unit in (
+            ("cpu_utilization_percentage", "CPU", "%"),
+            ("process_memory_usage_megabytes", "memory", "MB"),
+            ("gpu_0_utilization_percentage", "GPU", "%"),
+        )
+        if key in last
+    ]
+    return f"{host}: {', '.join(seen)}" if seen else host
 
 
 def _took(run: Run) -> str:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from headway.client.blobs import Blobs
+from headway.client.capture import Capture
 from headway.client.changes import Changes
 from headway.client.datasets import Datasets
 from headway.client.gates import Environments, Gates
@@ -90,8 +91,9 @@ class Client:
         parent: str = "",
         change: str = "",
         code: Code | None = None,
+        capture: Capture | None = None,
     ) -> Run:
-        """Begin a run, and return the handle on it."""
+        """Begin a run, and return the handle on it; what it records by itself is `capture`'s business."""
         command = StartRun(
             experiment=experiment,
             name=name,
@@ -102,11 +104,11 @@ class Client:
             tags=dict(tags or {}),
             code=code or Code(),
         )
-        return Run(self.runs.start(command), self, exporter, self._clock, self._spools)
+        return Run(self.runs.start(command), self, exporter, self._clock, self._spools, capture)
 
-    def resume(self, run: str, exporter: Exporter) -> Run:
+    def resume(self, run: str, exporter: Exporter, *, capture: Capture | None = None) -> Run:
         """The handle on a run that was started before, here or elsewhere."""
-        return Run(self.runs.get(run), self, exporter, self._clock, self._spools)
+        return Run(self.runs.get(run), self, exporter, self._clock, self._spools, capture)
 
     def sync(self) -> list[Shipped]:
         """Send what runs of this home have logged while the server did not answer, or before they were killed."""

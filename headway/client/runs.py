@@ -13,6 +13,8 @@ from headway.errors import NotFound
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
 from headway.kernel.records import Value, encode
+from headway.lifecycle.runs.capture import DIFF, LOCK, decode_lock
+from headway.lifecycle.runs.comparison import Comparison, Side, compare
 from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import (
     Artifact,
@@ -160,10 +162,21 @@ class Runs:
     def steps(self, identifier: str) -> tuple[StepRun, ...]:
         return self._connection.get(_path(identifier) + "/steps", Steps).steps
 
-    def add_artifact(self, identifier: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
+    def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""
         body = {"name": name, "blob": self._blobs.put(data)} | ({"media_type": media_type} if media_type else {})
-        return self._connection.post(_path(identifier) + "/artifacts", Artifact, body)
+        return self._connection.post(_path(run) + "/artifacts", Artifact, body)
+
+    def diff(self, left: str, right: str) -> Comparison:
+        """What differs between two runs in params, last metrics, code and packages."""
+        one, other = (self._side(identifier) for identifier in (left, right))
+        return compare(one, other)
+
+    def _side(self, identifier: str) -> Side:
+        kept = {artifact.name: artifact.blob for artifact in self.artifacts(identifier)}
+        lock = decode_lock(self._blobs.get(kept[LOCK])) if LOCK in kept else None
+        metrics = self.metrics([identifier]).get(identifier, {})
+        return Side(run=self.get(identifier), metrics=metrics, lock=lock, diff=kept.get(DIFF, ""))
 
     def artifacts(self, identifier: str) -> tuple[Artifact, ...]:
         return self._connection.get(_path(identifier) + "/artifacts", tuple[Artifact, ...])

@@ -27,6 +27,7 @@ from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.retention.policy import RetentionPolicy
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
 
@@ -45,6 +46,7 @@ TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[environments.NAME.rollout]": RolloutPolicy,
     "[retention]": RetentionPolicy,
     "[quotas]": Quotas,
+    "[capture]": CaptureSpec,
 }
 
 
@@ -71,7 +73,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> str:
 def test_every_table_has_its_heading() -> None:
     headings = {each.path[-1] for each in below(PAGE, "Projects: `headway.toml`") if each.path[-1].startswith("[")}
     assert headings == {"[project]", *TABLES}
-    assert {"name", "retention", "quotas", *ENTRIES} == set(Project.__struct_fields__)
+    assert {"name", "retention", "quotas", "capture", *ENTRIES} == set(Project.__struct_fields__)
 
 
 @pytest.mark.parametrize("heading", TABLES)

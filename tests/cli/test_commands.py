@@ -35,6 +35,7 @@ READING = [
     (["run", "show", "{run}"], "delays", "run"),
     (["experiment", "list"], "delays", "items"),
     (["experiment", "show", "delays"], "runs", "experiment"),
+    (["run", "diff", "{run}", "{run}"], "cannot be compared", "params"),
     (["model", "list"], "late@1", "items"),
     (["model", "show", "late@1"], "held-out@1", "signature"),
     (["gate", "list"], "pass", "items"),
