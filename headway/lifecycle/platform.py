@@ -104,13 +104,7 @@ def wire(
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
     rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    tracking = Tracking(
-        RegistryService(j, s.models, s.model_versions, s.registrations, *t),
-        ExperimentService(j, s.experiments, s.runs, *t),
-        runs,
-        LoggedModelService(j, s.logged_models, s.experiments, s.runs, *t),
-        TraceService(j, s.traces, s.experiments, *t),
-    )
+    tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
@@ -143,6 +137,17 @@ def wire(
         lineage=s.lineage,
         events=s.events,
         journal=journal,
+    )
+
+
+def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:
+    t = clock, ids
+    return Tracking(
+        RegistryService(journal, s.models, s.model_versions, s.registrations, *t),
+        ExperimentService(journal, s.experiments, s.runs, *t),
+        runs,
+        LoggedModelService(journal, s.logged_models, s.experiments, s.runs, *t),
+        TraceService(journal, s.traces, s.experiments, *t),
     )
 
 

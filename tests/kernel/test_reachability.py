@@ -31,8 +31,11 @@ HOLDERS = {
     "rl": {"blob"},
     "ev": {"subject_blob"},
 }
-NO_BLOB = {("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest")}
-"""Digests of code and of what a client read elsewhere: they name nothing in the blob store."""
+NO_BLOB = {
+    ("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest"),
+    ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
+}  # fmt: skip
+"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs."""
 
 
 def test_the_fields_that_hold_blobs() -> None:
