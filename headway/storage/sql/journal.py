@@ -59,9 +59,8 @@ class SqlAct:
         """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
         if self._transaction.head is None:
             anchored = self._engine.anchor.last
-            with self._engine.writing() as connection:
-                head = _HEAD.format(mark=self._engine.mark)
-                kept = {row.number: row.hash for row in connection.exec_driver_sql(head, (anchored.number,))}
+            head = _HEAD.format(mark=self._engine.mark)
+            kept = dict(self._engine.rows(head, (anchored.number,)))
             if kept.get(anchored.number, GENESIS) != anchored.hash:
                 raise LedgerBroken(
                     f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "

@@ -23,6 +23,7 @@ class PostgresDatabase:
     def __init__(self, url: URL, anchor: AnchorFile) -> None:
         self._anchor = anchor
         self._engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        self.error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._readers = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._turn = threading.Lock()  # so that waiting threads hold no connection of the pool

@@ -45,6 +45,7 @@ class SqliteDatabase:
 
     insert = Insert
     mark = "?"
+    error = sqlite3.Error
 
     def __init__(self, path: Path, anchor: AnchorFile) -> None:
         self._anchor = anchor

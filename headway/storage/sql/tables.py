@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, MetaData, Table, Text, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import UnaryExpression
 
 from headway.errors import AlreadyExists, Invalid
@@ -67,14 +66,14 @@ class RecordTable(Generic[AnyRecord]):
         )
 
     def row(self, record: AnyRecord) -> dict[str, Any]:
-        """The record as a row; raises `Invalid` for one that could not be read again (a number that is not finite)."""
+        """The record as a row, in the order of the columns; raises `Invalid` for one that could not be read again (a number that is not finite)."""
         try:
             body = encode(record)
             self.read(body)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
             kind = self.record_type.__name__
             raise Invalid(f"this {kind} cannot be kept, is a number in it NaN or infinite? ({error})") from error
-        return {"id": record.id, "body": body, **self._searched(record)}
+        return {"id": record.id, **self._searched(record), "body": body}
 
     def sealed(self, row: Mapping[str, Any]) -> bytes:
         """The record's bytes as kept, or none at all when the columns beside them say something else."""
@@ -118,18 +117,15 @@ class SqlRecordStore(Generic[AnyRecord]):
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
         row = self.table.row(record)
         try:
-            self._engine.insert_rows(
-                self.table.rows, [tuple(row[column.name] for column in self.table.rows.columns)], replace=True
-            )
-        except IntegrityError as error:
+            self._engine.insert_rows(self.table.rows, [tuple(row.values())], replace=True)
+        except AlreadyExists as error:
             keys = " or ".join(" and ".join(key) for key in self.table.unique)
             kind = self.table.record_type.__name__
             raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
 
     def get(self, identifier: str) -> AnyRecord | None:
-        with self._engine.reading() as connection:
-            body = connection.exec_driver_sql(self._get, (identifier,)).scalar()
-        return None if body is None else self.table.read(body)
+        found = self._engine.rows(self._get, (identifier,))
+        return self.table.read(found[0][0]) if found else None
 
     def _first(self, *where: ColumnElement[bool], order: Iterable[Order] = ()) -> AnyRecord | None:
         """The newest that fits, or the first in `order`."""
