@@ -38,6 +38,12 @@ def must_be_open(run: Run) -> None:
         raise Conflict(f"run {run.id} is {run.state}; start a new run to log more")
 
 
+def must_be_active(run: Run) -> None:
+    """Raise `Invalid` for a run that is deleted."""
+    if run.deleted_at is not None:
+        raise Invalid(f"run {run.id} is deleted; restore it first")
+
+
 def amended(run: Run, amendment: AmendRun) -> Run:
     """The run with what `amendment` says; an input that it has already is kept once."""
     removed = {key for key, value in amendment.tags.items() if value is None}

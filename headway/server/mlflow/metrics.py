@@ -146,9 +146,6 @@ def _params(given: Sequence[KeyValue | LogParam]) -> dict[str, str]:
 
 
 def _log(run: str, metrics: Sequence[GivenMetric], params: dict[str, str], tags: dict[str, str], desk: Desk) -> Answer:
-    known = desk.platform.runs.get(run)
-    if known.deleted_at is not None:
-        raise Invalid(f"run {run} is deleted; restore it first")
     points = tuple(_point(metric) for metric in metrics)
     desk.platform.runs.log(run, LogBatch(params=params, tags=tags, metrics=points), by=desk.by, late=True)
     if NAME_TAG in tags:

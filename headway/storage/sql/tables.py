@@ -127,6 +127,13 @@ class SqlRecordStore(Generic[AnyRecord]):
         found = self._engine.rows(self._get, (identifier,))
         return self.table.read(found[0][0]) if found else None
 
+    def _by(self, column: str, value: str) -> AnyRecord | None:
+        """The newest whose `column` has this value."""
+        table, mark = self.table.rows.name, self._engine.mark
+        query = f'SELECT body FROM "{table}" WHERE "{column}" = {mark} ORDER BY id DESC LIMIT 1'
+        found = self._engine.rows(query, (value,))
+        return self.table.read(found[0][0]) if found else None
+
     def _first(self, *where: ColumnElement[bool], order: Iterable[Order] = ()) -> AnyRecord | None:
         """The newest that fits, or the first in `order`."""
         found = self._every(*where, order=[*order, self.table.rows.c.id.desc()], limit=1)
