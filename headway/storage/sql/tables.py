@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar, get_args
 
@@ -111,17 +111,31 @@ class SqlRecordStore(Generic[AnyRecord]):
 
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
-        self._get = f'SELECT body FROM "{self.table.rows.name}" WHERE id = {engine.mark}'
+        name, searched = self.table.rows.name, "".join(f', "{column}"' for column in self.table.columns)
+        self._get = f'SELECT body FROM "{name}" WHERE id = {engine.mark}'
+        self._searched = f'SELECT id{searched} FROM "{name}" WHERE id = {engine.mark}'
 
     def put(self, record: AnyRecord) -> None:
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
         row = self.table.row(record)
+        kept = self._engine.rows(self._searched, (record.id,))
         try:
-            self._engine.insert_rows(self.table.rows, [tuple(row.values())], replace=True)
+            if kept:
+                self._replace(row, kept[0])
+            else:
+                self._engine.insert_rows(self.table.rows, [tuple(row.values())])
         except AlreadyExists as error:
             keys = " or ".join(" and ".join(key) for key in self.table.unique)
             kind = self.table.record_type.__name__
             raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
+
+    def _replace(self, row: Mapping[str, Any], kept: Sequence[Any]) -> None:
+        """Only what differs: SQLite writes a page of every index whose column is named, changed or not."""
+        changed = [name for name, before in zip(row, kept, strict=False) if row[name] != before]
+        mark = self._engine.mark
+        settings = ", ".join(f'"{name}" = {mark}' for name in [*changed, "body"])
+        values = [*(row[name] for name in changed), row["body"], row["id"]]
+        self._engine.write(f'UPDATE "{self.table.rows.name}" SET {settings} WHERE id = {mark}', [values])
 
     def get(self, identifier: str) -> AnyRecord | None:
         found = self._engine.rows(self._get, (identifier,))
