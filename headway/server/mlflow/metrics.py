@@ -237,8 +237,8 @@ def _rows(key: str, curve: Curve) -> list[Answer]:
 
 ENDPOINTS = (
     Endpoint("POST", "runs/log-metric", LogMetric, log_metric, lambda ask: _only_points(ask.run, [ask])),
-    Endpoint("POST", "runs/log-parameter", LogParam, log_param),
-    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch),
+    Endpoint("POST", "runs/log-parameter", LogParam, log_param, brief=True),
+    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch, brief=True),
     Endpoint("GET", "metrics/get-history", History, history),
     Endpoint("GET", "metrics/get-history-bulk", BulkHistory, bulk),
     Endpoint("GET", "metrics/get-history-bulk-interval", BulkInterval, bulk_interval),

@@ -366,13 +366,13 @@ def _made_up() -> str:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "runs/create", CreateRun, create),
+    Endpoint("POST", "runs/create", CreateRun, create, brief=True),
     Endpoint("GET", "runs/get", RunId, get),
-    Endpoint("POST", "runs/update", UpdateRun, update),
+    Endpoint("POST", "runs/update", UpdateRun, update, brief=True),
     Endpoint("POST", "runs/delete", RunId, delete),
     Endpoint("POST", "runs/restore", RunId, restore),
-    Endpoint("POST", "runs/set-tag", TagRun, set_tag),
-    Endpoint("POST", "runs/delete-tag", TagRun, delete_tag),
+    Endpoint("POST", "runs/set-tag", TagRun, set_tag, brief=True),
+    Endpoint("POST", "runs/delete-tag", TagRun, delete_tag, brief=True),
     Endpoint("POST", "runs/log-inputs", LogInputs, log_inputs),
     Endpoint("POST", "runs/outputs", LogOutputs, log_outputs),
     Endpoint("POST", "runs/log-model", LogLegacyModel, log_legacy_model),

@@ -58,6 +58,10 @@ class Database(Protocol):
         """One after the other over all threads and processes; leaves only once what was written is durable."""
         ...
 
+    def together(self) -> AbstractContextManager[None]:
+        """What this thread's transactions inside wrote is durable when it ends, not when they do."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -77,6 +81,12 @@ class SqlEngine:
                 yield transaction
             finally:
                 self._open.connection, self._open.writable = None, False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the transactions of this thread inside share one commit."""
+        with _answered(), self._database.together():
+            yield
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

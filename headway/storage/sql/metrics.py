@@ -77,14 +77,15 @@ class SqlMetricStore:
     def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
         wanted = {Key(*name): curve for name, curve in curves.items() if len(curve)}
         added, changed = 0, []
-        heads = self._heads(list(wanted))
-        for name, curve in wanted.items():
-            head = heads[name]
-            if fresh := self._fresh(head, curve):
-                self._append(head, fresh)
-                changed.append(head.row())
-                added += len(fresh)
-        self._engine.write(self._sql.advance, changed)
+        with self._engine.writing():  # which turns a number that cannot be kept into `Invalid`
+            heads = self._heads(list(wanted))
+            for name, curve in wanted.items():
+                head = heads[name]
+                if fresh := self._fresh(head, curve):
+                    self._append(head, fresh)
+                    changed.append(head.row())
+                    added += len(fresh)
+            self._engine.write(self._sql.advance, changed)
         return added
 
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -48,5 +48,9 @@ class PostgresDatabase:
             if transaction.head is not None:
                 self._anchor.advance(transaction.head)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield  # each is committed by itself
+
     def close(self) -> None:
         self._engine.dispose()
