@@ -23,13 +23,18 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The port to listen on.")
 @click.option(
+    "--grpc-port", type=click.IntRange(1, 65535), help="Answer the Open Inference Protocol over gRPC there, too."
+)
+@click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on; nobody is asked for a token."
 )
 @click.option("--score", default=None, help="The output to judge by, if it is not clear.")
 @click.option(
     "--spool", type=click.Path(file_okay=False, path_type=Path), help="Keep requests and answers here, as Parquet."
 )
-def serve(model: Path, name: str, port: int, host: str, score: str | None, spool: Path | None) -> None:
+def serve(
+    model: Path, name: str, port: int, grpc_port: int | None, host: str, score: str | None, spool: Path | None
+) -> None:
     """Serve one ONNX file, without project, release or control plane."""
     checked_name(name, "model")
     try:
@@ -51,4 +56,5 @@ def serve(model: Path, name: str, port: int, host: str, score: str | None, spool
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route,))))
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", folder, "--spool", spool or folder / "spool", "--host", host]
-        main([*map(str, told), "--port", str(port), *(() if spool else _UNCAPTURED)])
+        grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
+        main([*map(str, told), "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
