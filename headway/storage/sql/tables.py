@@ -66,7 +66,8 @@ class RecordTable(Generic[AnyRecord]):
         )
 
     def row(self, record: AnyRecord) -> dict[str, Any]:
-        """The record as a row, in the order of the columns; raises `Invalid` for one that could not be read again (a number that is not finite)."""
+        """The record as a row, in the order of the columns; raises `Invalid` for one that could not be read again (a
+        number that is not finite)."""
         try:
             body = encode(record)
             self.read(body)
