@@ -56,8 +56,8 @@ def _start(home: Path, threads: int, acts: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
-def _add(opened: Opened, name: str) -> None:
-    record = Experiment(id=f"ex_{name}", created_at=FrozenClock().now(), name=name)
+def _add(opened: Opened, name: str, *, id: str = "") -> None:
+    record = Experiment(id=id or f"ex_{name}", created_at=FrozenClock().now(), name=name)
     with opened.journal.act("ada", "experiment.add") as act:
         act.save(opened.stores.experiments, record)
 
@@ -158,8 +158,8 @@ def test_acts_together_share_one_commit_and_see_each_other(reopen: Open) -> None
         with opened.journal.together():
             _add(opened, "first")
             assert opened.stores.experiments.named("first") is not None
-            with pytest.raises(AlreadyExists):
-                _add(opened, "first")
+            with pytest.raises(AlreadyExists, match="another Experiment"):
+                _add(opened, "first", id="ex_other")
             _add(opened, "second")
             assert opened.stores.experiments.all().items[0].name == "second"
             assert other.stores.experiments.named("first") is None, "nobody else may see it before it is durable"
