@@ -105,7 +105,7 @@ class Front:
             ask = asked(endpoint.ask, scope["query_string"], body, content_type, in_path)
             return msgspec.json.encode(endpoint.answer(ask, desk))
 
-        await _send(send, 200, await _run(answer))
+        await _send(send, 200, await (self._application.ingest.write(answer) if endpoint.brief else _run(answer)))
 
     async def _proxied(self, desk: Desk, path: str | None, scope: Any, receive: Receive, send: Send) -> None:
         method = scope["method"]
