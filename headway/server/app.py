@@ -104,7 +104,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     except BaseException:
         engine.close()
         raise
-    ingest = Ingest(platform.metrics.add_all)
+    ingest = Ingest(platform.metrics.add_all, journal.together)
 
     def close() -> None:
         ingest.close()

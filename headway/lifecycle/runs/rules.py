@@ -38,6 +38,12 @@ def must_be_open(run: Run) -> None:
         raise Conflict(f"run {run.id} is {run.state}; start a new run to log more")
 
 
+def must_be_active(run: Run) -> None:
+    """Raise `Invalid` for a run that is deleted."""
+    if run.deleted_at is not None:
+        raise Invalid(f"run {run.id} is deleted; restore it first")
+
+
 def amended(run: Run, amendment: AmendRun) -> Run:
     """The run with what `amendment` says; an input that it has already is kept once."""
     removed = {key for key, value in amendment.tags.items() if value is None}
@@ -54,16 +60,15 @@ def amended(run: Run, amendment: AmendRun) -> Run:
 
 
 def with_logged(run: Run, batch: LogBatch) -> Run:
-    """The run with params and tags of `batch`; a param that has a value keeps it."""
+    """The run with params and tags of `batch`, or the very same when it has them all; a param keeps its value."""
     _check_sizes(batch)
     for key, value in batch.params.items():
         if run.params.get(key, value) != value:
             raise Invalid(
                 f"param {key!r} of run {run.id} is {run.params[key]!r} already; params do not change, log it as a tag"
             )
-    if batch.params or batch.tags:
-        return run.but(params=run.params | batch.params, tags=run.tags | batch.tags)
-    return run
+    params, tags = run.params | batch.params, run.tags | batch.tags
+    return run if params == run.params and tags == run.tags else run.but(params=params, tags=tags)
 
 
 def _check_sizes(batch: LogBatch) -> None:

@@ -27,7 +27,7 @@ from headway.lifecycle.runs.records import (
     StepRun,
 )
 from headway.lifecycle.runs.room import Room
-from headway.lifecycle.runs.rules import amended, moved, must_be_open, resumed, with_logged
+from headway.lifecycle.runs.rules import amended, moved, must_be_active, must_be_open, resumed, with_logged
 from headway.lifecycle.runs.search import (
     RUNS,
     CountRuns,
@@ -187,11 +187,12 @@ class RunService:
             return act.save(self._store, run.but(deleted_at=at))
 
     def log(self, identifier: str, batch: LogBatch, *, by: Actor, late: bool = False) -> None:
-        """Add params, tags and metric points. Raises `Conflict` when the run is over, with `late` only when it belongs
-        to a pipeline or a change besides."""
+        """Add params, tags and metric points. Raises `Invalid` when the run is deleted, and `Conflict` when it is over,
+        with `late` only when it belongs to a pipeline or a change besides."""
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "run.log") as act:
             run = self.get(identifier)
+            must_be_active(run)
             must_be_open(run)
             if run.over and not late:
                 raise Conflict(f"run {identifier} is {run.state}; start a new run to log more")

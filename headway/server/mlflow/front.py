@@ -126,7 +126,8 @@ class Front:
             ask = asked(endpoint.ask, scope["query_string"], body, content_type, in_path)
             return msgspec.json.encode(endpoint.answer(ask, desk))
 
-        await send_body(send, 200, await in_thread(answer))
+        written = self._application.ingest.write(answer) if endpoint.brief else in_thread(answer)
+        await send_body(send, 200, await written)
 
     async def _in_parts(self, desk: Desk, verb: str, path: str, scope: Any, receive: Receive, send: Send) -> None:
         """Uploads in parts: only a part has a body of its own."""

@@ -146,9 +146,6 @@ def _params(given: Sequence[KeyValue | LogParam]) -> dict[str, str]:
 
 
 def _log(run: str, metrics: Sequence[GivenMetric], params: dict[str, str], tags: dict[str, str], desk: Desk) -> Answer:
-    known = desk.platform.runs.get(run)
-    if known.deleted_at is not None:
-        raise Invalid(f"run {run} is deleted; restore it first")
     points = tuple(_point(metric) for metric in metrics)
     desk.platform.runs.log(run, LogBatch(params=params, tags=tags, metrics=points), by=desk.by, late=True)
     if NAME_TAG in tags:
@@ -240,8 +237,8 @@ def _rows(key: str, curve: Curve) -> list[Answer]:
 
 ENDPOINTS = (
     Endpoint("POST", "runs/log-metric", LogMetric, log_metric, lambda ask: _only_points(ask.run, [ask])),
-    Endpoint("POST", "runs/log-parameter", LogParam, log_param),
-    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch),
+    Endpoint("POST", "runs/log-parameter", LogParam, log_param, brief=True),
+    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch, brief=True),
     Endpoint("GET", "metrics/get-history", History, history),
     Endpoint("GET", "metrics/get-history-bulk", BulkHistory, bulk),
     Endpoint("GET", "metrics/get-history-bulk-interval", BulkInterval, bulk_interval),

@@ -59,9 +59,8 @@ class SqlAct:
         """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
         if self._transaction.head is None:
             anchored = self._engine.anchor.last
-            with self._engine.writing() as connection:
-                head = _HEAD.format(mark=self._engine.mark)
-                kept = {row.number: row.hash for row in connection.exec_driver_sql(head, (anchored.number,))}
+            head = _HEAD.format(mark=self._engine.mark)
+            kept = dict(self._engine.rows(head, (anchored.number,)))
             if kept.get(anchored.number, GENESIS) != anchored.hash:
                 raise LedgerBroken(
                     f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
@@ -86,9 +85,22 @@ class SqlJournal:
             act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
             yield act
         if act.announced:
-            with self._committed:
-                self._acts += 1
-                self._committed.notify_all()
+            self._announce()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Acts of this thread inside become durable with one commit, when it ends; nothing of them may be told of
+        before. Raises `Unavailable` when that commit failed."""
+        acts = self._acts
+        with self._engine.together():
+            yield
+        if acts != self._acts:  # who was woken by an act inside has not found its events yet
+            self._announce()
+
+    def _announce(self) -> None:
+        with self._committed:
+            self._acts += 1
+            self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until an act of this process that emits an event is committed, unless this thread has woken for it."""

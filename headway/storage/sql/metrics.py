@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from operator import lt
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Double, ForeignKey, Index, LargeBinary, Table, select
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinary, Table, select
 
 from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
 from headway.lifecycle.runs.records import Metric
@@ -77,13 +77,13 @@ class SqlMetricStore:
     def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
         wanted = {Key(*name): curve for name, curve in curves.items() if len(curve)}
         added = 0
-        with self._engine.writing() as connection:
-            heads = self._heads(connection, list(wanted))
-            changed, chunks = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        changed, chunks = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        with self._engine.writing():  # which turns a number that cannot be kept into `Invalid`
+            heads = self._heads(list(wanted))
             for name, curve in wanted.items():
                 head = heads[name]
-                if fresh := self._fresh(connection, head, curve):
-                    chunks += self._appended(connection, head, fresh)
+                if fresh := self._fresh(head, curve):
+                    chunks += self._appended(head, fresh)
                     changed.append(head.row())
                     added += len(fresh)
             self._engine.insert_rows(CHUNKS, chunks)
@@ -102,11 +102,10 @@ class SqlMetricStore:
 
     def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
         found: dict[str, list[Metric]] = {run: [] for run in runs}
-        with self._engine.reading() as connection:
-            for start in range(0, len(runs), _AT_ONCE):
-                asked = tuple(runs[start : start + _AT_ONCE])
-                for run, key, value, step, at in connection.exec_driver_sql(self._sql.last(len(asked)), asked).all():
-                    found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
+        for start in range(0, len(runs), _AT_ONCE):
+            asked = runs[start : start + _AT_ONCE]
+            for run, key, value, step, at in self._engine.rows(self._sql.last_points(len(asked)), asked):
+                found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
         return found
 
     def summaries(self, run: str) -> dict[str, Summary]:
@@ -124,12 +123,11 @@ class SqlMetricStore:
             }
 
     def curve(self, run: str, key: str, *, limit: int, after: int = 0) -> Curve:
-        with self._engine.reading() as connection:
-            rows = connection.exec_driver_sql(self._sql.stretch, (run, key, after, after + limit)).all()
+        rows = self._engine.rows(self._sql.stretch, (run, key, after, after + limit))
         if not rows:
             return Curve()
-        skip = after + 1 - rows[0].first
-        return joined([unpacked(row.body) for row in rows]).part(max(skip, 0), max(skip, 0) + limit)
+        skip = after + 1 - rows[0][0]
+        return joined([unpacked(body) for _, body in rows]).part(max(skip, 0), max(skip, 0) + limit)
 
     def sample(
         self, run: str, key: str, *, most: int, first_step: int | None = None, last_step: int | None = None
@@ -143,23 +141,23 @@ class SqlMetricStore:
             parts = [unpacked(data) for (data,) in connection.exec_driver_sql(exactly, window)]
         return thinned(within(joined(parts), first_step, last_step), most) if parts else Curve()
 
-    def _heads(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
-        heads = self._known(connection, names)
+    def _heads(self, names: list[Key]) -> dict[Key, _Head]:
+        heads = self._known(names)
         missing = sorted(name for name in names if name not in heads)
         if missing:
             self._engine.write_rows(self._sql.begin, missing)
-            heads |= self._known(connection, missing)
+            heads |= self._known(missing)
         return heads
 
-    def _known(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
+    def _known(self, names: list[Key]) -> dict[Key, _Head]:
         heads: dict[Key, _Head] = {}
         for start in range(0, len(names), _AT_ONCE):
             asked = names[start : start + _AT_ONCE]
-            for run, key, *rest in connection.exec_driver_sql(*self._sql.heads(asked)).all():
+            for run, key, *rest in self._engine.rows(*self._sql.heads(asked)):
                 heads[Key(run, key)] = _Head(*rest)
         return heads
 
-    def _fresh(self, connection: Connection, head: _Head, curve: Curve) -> Curve:
+    def _fresh(self, head: _Head, curve: Curve) -> Curve:
         """The points that are not there yet, each once."""
         pairs = list(zip(curve.steps, curve.at_us, strict=True))
         once = all(map(lt, pairs, pairs[1:]))
@@ -168,7 +166,7 @@ class SqlMetricStore:
         seen = set[tuple[int, int, int]]()
         if not head.surely_new(curve):
             asked = (head.number, max(curve.steps), min(curve.steps), max(curve.at_us), min(curve.at_us))
-            for (body,) in connection.exec_driver_sql(self._sql.overlapping, asked):
+            for (body,) in self._engine.rows(self._sql.overlapping, asked):
                 seen.update(identities(unpacked(body)))
         places = []
         for place, point in enumerate(identities(curve)):
@@ -177,7 +175,7 @@ class SqlMetricStore:
                 places.append(place)
         return curve if len(places) == len(curve) else curve.at(places)
 
-    def _appended(self, connection: Connection, head: _Head, curve: Curve) -> list[tuple[Any, ...]]:
+    def _appended(self, head: _Head, curve: Curve) -> list[tuple[Any, ...]]:
         """The chunks to write behind the others; loose ones are folded into them when there are enough of them."""
         loose_points = head.points - head.loose_from + 1 + len(curve)
         if loose_points < FULL and head.loose < _MOST_LOOSE:
@@ -186,9 +184,9 @@ class SqlMetricStore:
             return [row]
         whole = curve
         if head.loose:
-            bodies = connection.exec_driver_sql(self._sql.loose, (head.number, head.loose_from))
+            bodies = self._engine.rows(self._sql.loose, (head.number, head.loose_from))
             whole = joined([*(unpacked(body) for (body,) in bodies), curve])
-            connection.exec_driver_sql(self._sql.drop, (head.number, head.loose_from))
+            self._engine.write(self._sql.drop, [(head.number, head.loose_from)])
         rows, first = [], head.loose_from
         for start in range(0, len(whole), FULL):
             part = whole.part(start, start + FULL)
@@ -260,7 +258,7 @@ class _Statements:
     """Straight for the driver, whose sign for a value is `mark`: what SQLAlchemy adds costs more than the database."""
 
     def __init__(self, mark: str) -> None:
-        m = mark
+        self._mark = m = mark
         state = "points, loose, loose_from, last_at, step, at, value, lowest, highest"
         named = f"FROM chunks c JOIN curves v ON v.number = c.curve WHERE v.run = {m} AND v.key = {m}"
         window = f"{named} AND c.last_step >= {m} AND c.first_step <= {m}"
@@ -290,13 +288,9 @@ class _Statements:
             f" THEN c.outline ELSE c.body END {window} ORDER BY c.first"
         )
 
-        self._mark = m
-
-    def last(self, runs: int) -> str:
-        marks = ", ".join([self._mark] * runs)
-        return (
-            f"SELECT run, key, value, step, at FROM curves WHERE run IN ({marks}) AND at IS NOT NULL ORDER BY run, key"
-        )
+    def last_points(self, runs: int) -> str:
+        among = ", ".join([self._mark] * runs)
+        return f"SELECT run, key, value, step, at FROM curves WHERE run IN ({among}) AND at IS NOT NULL ORDER BY key"
 
     def heads(self, names: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
         """The statement that finds these curves, and its values."""

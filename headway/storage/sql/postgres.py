@@ -26,6 +26,7 @@ class PostgresDatabase:
     def __init__(self, url: URL, anchor: AnchorFile) -> None:
         self._anchor = anchor
         self._engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        self.error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._readers = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._turn = threading.Lock()  # so that waiting threads hold no connection of the pool
@@ -54,6 +55,10 @@ class PostgresDatabase:
         raw = connection.connection.driver_connection
         if raw is not None:
             raw.cancel_safe(timeout=_CANCELLED_WITHIN_S)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield  # each is committed by itself
 
     def close(self) -> None:
         self._engine.dispose()

@@ -52,7 +52,7 @@ class SqlExperimentStore(SqlRecordStore[Experiment]):
     table = EXPERIMENTS
 
     def named(self, name: str) -> Experiment | None:
-        return self._first(EXPERIMENTS.rows.c.name == name)
+        return self._by("name", name)
 
     def all(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._page(limit, before)
@@ -63,8 +63,7 @@ class SqlRunStore(SqlRecordStore[Run]):
 
     def put(self, record: Run) -> None:
         super().put(record)
-        with self._engine.writing() as connection:
-            index_run(self._engine, connection, record)
+        index_run(self._engine, record)
 
     def search(self, question: RunSearch) -> Page[Run]:
         with self._engine.reading() as connection:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Table, delete, update
+from sqlalchemy import BigInteger, Column, Index, Table
 
 from headway.lifecycle.runs.records import Run
 from headway.lifecycle.runs.search import Kind
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.metrics import CURVES
 from headway.storage.sql.tables import METADATA, TEXT, to_us
 
 FOUND = Table(
@@ -36,30 +35,30 @@ TEXTS = Table(
 )
 """`kind` is param, tag, or input_ and the field; the key of an input is its place."""
 
+_FOUND_COLUMNS = ", ".join(f'"{column.name}"' for column in FOUND.columns)
 CONTEXT = "mlflow.data.context"
 """The tag of an input that says what it was read for."""
 
 
-def index_run(engine: SqlEngine, connection: Connection, run: Run) -> None:
-    """Bring what is searched up to date with the record."""
-    row = {
-        "run": run.id, "experiment": run.experiment, "deleted": int(run.deleted_at is not None),
-        "started_at": to_us(run.started_at or run.created_at),
-        "ended_at": None if run.ended_at is None else to_us(run.ended_at),
-        "name": run.name, "state": run.state, "user": run.user or run.started_by,
-    }  # fmt: skip
-    find = f"SELECT experiment FROM run_search WHERE run = {engine.mark}"
-    before = connection.exec_driver_sql(find, (run.id,)).scalar()
-    engine.insert_rows(FOUND, [tuple(row[column.name] for column in FOUND.columns)], replace=True)
-    if before not in (None, run.experiment):
-        connection.execute(update(CURVES).where(CURVES.c.run == run.id).values(experiment=run.experiment))
-    query = f"SELECT kind, key, value FROM run_texts WHERE run = {engine.mark}"
-    kept = {(kind, key): value for kind, key, value in connection.exec_driver_sql(query, (run.id,))}
+def index_run(engine: SqlEngine, run: Run) -> None:
+    """Bring what is searched up to date with the record; what it says already is not written again."""
+    row = (
+        run.id, run.experiment, int(run.deleted_at is not None), to_us(run.started_at or run.created_at),
+        None if run.ended_at is None else to_us(run.ended_at), run.name, run.state, run.user or run.started_by,
+    )  # fmt: skip
+    mark = engine.mark
+    found = engine.rows(f"SELECT {_FOUND_COLUMNS} FROM run_search WHERE run = {mark}", (run.id,))
+    if found != [row]:
+        engine.insert_rows(FOUND, [row], replace=True)
+    if found and found[0][1] != run.experiment:
+        engine.write(f"UPDATE curves SET experiment = {mark} WHERE run = {mark}", [(run.experiment, run.id)])
+    query = f"SELECT kind, key, value FROM run_texts WHERE run = {mark}"
+    kept = {(kind, key): value for kind, key, value in engine.rows(query, (run.id,))}
     wanted = dict(_texts(run))
     changed = [(run.id, kind, key, value) for (kind, key), value in wanted.items() if kept.get((kind, key)) != value]
     engine.insert_rows(TEXTS, changed, replace=True)
-    for kind, key in kept.keys() - wanted.keys():
-        connection.execute(delete(TEXTS).where(TEXTS.c.run == run.id, TEXTS.c.kind == kind, TEXTS.c.key == key))
+    removed = [(run.id, kind, key) for kind, key in kept.keys() - wanted.keys()]
+    engine.write(f"DELETE FROM run_texts WHERE run = {mark} AND kind = {mark} AND key = {mark}", removed)
 
 
 def _texts(run: Run) -> Iterable[tuple[tuple[str, str], str]]:
