@@ -53,7 +53,7 @@ class Front:
     """Answers MLflow's paths, and leaves all others to `app`."""
 
     def __init__(self, app: ASGIApp, application: Application) -> None:
-        self._app, self._application = app, application
+        self._app, self._application, self._uploads = app, application, application.home.uploads
         self._table = Table(endpoint for module in _MODULES for endpoint in module.ENDPOINTS)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -70,7 +70,7 @@ class Front:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         app = self._application
-        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope))
+        desk = Desk(app.platform, app.blobs, self._uploads, actor_of(scope))
         path, method = scope["path"], scope["method"]
         proxied = _PROXY.fullmatch(path)
         if proxied is not None:

@@ -10,18 +10,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from headway.errors import AlreadyExists, HeadwayError, Invalid, Unavailable
 from headway.kernel.ledger import Anchor
 from headway.storage.sql.anchor import AnchorFile
 
-AnyInsert = SqliteInsert | PostgresInsert
+if TYPE_CHECKING:  # a database of the one kind does without the dialect of the other
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    AnyInsert = SqliteInsert | PostgresInsert
 
 
 class Transaction:
