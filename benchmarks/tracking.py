@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -169,6 +169,7 @@ class Server:
     def __init__(self, uri: str, token: str, pid: int | None, own_api: bool) -> None:
         self.uri, self.pid = uri, pid
         self.token, self._names = token, count()
+        self._spent_ns: dict[str, int] = {}
         self.http = Http(uri, token)
         self.dialect: Dialect = Native() if own_api or not self._speaks_mlflow() else Mlflow()
 
@@ -186,7 +187,12 @@ class Server:
         return True
 
     def cpu_s(self) -> float:
-        return math.nan if self.pid is None else sum(map(_cpu_s, _family(self.pid)))
+        """Also of the threads that have ended meanwhile, as they were last seen: else it could shrink."""
+        if self.pid is None:
+            return math.nan
+        for pid in _family(self.pid):
+            self._spent_ns |= _spent_ns(pid)
+        return sum(self._spent_ns.values()) / 1e9
 
     def cost(self, calls: int, work: Callable[[], object]) -> Cost:
         cpu, began = self.cpu_s(), time.perf_counter()
@@ -300,17 +306,21 @@ def _iso(at_ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat()
 
 
-def _family(pid: int) -> Iterator[int]:
-    yield pid
+def _family(pid: int) -> list[int]:
+    children: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
+
+
+def _spent_ns(pid: int) -> dict[str, int]:
+    """What the scheduler gave to each thread; the ticks of `stat` are too coarse for calls of 0.1 ms."""
+    found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
-
-
-def _cpu_s(pid: int) -> float:
-    """What the scheduler gave to the threads that live; the ticks of `stat` are too coarse for calls of 0.1 ms."""
-    spent = (task.joinpath("schedstat").read_text().split()[0] for task in Path(f"/proc/{pid}/task").iterdir())
-    return sum(map(int, spent)) / 1e9
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found[task.name] = int((task / "schedstat").read_text().split()[0])
+    return found
 
 
 def _resident_mb(pid: int) -> float:

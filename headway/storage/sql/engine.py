@@ -10,12 +10,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from headway.errors import AlreadyExists, HeadwayError, Invalid, Unavailable
@@ -23,7 +20,11 @@ from headway.kernel.ledger import Anchor
 from headway.kernel.patience import PATIENCE
 from headway.storage.sql.anchor import AnchorFile
 
-AnyInsert = SqliteInsert | PostgresInsert
+if TYPE_CHECKING:  # a database of the one kind does without the dialect of the other
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    AnyInsert = SqliteInsert | PostgresInsert
 
 
 class Transaction:
@@ -232,6 +233,8 @@ def _insertion(table: Table, mark: str, unless_there: bool, replace: bool, array
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     source = f"VALUES ({', '.join([mark] * len(table.columns))})"
     if arrays:
+        from sqlalchemy.dialects.postgresql.base import PGDialect  # noqa: PLC0415
+
         kinds = [str(column.type.compile(PGDialect())).partition(" COLLATE")[0] for column in table.columns]  # type: ignore[no-untyped-call]
         source = f"SELECT * FROM unnest({', '.join(f'{mark}::{kind}[]' for kind in kinds)})"
     return f'INSERT INTO "{table.name}" ({names}) {source}{end}'

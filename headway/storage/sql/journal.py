@@ -42,8 +42,7 @@ class SqlAct:
         )
         with self._engine.writing():  # which turns a text that cannot be kept into `Invalid`
             entry = seal(entry)
-        row = entry_row(entry)
-        self._engine.insert_rows(LEDGER, [tuple(row[column.name] for column in LEDGER.columns)])
+        self._engine.insert_rows(LEDGER, [entry_row(entry)])
         edges = [(record.id, parent, to_us(now)) for parent in parents]
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)

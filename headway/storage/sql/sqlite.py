@@ -53,7 +53,7 @@ class SqliteDatabase:
         self._readers = _engine(path, read_only=True)
         self._writer = _engine(path, read_only=False)
         self._connection = self._writer.connect()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # a thread that reads what it wrote `together` may hold it already
         self._counting = threading.Lock()
         self._waiting = 0
         self._group: _Group | None = None
