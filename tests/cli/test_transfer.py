@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -14,6 +13,7 @@ import headway as hw
 from headway import sdk
 from headway.cli.main import main
 from headway.server.home import Home
+from tests.architecture.documents import fenced
 from tests.server.world import deliver, open_world
 
 
@@ -95,13 +95,22 @@ def test_wrong_turns(lived_in: tuple[Path, dict[str, str]], tmp_path: Path) -> N
     assert (result.exit_code, "there is no home" in result.output) == (2, True)
 
 
-def test_others_read_it_in_ten_lines(tmp_path: Path) -> None:
+def test_others_read_it_in_ten_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/export.md does."""
     client = hw.connect(home=tmp_path / "home")
-    with hw.start_run("late", name="first") as run:
+    with hw.start_run("late", name="the best") as run:
         for step in range(30):
             hw.log_metric("loss", 1 / (step + 1), step=step)
     client.close()
-    manifest = json.loads(said(headway(tmp_path / "home", "export", tmp_path / "out", "--json")))
+    manifest = json.loads(said(headway(tmp_path / "home", "export", tmp_path / "export", "--json")))
     assert manifest["files"]["tables/metric_points/00000.parquet"]["rows"] == 30
-    points = pl.read_parquet(tmp_path / "out" / "tables" / "metric_points" / "*.parquet")
-    assert points["run"].unique().to_list() == [run.id]
+    [program] = fenced("docs/export.md", "python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POLARS_FMT_STR_LENGTH", "100")
+    exec(program, {})
+    shown = capsys.readouterr().out
+    assert run.id in shown
+    assert "the best" in shown
+    assert "0.033333" in shown

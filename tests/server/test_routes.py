@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from headway.kernel.access import Role
 from headway.kernel.records import digest
+from headway.lifecycle.runs.imported import imported_run_id
 from headway.lifecycle.status import Status
 from headway.server.api import routed
 from headway.server.openapi import routes_of
@@ -91,6 +93,25 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
     yield "/v1/webhooks/gone/test", {"event": "change.opened"}
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
+    yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
+
+
+def imports(blob: str) -> Iterator[tuple[str, Any]]:
+    """What another tracker knows, in the order in which it is handed in."""
+    yield "experiment", {"experiment": {"source_id": "1", "name": "theirs", "created_at": AT}}
+    run = {"source_id": "abc", "experiment": "theirs", "started_at": AT, "state": "finished", "digest": "b3:x"}
+    ours = imported_run_id("abc", msgspec.convert(AT, datetime))
+    yield "runs", {"runs": [run], "settled": False}
+    yield "points", {"runs": {ours: {"loss": {"steps": [1], "at_us": [0], "values": ["NaN"]}}}}
+    yield "artifacts", {"artifacts": [{"owner": ours, "name": "a/b", "blob": blob, "size": 10}]}
+    yield "runs", {"runs": [run], "settled": True}
+    times = {"created_at": AT, "updated_at": AT}
+    model = {"source_id": "m-1", "experiment": "theirs", "name": "forest", "state": "ready", **times}
+    yield "logged-models", {"logged_models": [model], "settled": False}
+    yield "logged-models", {"logged_models": [model], "settled": True}
+    yield "traces", {"traces": [{"request": "tr-1", "experiment": "theirs", "created_at": AT}]}
+    version = {"number": 7, "source": "models:/m-1", "run": ours, **times}
+    yield "model", {"model": {"name": "taken over", "versions": [version], **times}}
 
 
 PROJECT = """
