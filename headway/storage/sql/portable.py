@@ -139,7 +139,7 @@ class Filling:
             row = kept.row_of(body)
             rows.append(tuple(row[column.name] for column in kept.rows.columns))
             if kept.record_type is Run:
-                with self._engine.writing() as connection:
+                with self._engine.writing():
                     index_run(self._engine, kept.read(body))
             if len(rows) == _AT_ONCE:
                 self._engine.insert_rows(kept.rows, rows)
@@ -162,8 +162,7 @@ class Filling:
 
     def entries(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            row = entry_row(entry)
-            self._engine.insert_rows(LEDGER, [tuple(row[column.name] for column in LEDGER.columns)])
+            self._engine.insert_rows(LEDGER, [entry_row(entry)])
             self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
 
     def edges(self, edges: Iterable[Edge]) -> None:
