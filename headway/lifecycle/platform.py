@@ -81,18 +81,9 @@ class Platform:
 
 
 def wire(
-    stores: Stores,
-    journal: Journal,
-    blobs: BlobStore,
-    *,
-    inspector: Inspector,
-    reader: SegmentReader,
-    signer: Signer,
-    leftovers: Leftovers,
-    outbound: Outbound,
-    clock: Clock,
-    ids: Ids,
-) -> Platform:
+    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
+    leftovers: Leftovers, outbound: Outbound, clock: Clock, ids: Ids,
+) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     declared = Declared(s.policies, clock)
