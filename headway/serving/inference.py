@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from headway.errors import BadTensor, HeadwayError, Invalid, NotFound, Refused, TooLarge, UnsupportedMedia
+from headway.errors import (
+    BadTensor,
+    DeadlineExceeded,
+    HeadwayError,
+    Invalid,
+    NotFound,
+    RateExceeded,
+    Refused,
+    TooLarge,
+    UnsupportedMedia,
+)
 from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
+from headway.serving.door import Door, check_deadline, expires_ns
 from headway.serving.exchange import Exchange
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
@@ -35,7 +47,26 @@ class Inference:
     """Decode, choose, check, run, encode; then count and capture, whatever came of it."""
 
     def __init__(self, counters: ServerCounters, capture: Sink) -> None:
-        self._counters, self._capture = counters, capture
+        self._counters, self._capture, self.door = counters, capture, Door()
+
+    def turn_away(self, table: LoadedTable, head: Head, dialect: Dialect[Any]) -> Answer | None:
+        """The answer to a request that is not let in; None for one that is."""
+        try:
+            self.door.check(table.table.limits, head)
+        except HeadwayError as error:
+            return self.not_run(table, error, head, dialect)
+        return None
+
+    def not_run(self, table: LoadedTable, error: HeadwayError, head: Head, dialect: Dialect[Any]) -> Answer:
+        """The answer to a request for which there is no time or room. It is counted, and not captured: it says nothing
+        of a release, and a flood of them must not push out what does."""
+        known = head.key or len(table.routes) == 1
+        release = table.choose(head.key.decode("latin-1")).route.release if known else ""
+        self._counters.releases[release].refused[error.code] += 1
+        answer = dialect.refuse(status_of(error), str(error), error)
+        if (retry_after_s := error.details.get("retry_after_s")) is None:
+            return answer
+        return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % retry_after_s)))
 
     def answer(
         self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
@@ -45,6 +76,8 @@ class Inference:
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
             answer = _infer(exchange, body, head, dialect)
+        except DeadlineExceeded as error:
+            return self.not_run(table, error, head, dialect)
         except HeadwayError as error:
             answer = _refused(exchange, dialect, status_of(error), str(error), error)
         except Exception as error:
@@ -79,6 +112,8 @@ def _refused(exchange: Exchange, dialect: Dialect[Any], status: int, message: st
 def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -> Answer:
     asked = dialect.read(body, head)
     parameters = asked.parameters or _NO_PARAMETERS
+    if head.deadline or parameters.timeout:
+        _check_deadline(head, parameters.timeout)
     exchange.request = asked.id or new_id()
     exchange.key = str(parameters.key) if parameters.key is not None else head.key.decode("latin-1") or exchange.request
     if parameters.event_at is not None:
@@ -94,6 +129,12 @@ def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -
     outputs = loaded.runtime.run(batch.feed)
     exchange.scores = loaded.scores(outputs, batch.rows)
     return dialect.answer(asked, exchange, loaded, outputs)
+
+
+def _check_deadline(head: Head, timeout_us: int | None) -> None:
+    now_ns = time.perf_counter_ns()
+    limit_ns = (head.arrived_ns or now_ns) + timeout_us * 1000 if timeout_us else math.inf
+    check_deadline(min(expires_ns(head), limit_ns), now_ns)
 
 
 def _prediction_ids(identifiers: list[str], rows: int) -> list[str]:
@@ -126,4 +167,8 @@ def status_of(error: HeadwayError) -> int:
             return 404
         case Refused():
             return 422
+        case RateExceeded():
+            return 429
+        case DeadlineExceeded():
+            return 504
     return 503

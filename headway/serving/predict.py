@@ -102,7 +102,9 @@ def openapi(table: LoadedTable) -> dict[str, Any]:
                     "400": _response("The body is not a prediction request", _FAILED),
                     "413": _response("The body is too large", _FAILED),
                     "422": _response("Features do not fit the model or break its contract", _FAILED),
-                    "503": _response("No release is deployed yet", _FAILED),
+                    "429": _response("There are more requests than are taken", _FAILED),
+                    "503": _response("No release is deployed yet, or too much waits", _FAILED),
+                    "504": _response("The deadline was over before the request could run", _FAILED),
                 },
             }
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 
 class Share(Value):
@@ -22,6 +23,7 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    limits: Limits = UNLIMITED
 
     @property
     def serving(self) -> str | None:

@@ -15,6 +15,7 @@ from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import (
     MOVES,
     Deployment,
@@ -47,7 +48,16 @@ class RolloutService:
         self._environments, self._models, self._releases = environments, models, releases
         self._clock, self._ids = clock, ids
 
-    def declare(self, name: str, environment: str, model: str, *, by: Actor, target: str = "process") -> Deployment:
+    def declare(
+        self,
+        name: str,
+        environment: str,
+        model: str,
+        *,
+        by: Actor,
+        target: str = "process",
+        limits: Limits = UNLIMITED,
+    ) -> Deployment:
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
         checked_name(name, "deployment")
@@ -62,11 +72,14 @@ class RolloutService:
                     environment=environment,
                     model=model,
                     target=target,
+                    limits=limits,
                 )
                 return act.save(self._deployments, made)
-            declared = known.but(environment=environment, model=model, target=target)
+            declared = known.but(environment=environment, model=model, target=target, limits=limits)
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
+            if known.traffic and declared.limits != known.limits:
+                declared = declared.but(generation=known.generation + 1)
             return known if declared == known else act.save(self._deployments, declared)
 
     def deployment(self, name: str) -> Deployment:
@@ -86,6 +99,7 @@ class RolloutService:
             generation=deployment.generation,
             routes=tuple(self._route(share) for share in deployment.traffic),
             mirror=deployment.mirror,
+            limits=deployment.limits,
         )
 
     def _route(self, share: Share) -> Route:
