@@ -91,7 +91,10 @@ class Inference:
     def settle(self, exchange: Exchange) -> None:
         """Count and capture an exchange that is over."""
         exchange.request = exchange.request or new_id()
-        self._counters.releases[exchange.release].add(exchange.status, exchange.latency_us, exchange.rows)
+        counters = self._counters.releases[exchange.release]
+        counters.add(exchange.status, exchange.latency_us, exchange.rows)
+        for feature, rows in exchange.filled.items():
+            counters.filled[feature] += len(rows)
         self._capture.add(exchange)
 
     def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
@@ -122,7 +125,7 @@ def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -
     loaded = table.named(head.version) if head.version else table.choose(exchange.key)
     exchange.release = loaded.route.release
     batch = dialect.batch(asked, loaded)
-    exchange.cells, exchange.rows = batch.cells, batch.rows
+    exchange.cells, exchange.rows, exchange.filled = batch.cells, batch.rows, batch.filled
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)
