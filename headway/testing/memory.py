@@ -97,6 +97,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
     journal = MemoryJournal(clock)
     metrics = MemoryMetricStore(journal)
     runs = MemoryRunStore(journal, metrics)
+    traces = MemoryTraceStore(journal)
     stores = Stores(
         tokens=MemoryTokenStore(journal),
         ledger=MemoryLedgerStore(journal),
@@ -115,7 +116,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         model_versions=MemoryModelVersionStore(journal, runs),
         registrations=MemoryRegistrationStore(journal),
         logged_models=MemoryLoggedModelStore(journal),
-        traces=MemoryTraceStore(journal),
+        traces=traces,
         environments=MemoryEnvironmentStore(journal),
         evidence=MemoryEvidenceStore(journal),
         verdicts=MemoryVerdictStore(journal),
@@ -133,7 +134,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         changes=MemoryChangeStore(journal),
         sweeps=MemorySweepStore(journal),
         policies=MemoryPolicyStore(journal),
-        kept=MemoryKeptRecords(journal, runs, metrics),
+        kept=MemoryKeptRecords(journal, runs, metrics, traces),
         tombstones=MemoryTombstoneStore(journal),
         webhooks=MemoryWebhookStore(journal),
         deliveries=MemoryDeliveryStore(journal),

@@ -365,6 +365,11 @@ class MemoryTraceStore(MemoryRecordStore[Trace]):
         every = sorted(self._spans.all().values(), key=lambda span: (span.started_ns, span.id))
         return {request: [span for span in every if span.request == request] for request in requests}
 
+    def forget_spans(self, identifier: str) -> None:
+        trace = self.get(identifier)
+        for span in self.spans([trace.request])[trace.request] if trace else ():
+            self._spans.drop((span.request, span.id))
+
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
         return self._page(limit, before, experiment=experiment)
 
