@@ -49,6 +49,7 @@ from headway.testing.memory_stores import (
     MemoryTraceStore,
     MemoryTrafficStore,
     MemoryTriggerStore,
+    MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
 )
@@ -107,6 +108,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         models=MemoryModelStore(journal),
         model_versions=MemoryModelVersionStore(journal, runs),
         registrations=MemoryRegistrationStore(journal),
+        trusts=MemoryTrustStore(journal),
         logged_models=MemoryLoggedModelStore(journal),
         traces=MemoryTraceStore(journal),
         environments=MemoryEnvironmentStore(journal),

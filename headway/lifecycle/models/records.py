@@ -62,6 +62,55 @@ class Parity(Value):
         return self.rows > 0 and self.max_difference <= self.tolerance
 
 
+class Form(StrEnum):
+    """What the blob of a model version is, and so what runs it."""
+
+    ONNX = "onnx"
+    """An ONNX file, run by ONNX Runtime in the model server."""
+    SKOPS = "skops"
+    """A skops file of types on a list, run in an isolated worker."""
+    MLFLOW = "mlflow"
+    """A `ModelFolder` of MLflow, which may hold any code: run in an isolated worker, once it is trusted."""
+
+
+class ModelFile(Value):
+    """One file of a model that is a folder; `name` is its path inside."""
+
+    name: str
+    blob: str
+    size: int
+
+
+class ModelFolder(Value):
+    """The files of a model in the order of their names: its encoding is a blob, and that one's digest is proof of all."""
+
+    files: tuple[ModelFile, ...]
+
+
+class PythonRuntime(Value):
+    """How an isolated worker runs a model. The operator says it, never a model."""
+
+    python: str = ""
+    """Path of an interpreter, such as that of a virtual environment; empty for the platform's own."""
+    memory_mb: int = 4096
+    time_limit_s: float = 10.0
+    """How long one request may take before the worker is ended."""
+    start_limit_s: float = 120.0
+    """How long loading the model may take."""
+    network: bool = False
+    """Whether the model may open TCP connections (held by Linux 6.7 and later)."""
+
+
+class Trust(Record, prefix="tu"):
+    """An operator's word that what is in `blob`, and in nothing else, may be run in a worker."""
+
+    blob: str
+    label: str
+    """The model version it was given for, for people."""
+    why: str
+    trusted_by: str
+
+
 class Baseline(Value):
     """A simpler model, kept with the version it was beaten by, in the same served form and signature."""
 
@@ -112,7 +161,7 @@ class Register(Value):
 
 
 class ModelVersion(Record, prefix="mv"):
-    """One immutable trained model. `blob` is the ONNX file."""
+    """One immutable trained model. `blob` is what `form` says."""
 
     model: str
     number: int
@@ -131,6 +180,15 @@ class ModelVersion(Record, prefix="mv"):
     """The features' contract, enforced at the endpoint."""
     metrics: dict[str, float] = {}
     note: str = ""
+    form: Form = Form.ONNX
+    framed: bool = True
+    """Whether the model takes its inputs as columns of a frame, or else as arrays."""
+    registration: str = ""
+    """The registration that it was made from."""
+    registered_by: str = ""
+    """Who registered that."""
+    as_logged: bool = False
+    """What is served is byte by byte what was registered: nothing was converted."""
 
     @property
     def label(self) -> str:
@@ -144,10 +202,22 @@ class AddVersion(Value):
     blob: str
     signature: Signature
     task: Task
-    run: str
+    run: str = ""
+    """May be left out with a registration, which has its own."""
     training: tuple[str, ...]
     evaluation: str
     parity: Parity | None = None
     baselines: tuple[Baseline, ...] = ()
     metrics: dict[str, float] = {}
     note: str = ""
+    form: Form = Form.ONNX
+    framed: bool = True
+    registration: str = ""
+    """The registration that it is made from, as `name@number`: it keeps that number."""
+
+
+class Registered(Value):
+    """A registration and the files that it is of."""
+
+    registration: Registration
+    files: tuple[ModelFile, ...]

@@ -136,7 +136,7 @@ class RegistryService:
         while page.next:
             page = self._versions.list(name, limit=1000, before=page.next)
             judged += page.items
-        every: list[Registration | ModelVersion] = [*kept, *judged]
+        every: list[Registration | ModelVersion] = [*kept, *(each for each in judged if not each.registration)]
         return sorted(every, key=lambda version: (version.created_at, version.number), reverse=True)
 
     def amend(

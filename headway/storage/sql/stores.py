@@ -24,7 +24,7 @@ from headway.storage.sql.leases import SqlLeaseStore
 from headway.storage.sql.ledger import SqlLedgerStore
 from headway.storage.sql.lineage import SqlLineageStore
 from headway.storage.sql.metrics import SqlMetricStore
-from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore
+from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore, SqlTrustStore
 from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWindowStore
 from headway.storage.sql.postgres import PostgresDatabase
 from headway.storage.sql.predictions import SqlPredictionStore, SqlSegmentStore
@@ -104,6 +104,7 @@ def _stores(engine: SqlEngine) -> Stores:
         models=SqlModelStore(engine),
         model_versions=SqlModelVersionStore(engine),
         registrations=SqlRegistrationStore(engine),
+        trusts=SqlTrustStore(engine),
         logged_models=SqlLoggedModelStore(engine),
         traces=SqlTraceStore(engine),
         environments=SqlEnvironmentStore(engine),
