@@ -32,9 +32,10 @@ class Models:
         """Say that what a version holds may be run; an operator can."""
         return self._connection.post(f"/v1/models/versions/{segment(reference)}/trust", Trust, {"why": why})
 
-    def trusted(self, reference: str) -> Trust | None:
-        """The word that a version may be run, None where none is needed; raises `Refused` when nobody gave it."""
-        return self._connection.get(f"/v1/models/versions/{segment(reference)}/trust", Trust | None)
+    def trusted(self, reference: str) -> Trust:
+        """The word that a version may be run; raises `NotTrusted` when nobody gave it, `NotFound` where none is
+        needed."""
+        return self._connection.get(f"/v1/models/versions/{segment(reference)}/trust", Trust)
 
     def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
         return self._connection.get("/v1/models/versions", Page[ModelVersion], model=model, limit=limit, before=before)

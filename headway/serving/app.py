@@ -106,7 +106,10 @@ class App:
         except HeadwayError as refusal:
             return self._inference.refuse(table, refusal, dialect)
         newest = self._router.active  # another one may have come while the body did
-        return self._inference.answer(newest if newest and newest.routes else table, body, head, dialect)
+        table = newest if newest and newest.routes else table
+        if table.apart:
+            return await self._inference.answer_apart(table, body, head, dialect)
+        return self._inference.answer(table, body, head, dialect)
 
     async def _body(self, receive: Receive) -> bytes | None:
         chunks: list[bytes] = []
@@ -140,6 +143,7 @@ class App:
         watch.cancel()
         self._capture.close()
         await flush
+        await asyncio.to_thread(self._router.close)
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -12,7 +12,16 @@ from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.datasets.schema import Column, Kind
 from headway.lifecycle.environments.records import CheckSpec, Environment
 from headway.lifecycle.gates.records import Evidence, Finding, Outcome, Verdict
-from headway.lifecycle.models.records import Datatype, Model, ModelVersion, Registration, Signature, Task, TensorSpec, Trust
+from headway.lifecycle.models.records import (
+    Datatype,
+    Model,
+    ModelVersion,
+    Registration,
+    Signature,
+    Task,
+    TensorSpec,
+    Trust,
+)
 from headway.lifecycle.monitors.records import Alert, Monitor, Watches, Window
 from headway.lifecycle.predictions.records import Counts, Segment
 from headway.lifecycle.releases.records import Approval, Decision, Envelope, Release

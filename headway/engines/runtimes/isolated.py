@@ -196,10 +196,10 @@ class Skops:
     def about(self) -> Any:
         """What `signature` is made of where nobody tells it."""
         classes = getattr(self._estimator, "classes_", None)
-        probabilities = classes is not None and hasattr(self._estimator, "predict_proba")
+        count = len(classes) if classes is not None and hasattr(self._estimator, "predict_proba") else 0
         return {
             "features": self._names, "width": int(getattr(self._estimator, "n_features_in_", 0)),
-            "classes": len(classes) if probabilities else 0,
+            "classes": count,
             "label": "BYTES" if classes is None or np.asarray(classes).dtype.kind in "OUS" else "INT64",
         }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A model in a process of its own, as its parent sees it: it may crash, hang or eat memory, and nothing else suffers."""
+"""A model in a process of its own, as its parent sees it: it may crash, hang or eat memory, and no other suffers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from headway.lifecycle.models.records import Datatype, Form, PythonRuntime, Sign
 MIB = 2**20
 _LAST_WORDS_BYTES = 4000
 _LARGEST_PART = 1 << 20
-_FROM_OUTSIDE = "it was killed"
 
 
 class Raised(Exception):
@@ -45,7 +44,7 @@ class Plan:
 
     form: Form
     path: Path
-    runtime: PythonRuntime = PythonRuntime()
+    runtime: PythonRuntime = field(default_factory=PythonRuntime)
     signature: Signature | None = None
     framed: bool = True
 

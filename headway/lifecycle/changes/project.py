@@ -222,7 +222,9 @@ def _monitor(given: Table, at: str) -> MonitorSpec:
 
 def _runtime(given: Table, at: str) -> PythonRuntime:
     spec = convert(given, PythonRuntime, at)
-    _must(not spec.python or spec.python.startswith("/"), f"{at} python must be a whole path, such as /opt/env/bin/python")
+    _must(
+        not spec.python or spec.python.startswith("/"), f"{at} python must be a whole path, such as /opt/env/bin/python"
+    )
     for name in ("memory_mb", "time_limit_s", "start_limit_s"):
         _must(getattr(spec, name) > 0, f"{at} {name} must be above 0")
     return spec

@@ -82,7 +82,7 @@ class ModelFile(Value):
 
 
 class ModelFolder(Value):
-    """The files of a model in the order of their names: its encoding is a blob, and that one's digest is proof of all."""
+    """The files of a model in the order of their names: its encoding is a blob, whose digest is proof of all."""
 
     files: tuple[ModelFile, ...]
 
@@ -202,10 +202,10 @@ class AddVersion(Value):
     blob: str
     signature: Signature
     task: Task
-    run: str = ""
-    """May be left out with a registration, which has its own."""
     training: tuple[str, ...]
     evaluation: str
+    run: str = ""
+    """May be left out with a registration, which has its own."""
     parity: Parity | None = None
     baselines: tuple[Baseline, ...] = ()
     metrics: dict[str, float] = {}

@@ -24,8 +24,8 @@ from headway.lifecycle.models.records import (
     Trust,
 )
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
-from headway.lifecycle.runs.store import ArtifactStore
 from headway.lifecycle.runs.service import RunService
+from headway.lifecycle.runs.store import ArtifactStore
 
 
 class ModelService:

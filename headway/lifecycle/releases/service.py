@@ -74,7 +74,7 @@ class ReleaseService:
         by: Actor,
         break_glass: str = "",
     ) -> Release:
-        """Sign the release of a change, once. Raises `GateRefused`, `NotApproved` or `NotTrusted` when something is missing.
+        """Sign the release of a change, once. Raises `GateRefused`, `NotApproved` or `NotTrusted` when one is missing.
 
         With `break_glass` neither of the first two is asked for: it takes the permission and a reason, both in the
         ledger.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from headway.errors import NotFound
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
@@ -55,9 +56,13 @@ def trust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Tr
 
 
 @get("/v1/models/versions/{ref:str}/trust")
-def trusted(ref: FromPath[str], app: App) -> Trust | None:
-    """The word that a version may be run; null for a form that takes none."""
-    return app.platform.models.trusted(app.platform.models.version(ref))
+def trusted(ref: FromPath[str], app: App) -> Trust:
+    """The word that a version may be run."""
+    version = app.platform.models.version(ref)
+    found = app.platform.models.trusted(version)
+    if found is None:
+        raise NotFound(f"{version.label} is {version.form}, which needs no trust")
+    return found
 
 
 ROUTES = (add, models, versions, version, registration, trust, trusted)
