@@ -53,7 +53,7 @@ class WorkerRuntime:
         runtime = route.python or PythonRuntime()
         self._folder, self._release, self._limit_s = folder, route.release, runtime.time_limit_s
         path = laid_out(route.form, route.blob, models.get, folder)
-        self._plan = Plan(form=route.form, path=path, runtime=runtime, signature=route.signature, framed=route.framed)
+        self._plan = Plan(form=route.form, path=path, runtime=runtime, signature=route.signature, feeding=route.feeding)
         self._queue: SimpleQueue[_Asked] = SimpleQueue()
         self._worker: PythonWorker | None = None
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 Feeds = dict[str, NDArray[Any]]
 
 _FATAL_ONLY = 4
-_BATCH_ROWS = 20_000
+BATCH_ROWS = 20_000
 _DATATYPES = {
     "tensor(bool)": Datatype.BOOL,
     "tensor(int32)": Datatype.INT32,
@@ -67,7 +67,7 @@ class OnnxModel:
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
-        parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(_BATCH_ROWS)]
+        parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(BATCH_ROWS)]
         return np.concatenate(parts) if parts else np.empty(0)
 
 

@@ -139,7 +139,8 @@ _PDEATHSIG, _NO_NEW_PRIVS, _CREATE, _ADD, _RESTRICT = 1, 38, 444, 445, 446
 _READ = 0b1101  # execute, read a file, list a folder
 _WRITES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF}
 """All that there is to do with files, by version of Landlock; from 3 on it stays so."""
-_TCP = 0b11
+_TCP, _SCOPED = 0b11, 0b11
+"""Connecting and listening; and, kept inside, abstract sockets and signals."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/dev", "/sys/devices/system/cpu", "/proc/self",
            "/proc/cpuinfo", "/proc/meminfo", "/opt", "/nix")  # fmt: skip
 
@@ -159,7 +160,8 @@ def confine(memory_bytes: int, network: bool, readable: list[str], own: str) -> 
     if version < 1:
         return
     files = _WRITES.get(version, _WRITES[3])
-    handled = struct.pack("<QQ", files, 0 if network else _TCP) if version >= 4 else struct.pack("<Q", files)
+    known_bytes = 24 if version >= 6 else 16 if version >= 4 else 8
+    handled = struct.pack("<QQQ", files, 0 if network else _TCP, _SCOPED)[:known_bytes]
     rules = libc.syscall(_CREATE, handled, len(handled), 0)
     for path in (*_SYSTEM, *readable):
         _let(libc, rules, path, _READ)
@@ -192,6 +194,7 @@ class Skops:
             raise ValueError(f"it holds types that are on no list: {', '.join(strange)[:500]}")
         self._estimator = load(path, trusted=allowed)
         self._names = [str(name) for name in getattr(self._estimator, "feature_names_in_", ())]
+        self._inputs = [each["name"] for each in signature["inputs"]] if signature else []
 
     def about(self) -> Any:
         """What `signature` is made of where nobody tells it."""
@@ -204,7 +207,7 @@ class Skops:
         }  # fmt: skip
 
     def run(self, feed: Tensors) -> Tensors:
-        rows = self._frame(feed) if self._names else _side_by_side(feed)
+        rows = self._frame(feed) if self._names else _side_by_side([feed[name] for name in self._inputs])
         answers = np.asarray(self._estimator.predict(rows))
         if not hasattr(self._estimator, "predict_proba"):
             return {"variable": answers.astype(np.float64).reshape(len(answers), -1)}
@@ -231,7 +234,8 @@ class Mlflow:
         from mlflow import pyfunc  # noqa: PLC0415
 
         self._model = pyfunc.load_model(path)
-        self._framed, self._outputs = signature["framed"], signature["outputs"]
+        self._feeding, self._outputs = signature["feeding"], signature["outputs"]
+        self._inputs = [each["name"] for each in signature["inputs"]]
 
     def about(self) -> Any:
         return {}
@@ -240,8 +244,10 @@ class Mlflow:
         return self._named(self._model.predict(self._rows(feed)))
 
     def _rows(self, feed: Tensors) -> Any:
-        if not self._framed:
-            return next(iter(feed.values())) if len(feed) == 1 else feed
+        if self._feeding == "arrays":
+            return feed
+        if self._feeding == "array":
+            return _side_by_side([feed[name] for name in self._inputs])
         import pandas  # noqa: PLC0415
 
         return pandas.DataFrame(_columns(feed))
@@ -283,8 +289,8 @@ def _columns(feed: Tensors) -> Tensors:
     return found
 
 
-def _side_by_side(feed: Tensors) -> np.ndarray[Any, Any]:
-    return np.column_stack(list(feed.values())) if len(feed) > 1 else next(iter(feed.values()))
+def _side_by_side(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    return np.column_stack(arrays) if len(arrays) > 1 else arrays[0]
 
 
 KINDS: dict[str, Any] = {"skops": Skops, "mlflow": Mlflow}

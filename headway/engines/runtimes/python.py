@@ -26,7 +26,7 @@ from headway.engines.runtimes import isolated
 from headway.engines.runtimes.isolated import DTYPES, Memory, receive, send
 from headway.engines.runtimes.skops import ALLOWED_TYPES
 from headway.errors import Invalid, Unavailable
-from headway.lifecycle.models.records import Datatype, Form, PythonRuntime, Signature
+from headway.lifecycle.models.records import Datatype, Feeding, Form, PythonRuntime, Signature
 
 MIB = 2**20
 _LAST_WORDS_BYTES = 4000
@@ -46,7 +46,7 @@ class Plan:
     path: Path
     runtime: PythonRuntime = field(default_factory=PythonRuntime)
     signature: Signature | None = None
-    framed: bool = True
+    feeding: Feeding = Feeding.FRAME
 
 
 class PythonWorker:
@@ -124,7 +124,7 @@ class PythonWorker:
         plan = self._plan
         told = {
             "kind": plan.form, "path": str(plan.path), "allowed": sorted(ALLOWED_TYPES),
-            "signature": {**to_builtins(plan.signature), "framed": plan.framed} if plan.signature else None,
+            "signature": {**to_builtins(plan.signature), "feeding": plan.feeding} if plan.signature else None,
         }  # fmt: skip
         answer, _ = self._exchanged(told, {}, plan.runtime.start_limit_s)
         if "failed" in answer:

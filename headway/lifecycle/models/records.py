@@ -73,6 +73,17 @@ class Form(StrEnum):
     """A `ModelFolder` of MLflow, which may hold any code: run in an isolated worker, once it is trusted."""
 
 
+class Feeding(StrEnum):
+    """In which shape a model that is not ONNX takes its inputs."""
+
+    FRAME = "frame"
+    """One frame, with the inputs as its columns."""
+    ARRAY = "array"
+    """One array, with the inputs side by side in their order."""
+    ARRAYS = "arrays"
+    """A dictionary of arrays, by the inputs' names."""
+
+
 class ModelFile(Value):
     """One file of a model that is a folder; `name` is its path inside."""
 
@@ -181,8 +192,7 @@ class ModelVersion(Record, prefix="mv"):
     metrics: dict[str, float] = {}
     note: str = ""
     form: Form = Form.ONNX
-    framed: bool = True
-    """Whether the model takes its inputs as columns of a frame, or else as arrays."""
+    feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it was made from."""
     registered_by: str = ""
@@ -211,7 +221,7 @@ class AddVersion(Value):
     metrics: dict[str, float] = {}
     note: str = ""
     form: Form = Form.ONNX
-    framed: bool = True
+    feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it is made from, as `name@number`: it keeps that number."""
 

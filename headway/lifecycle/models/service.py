@@ -94,7 +94,7 @@ class ModelService:
                 metrics=command.metrics,
                 note=command.note,
                 form=command.form,
-                framed=command.framed,
+                feeding=command.feeding,
                 registration=source.registration.id if source else "",
                 registered_by=source.registration.registered_by if source else "",
                 as_logged=as_logged,

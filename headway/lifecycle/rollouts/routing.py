@@ -11,7 +11,7 @@ import msgspec
 
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
-from headway.lifecycle.models.records import Form, PythonRuntime, Signature
+from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 
 
 class Route(Value):
@@ -26,7 +26,7 @@ class Route(Value):
     percent: int
     contract: Contract | None = None
     form: Form = Form.ONNX
-    framed: bool = True
+    feeding: Feeding = Feeding.FRAME
     python: PythonRuntime | None = None
     """What runs a model that is not ONNX; None for the platform's own interpreter."""
     trust: str = ""

@@ -106,7 +106,7 @@ class RolloutService:
             percent=share.percent,
             contract=version.contract,
             form=version.form,
-            framed=version.framed,
+            feeding=version.feeding,
             python=deployment.python if version.form is not Form.ONNX else None,
             trust=trust.id if trust else "",
         )
