@@ -85,7 +85,7 @@ def show(invocation: Invocation, reference: str) -> None:
 @click.option("--columns", default="", metavar="A,B,C", help="The columns of an array without names, in their order.")
 @click.option("--note", default="", help="What to say of it.")
 @pass_invocation
-def adopt(invocation: Invocation, reference: str, columns: str, **told: Any) -> None:
+def adopt(invocation: Invocation, /, reference: str, columns: str, **told: Any) -> None:
     """Make a model that MLflow has registered a version that gates judge: ONNX, scikit-learn, or any other."""
     names = tuple(name.strip() for name in columns.split(",") if name.strip())
     version = adopt_on(invocation.client, reference, columns=names, **told)
@@ -107,9 +107,7 @@ def trust(invocation: Invocation, reference: str, why: str) -> None:
     if invocation.as_json:
         print_json(given)
     else:
-        click.echo(
-            f"{given.label} may be run, on the word of {given.trusted_by}; it holds for {given.blob} and nothing else"
-        )
+        click.echo(f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}")
 
 
 def _parity(version: ModelVersion) -> str:

@@ -65,18 +65,17 @@ def adopt(
     flavours = read_mlmodel(get(named["MLmodel"]))
     if flavours.onnx_file in named:
         data = _whole_onnx(flavours.onnx_file, named, get)
-        return Adopted(Form.ONNX, data, signature_of(data, score))
-    flavours = flavours.named(columns)
+        return Adopted(Form.ONNX, data, signature_of(data, score).naming(columns))
     why = ""
     if flavours.skops_file in named:
         try:
-            return _sklearn(get(named[flavours.skops_file]), flavours, rows, score)
+            return _sklearn(get(named[flavours.skops_file]), flavours, rows, score, columns)
         except Invalid as error:
             why = f"not served by skops: {error}"
     if "python_function" not in flavours.of:
         raise Invalid(f"its flavours {sorted(flavours.of)} have no python_function, which MLflow would predict with")
     folder = encode(ModelFolder(files=tuple(files)))
-    return Adopted(Form.MLFLOW, folder, flavours.signature(score), flavours.feeding, note=why)
+    return Adopted(Form.MLFLOW, folder, flavours.signature(score).naming(columns), flavours.feeding, note=why)
 
 
 def skops_signature(path: Path, flavours: Flavours | None = None, score: str | None = None) -> Signature:
@@ -101,12 +100,16 @@ def skops_signature(path: Path, flavours: Flavours | None = None, score: str | N
 
 
 def _sklearn(
-    data: bytes, flavours: Flavours, rows: Callable[[Sequence[str]], pl.DataFrame], score: str | None
+    data: bytes,
+    flavours: Flavours,
+    rows: Callable[[Sequence[str]], pl.DataFrame],
+    score: str | None,
+    columns: tuple[str, ...],
 ) -> Adopted:
     with tempfile.TemporaryDirectory(prefix="headway-adopt-") as temporary:
         folder = Path(temporary)
         (folder / "model.skops").write_bytes(data)
-        signature = skops_signature(folder / "model.skops", flavours, score)
+        signature = skops_signature(folder / "model.skops", flavours, score).naming(columns)
         frame = rows([name for spec in signature.inputs for name in spec.columns]).head(_PARITY_ROWS)
         frame.write_parquet(folder / "rows.parquet")
         why = _converted(folder)

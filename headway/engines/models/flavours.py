@@ -54,17 +54,6 @@ class Flavours(NamedTuple):
             raise Invalid(f"score={score!r} is none of the model's outputs of numbers; name one of {numeric}")
         return Signature(inputs=self.inputs, outputs=self.outputs, score=str(score))
 
-    def named(self, columns: tuple[str, ...]) -> Flavours:
-        """With the columns of an array that has no names, in their order. Raises `Invalid` where that does not fit."""
-        if not columns:
-            return self
-        width = self.inputs[0].shape[1] if len(self.inputs) == 1 and len(self.inputs[0].shape) == 2 else 1
-        if self.feeding is not Feeding.ARRAY or width != len(columns):
-            taken = [spec.name for spec in self.inputs]
-            raise Invalid(f"the model takes {taken}, to which {len(columns)} names are no fit")
-        inputs = tuple(TensorSpec(name=name, datatype=self.inputs[0].datatype, shape=(-1, 1)) for name in columns)
-        return self._replace(inputs=inputs)
-
 
 def read_mlmodel(data: bytes) -> Flavours:
     """Raises `Invalid` for a file that is no `MLmodel`, and for inputs or outputs that cannot be served."""

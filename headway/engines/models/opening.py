@@ -53,4 +53,4 @@ class WorkerModel:
 
 
 def open_onnx(version: ModelVersion, data: bytes) -> OnnxModel:
-    return OnnxModel(data, version.signature.score)
+    return OnnxModel(data, version.signature.score, version.signature)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from headway.errors import Invalid
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
 
@@ -26,10 +27,14 @@ class TensorSpec(Value):
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
+    features: tuple[str, ...] = ()
+    """The names of its columns, where somebody has named them."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The features in it: its own name, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+        """The features in it by name: its own, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+        if self.features:
+            return self.features
         if len(self.shape) < 2 or self.shape[1] == 1:
             return (self.name,)
         return tuple(f"{self.name}_{place}" for place in range(self.shape[1]))
@@ -42,6 +47,16 @@ class Signature(Value):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     score: str
+
+    def naming(self, columns: tuple[str, ...]) -> Signature:
+        """With names for the columns of its only input; raises `Invalid` where that does not fit."""
+        if not columns:
+            return self
+        width = self.inputs[0].shape[1] if len(self.inputs[0].shape) > 1 else 1
+        if len(self.inputs) > 1 or width != len(columns) or len(set(columns)) < len(columns):
+            taken = {spec.name: list(spec.shape) for spec in self.inputs}
+            raise Invalid(f"the model takes {taken}; to name its columns it must take one array, with a name for each")
+        return self.but(inputs=(self.inputs[0].but(features=columns),))
 
 
 class Task(StrEnum):

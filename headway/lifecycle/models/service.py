@@ -113,8 +113,8 @@ class ModelService:
             known = self._versions.made_by(command.run)
             return known if known and known.blob == command.blob and known.model == command.model else None
         known = self._versions.of(command.model, source.registration.number)
-        if known and known.blob != command.blob:
-            raise AlreadyExists(f"{known.label} was adopted before, in another form; register it again to change that")
+        if known and (known.blob, known.signature) != (command.blob, command.signature):
+            raise AlreadyExists(f"{known.label} was adopted before, otherwise; register the model again to change that")
         return known
 
     def _as_logged(self, command: AddVersion, data: bytes, source: Registered | None) -> bool:
@@ -136,7 +136,7 @@ class ModelService:
         contract = self._datasets.version(command.evaluation).contract
         if contract is None:
             return None
-        inputs = {tensor.name for tensor in command.signature.inputs}
+        inputs = {name for tensor in command.signature.inputs for name in tensor.columns}
         rules = tuple(rule for rule in contract.columns if rule.name in inputs)
         return Contract(columns=rules, closed=True) if rules else None
 
