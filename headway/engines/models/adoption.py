@@ -18,7 +18,7 @@ from headway.engines.models.flavours import Flavours, read_mlmodel
 from headway.engines.models.scoring import signature_of
 from headway.engines.runtimes.python import MIB, Plan, PythonWorker
 from headway.errors import Invalid, Unavailable
-from headway.kernel.records import encode
+from headway.kernel.records import digest, encode
 from headway.lifecycle.models.records import (
     Datatype,
     Feeding,
@@ -49,7 +49,7 @@ class Adopted(NamedTuple):
 def adopt(
     files: Sequence[ModelFile],
     get: Callable[[str], bytes],
-    rows: Callable[[Sequence[str]], pl.DataFrame],
+    rows: Callable[[Sequence[str]], pl.DataFrame] | None,
     score: str | None = None,
     columns: tuple[str, ...] = (),
 ) -> Adopted:
@@ -78,6 +78,19 @@ def adopt(
     return Adopted(Form.MLFLOW, folder, flavours.signature(score).naming(columns), flavours.feeding, note=why)
 
 
+def adopt_folder(path: Path, put: Callable[[bytes], str], score: str | None = None) -> Adopted:
+    """The form in which a folder on disk is served, each of its files kept with `put`. There are no rows to compare a
+    converted form on, so nothing is converted."""
+    blobs: dict[str, bytes] = {}
+    files = []
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        data = file.read_bytes()
+        blobs[put(data)] = data
+        files.append(ModelFile(name=file.relative_to(path).as_posix(), blob=digest(data), size=len(data)))
+    files.sort(key=lambda file: file.name)
+    return adopt(files, blobs.__getitem__, None, score)
+
+
 def skops_signature(path: Path, flavours: Flavours | None = None, score: str | None = None) -> Signature:
     """What the model of a skops file takes and gives, asked in a worker; raises `Invalid` for types on no list."""
     worker = PythonWorker(Plan(Form.SKOPS, path))
@@ -102,7 +115,7 @@ def skops_signature(path: Path, flavours: Flavours | None = None, score: str | N
 def _sklearn(
     data: bytes,
     flavours: Flavours,
-    rows: Callable[[Sequence[str]], pl.DataFrame],
+    rows: Callable[[Sequence[str]], pl.DataFrame] | None,
     score: str | None,
     columns: tuple[str, ...],
 ) -> Adopted:
@@ -110,6 +123,8 @@ def _sklearn(
         folder = Path(temporary)
         (folder / "model.skops").write_bytes(data)
         signature = skops_signature(folder / "model.skops", flavours, score).naming(columns)
+        if rows is None:
+            return Adopted(Form.SKOPS, data, signature, flavours.feeding)
         frame = rows([name for spec in signature.inputs for name in spec.columns]).head(_PARITY_ROWS)
         frame.write_parquet(folder / "rows.parquet")
         why = _converted(folder)
