@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.mlflow.environment import client_environment
 from tests.server.serving import served
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
-STORY = HERE / "story.py"
+STORY = Path(__file__).parent / "story.py"
 pytestmark = pytest.mark.mlflow
 
 
 @pytest.fixture(scope="session")
 def client_python() -> Path:
-    """An interpreter that has the client: built once, in `.venv-mlflow`, and again when its requirements change."""
-    folder, requirements = ROOT / ".venv-mlflow", HERE / "requirements.txt"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists() or ready.read_text() != requirements.read_text():
-            for command in (
-                [sys.executable, "-m", "venv", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)],
-            ):
-                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-                if done.returncode:
-                    pytest.skip(f"MLflow's client cannot be installed: {done.stderr.strip()[-300:]}")
-            ready.write_text(requirements.read_text())
-    return python
+    return client_environment()
 
 
 @pytest.fixture(scope="module")

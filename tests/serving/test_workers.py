@@ -229,6 +229,7 @@ def test_a_model_that_does_not_load_is_refused(
     server.stop()
 
 
+@pytest.mark.slow
 def test_skops_answers_as_scikit_learn_does(start_server: StartServer, table: MakeTable, blobs: Blobs) -> None:
     random = np.random.default_rng(3)
     taken = random.normal(size=(200, 3))
