@@ -44,6 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "release": Entry("Look and act", "Read releases and check their signatures."),
     "deployment": Entry("Look and act", "Inspect endpoints: what serves, and what served when."),
     "rollout": Entry("Look and act", "Follow rollouts, and roll back."),
+    "batch": Entry("Look and act", "Score a Parquet file by what a deployment serves."),
+    "replay": Entry("Look and act", "Make captured predictions again, also by another release."),
     "monitor": Entry("Look and act", "See what monitors have found."),
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),

@@ -30,6 +30,9 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The port to listen on.")
 @click.option(
+    "--grpc-port", type=click.IntRange(1, 65535), help="Answer the Open Inference Protocol over gRPC there, too."
+)
+@click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on; nobody is asked for a token."
 )
 @click.option("--score", default=None, help="The output to judge by, if it is not clear.")
@@ -40,8 +43,8 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option("--python", default="", help="The interpreter for a model that is not ONNX: /path/venv/bin/python.")
 @pass_invocation
 def serve(
-    invocation: Invocation, /, model: str, name: str, port: int, host: str, score: str | None, spool: Path | None,
-    trust: bool, python: str,
+    invocation: Invocation, /, model: str, name: str, port: int, grpc_port: int | None, host: str, score: str | None,
+    spool: Path | None, trust: bool, python: str,
 ) -> None:  # fmt: skip
     """Serve one model, without project, release or control plane."""
     checked_name(name, "model")
@@ -61,7 +64,8 @@ def serve(
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
-        main([*map(str, told), "--host", host, "--port", str(port), *(() if spool else _UNCAPTURED)])
+        grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
+        main([*map(str, told), "--host", host, "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
 
 
 class _Blobs:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
-from headway.lifecycle.predictions.records import AddLabels, Label, Labelled, Segment
+from headway.lifecycle.predictions.records import AddLabels, FindLabels, Label, Labelled, Segment
 
 
 class Prediction(Value):
@@ -41,6 +41,14 @@ class Predictions:
 
     def get(self, identifier: str) -> Prediction:
         return self._connection.get(f"/v1/predictions/{segment(identifier)}", Prediction)
+
+    def labels(self, predictions: Sequence[str]) -> dict[str, float]:
+        """The truths that are known of these predictions; at most 10,000 at a time."""
+        asked = FindLabels(predictions=tuple(predictions))
+        return self._connection.post("/v1/labels/find", dict[str, float], asked)
+
+    def segment(self, identifier: str) -> Segment:
+        return self._connection.get(f"/v1/segments/{segment(identifier)}", Segment)
 
     def segments(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Segment]:
         return self._connection.get("/v1/segments", Page[Segment], deployment=deployment, limit=limit, before=before)

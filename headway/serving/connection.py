@@ -1,127 +1,279 @@
-"""One connection of the model server: uvicorn's, with bounds on what a client may send and on how long it may take.
+"""One connection of the model server: HTTP/1.1 straight on asyncio, because a general server costs more than the model.
 
-A refusal never overtakes the answer to an earlier request of the same connection: a client would take it for that.
+llhttp parses (through httptools); what is here is what a server owes its clients beyond that: bounds on what they may
+send and on how long they may take, answers in the order of the requests, and a refusal that never overtakes an answer.
+Timers would cost every request; instead the listener looks at each connection's `deadline` now and then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Any
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
+from headway.serving.messages import FIELDS, Answer, Head
 from headway.serving.protocol import encode_error
+from headway.serving.responder import Responder
 
 MOST_HEADERS = 64
 MOST_HEAD_BYTES = 32 * 1024
+_MOST_WAITING = 64
+"""Pipelined requests that may wait for an answer that takes longer, before the connection is no longer read."""
+_DRAINED = 8
+"""How many times the body limit is still read, so that a client that only reads after sending gets its 413."""
 _LINGER_S = 1.0
 """How long a refused client may go on sending: closing at once would reset the connection under its answer."""
 _TOO_LARGE = f"a request may have {MOST_HEADERS} headers, of {MOST_HEAD_BYTES} bytes together"
+_STARTS = {
+    status.value: b"HTTP/1.1 %d %s\r\ncontent-type: " % (status, status.phrase.encode()) for status in HTTPStatus
+}
+_NEVER = math.inf
+
+log = logging.getLogger(__name__)
 
 
-class BoundedConnection(HttpToolsProtocol):
-    """Refuses a head that is too large with 431, what is no HTTP with 400, and a request that is not whole
-    `request_timeout_s` after it began with 408; drops a client that does not take its answer for as long."""
+class Request(NamedTuple):
+    method: str
+    url: bytes
+    head: Head
+    body: bytes | None
+    """None when it was larger than is taken."""
+    keep_alive: bool
 
-    request_timeout_s = 30.0
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._in_head = self._unfinished = self._refused = self._overlarge = False
-        self._head_bytes = 0
-        self._slow: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+class Listening(Protocol):
+    """What a connection needs of the listener that accepted it."""
+
+    loop: asyncio.AbstractEventLoop
+    responder: Responder
+    request_timeout_s: float
+    keep_alive_s: float
+    connections: set[Connection]
+    draining: bool
+
+
+class Connection(asyncio.Protocol):
+    """Refuses a head that is too large with 431, what is no HTTP with 400, and a request that is not whole in time with
+    408; drops a client that does not take its answer for as long."""
+
+    def __init__(self, listener: Listening) -> None:
+        self._listener, self._loop = listener, listener.loop
+        self._respond, self._most_bytes = listener.responder.respond, listener.responder.most_bytes
+        self._parser = httptools.HttpRequestParser(self)
+        self._out: list[bytes] = []
+        self._waiting: deque[Request] = deque()
+        self._answering: asyncio.Task[None] | None = None
+        self._in_head = self._unfinished = self._refused = self._closing = self._overlarge = False
+        self._timed = False
+        self._head_bytes = self._body_bytes = self._headers = 0
+        self._url, self._head, self._chunks = b"", Head(), list[bytes]()
+        self.deadline = _NEVER
+
+    # What asyncio calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._slow = self.loop.call_later(self.request_timeout_s, self._time_out)
+        self._transport = transport
+        self._listener.connections.add(self)
+        self.deadline = self._loop.time() + self._listener.request_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._slow, self._unread = _cancelled(self._slow), _cancelled(self._unread)
-        super().connection_lost(exc)
+        self._refused = True
+        self._waiting.clear()
+        self._listener.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        inside = self._in_head
-        super().data_received(data)
-        if self._unfinished and not self._refused:
-            self._wait_for_more(len(data) if inside else 0)
-        elif self._slow is not None:
-            self._slow = _cancelled(self._slow)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = self._unfinished = True
-        self._head_bytes = 0
-        if self._slow is not None:  # the connection's, or that of the request before
-            self._slow = _cancelled(self._slow)
-
-    def on_headers_complete(self) -> None:
-        size = len(self.url)
-        for name, value in self.headers:
-            size += len(name) + len(value)
-        if len(self.headers) > MOST_HEADERS or size > MOST_HEAD_BYTES:
-            self._overlarge = True
-            raise OverflowError  # stops the parser, which leads to `send_400_response`
-        self._in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._unfinished = False
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(431, _TOO_LARGE) if self._overlarge else self._refuse(400, "this is not a request of HTTP/1.1")
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(self.request_timeout_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._unread = _cancelled(self._unread)
-
-    def _wait_for_more(self, size: int) -> None:
-        """`size` bytes have come for a head that had begun before, if it is not whole yet."""
-        if self._in_head:
-            self._head_bytes += size
-            if self._head_bytes > MOST_HEAD_BYTES:  # the parser keeps a header to itself until it is whole
+        continued = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # answered as if it had not asked for another protocol
+            self._closing = True
+        except httptools.HttpParserError as error:
+            self._flush()
+            self._refuse(*self._reason(error))
+            return
+        self._flush()
+        if self._refused:
+            return
+        if self._in_head and continued:  # the parser keeps a header to itself until it is whole
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse(431, _TOO_LARGE)
                 return
-        if self._slow is None:
-            self._slow = self.loop.call_later(self.request_timeout_s, self._time_out)
+        if not self._unfinished:
+            self.deadline = _NEVER if self._answering else self._loop.time() + self._listener.keep_alive_s
+        elif not self._timed:
+            self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
 
-    def _time_out(self) -> None:
-        if self.cycle is None and not self._unfinished:  # nothing was ever asked
-            self.transport.close()
+    def eof_received(self) -> bool:
+        """Whether the connection stays open: while answers are owed to a client that has said all that it will."""
+        self._refused = True
+        self._closing = self._answering is not None
+        return self._closing
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+        self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+        self.deadline = _NEVER if self._answering else self._loop.time() + self._listener.keep_alive_s
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        self._in_head = self._unfinished = True
+        self._timed = False
+        self._head_bytes = self._body_bytes = self._headers = 0
+        self._url, self._head, self._chunks = b"", Head(), []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._head_bytes += len(name) + len(value)
+        if (field := FIELDS.get(name.lower())) is not None:
+            setattr(self._head, field, value)
+
+    def on_headers_complete(self) -> None:
+        if self._headers > MOST_HEADERS or self._head_bytes + len(self._url) > MOST_HEAD_BYTES:
+            self._overlarge = True
+            raise OverflowError  # stops the parser
+        self._in_head = False
+        if self._head.expect and not (self._answering or self._out):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes <= self._most_bytes:
+            self._chunks.append(body)
+        elif self._body_bytes > self._most_bytes * _DRAINED and not self._refused:
+            self._take(keep_alive=False)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            self._take(keep_alive=self._parser.should_keep_alive())
+
+    # Answers.
+
+    def _take(self, *, keep_alive: bool) -> None:
+        """The request is whole, or will never be."""
+        self._unfinished = False
+        chunks = self._chunks
+        body = None if self._body_bytes > self._most_bytes else chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        keep_alive = keep_alive and body is not None and not self._listener.draining
+        self._refused = not keep_alive  # nothing that comes after it is looked at
+        request = Request(self._parser.get_method().decode("ascii"), self._url, self._head, body, keep_alive)
+        if self._answering is None:
+            self._answer(request)
             return
-        self._refuse(408, f"the request was not whole after {self.request_timeout_s:g} s")
+        self._waiting.append(request)
+        if len(self._waiting) == _MOST_WAITING:
+            self._transport.pause_reading()
+
+    def _answer(self, request: Request) -> None:
+        url = request.url
+        path = url.decode("latin-1")
+        if b"%" in url or b"?" in url or url[:1] != b"/":
+            path = path_of(url)
+        answer = self._respond(request.method, path, request.head, request.body)
+        if isinstance(answer, Answer):
+            self._say(answer, request)
+        else:
+            self._answering = self._loop.create_task(self._answer_later(answer, request))
+
+    async def _answer_later(self, answer: Awaitable[Answer], request: Request) -> None:
+        self.deadline = _NEVER
+        self._say(await answer, request)
+        self._answering = None
+        waited = len(self._waiting)
+        while self._waiting and self._answering is None:
+            self._answer(self._waiting.popleft())
+        self._flush()
+        if waited >= _MOST_WAITING > len(self._waiting):
+            self._transport.resume_reading()
+        if self._answering is None and not self._unfinished:
+            self.deadline = self._loop.time() + self._listener.keep_alive_s
+
+    def _say(self, answer: Answer, request: Request) -> None:
+        status, body, content_type, headers = answer
+        out = self._out
+        out.append(_STARTS[status])
+        out.append(content_type)
+        for name, value in headers:
+            out.append(b"\r\n%b: %b" % (name, value))
+        if not request.keep_alive:
+            self._closing = True
+            out.append(b"\r\nconnection: close")
+        out.append(b"\r\ncontent-length: %d\r\n\r\n" % len(body))
+        if request.method != "HEAD":
+            out.append(body)
+
+    def _flush(self) -> None:
+        if self._out:
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+        if self._closing and self._answering is None and not self._waiting:
+            self._close()
+
+    # Ends.
+
+    def is_idle(self) -> bool:
+        return self._answering is None and not self._waiting and not self._unfinished
+
+    def end(self) -> None:
+        """Close behind what is still to be sent."""
+        self._transport.close()
+
+    def expire(self) -> None:
+        """The deadline is over."""
+        self.deadline = _NEVER
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        elif self._unfinished and not self._refused:
+            self._refuse(408, f"the request was not whole after {self._listener.request_timeout_s:g} s")
+        else:
+            self._transport.close()
+
+    def _reason(self, error: httptools.HttpParserError) -> tuple[int, str]:
+        if self._overlarge:
+            return 431, _TOO_LARGE
+        if isinstance(error, httptools.HttpParserCallbackError):
+            log.error("request failed", exc_info=error)
+            return 500, "the server failed on this request"
+        return 400, "this is not a request of HTTP/1.1"
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer and close; or only close, behind the answers that are still owed."""
-        self._refused, self._slow = True, _cancelled(self._slow)
-        self._unset_keepalive_if_required()
-        cycle, begun = self.cycle, self._unfinished and not self._in_head
-        if cycle is not None and not begun and not cycle.response_complete:
-            cycle.keep_alive = False  # the newest of those before it is the last to be answered
+        self._refused, self._unfinished = True, False
+        if self._answering is not None:
+            self._closing = True
             return
-        if begun and (self.pipeline or cycle.response_started):  # it waits behind others, or has its answer
-            self.transport.close()
-            return
-        body = encode_error(message)
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
-        if begun:
-            cycle.disconnected = True  # its request will never be whole
-            cycle.message_event.set()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._slow = self.loop.call_later(_LINGER_S, self.transport.close)
+        if not self._closing:
+            self._say(Answer(status, encode_error(message)), Request("", b"", self._head, None, keep_alive=False))
+        self._flush()
+
+    def _close(self) -> None:
+        self._refused = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.deadline = self._loop.time() + _LINGER_S
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    if timer is not None:
-        timer.cancel()
-    return None
+def path_of(url: bytes) -> str:
+    """The path in a request line, without query and percent-encoding; the whole text where there is none."""
+    if url[:1] != b"/":
+        try:
+            url = httptools.parse_url(url).path or b"/"
+        except httptools.HttpParserInvalidURLError:
+            return url.decode("latin-1")
+    return unquote(url.partition(b"?")[0].decode("latin-1"), encoding="utf-8", errors="replace")

@@ -62,7 +62,7 @@ class OpenInference:
 
     def batch(self, asked: InferRequest, loaded: LoadedRoute) -> Batch:
         if asked.outputs:
-            _places(asked.outputs, loaded.route.signature)
+            places(asked.outputs, loaded.route.signature)
         return loaded.inputs.read(asked.inputs)
 
     def answer(self, asked: InferRequest, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
@@ -111,13 +111,14 @@ def _wanted(asked: InferRequest, signature: Signature, usual: bool) -> list[tupl
     if not asked.outputs:
         return [(at, usual) for at in range(len(signature.outputs))]
     wanted = []
-    for at, output in zip(_places(asked.outputs, signature), asked.outputs, strict=True):
+    for at, output in zip(places(asked.outputs, signature), asked.outputs, strict=True):
         own = output.parameters.binary_data if output.parameters else None
         wanted.append((at, usual if own is None else own))
     return wanted
 
 
-def _places(outputs: list[WantedOutput], signature: Signature) -> list[int]:
+def places(outputs: list[WantedOutput], signature: Signature) -> list[int]:
+    """Where the outputs that are asked for stand in the signature; raises `BadTensor`."""
     names = [spec.name for spec in signature.outputs]
     if len(outputs) > len(names) or len({output.name for output in outputs}) < len(outputs):
         raise BadTensor(f"each output may be asked for once; the model has {names}")

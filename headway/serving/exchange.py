@@ -25,7 +25,7 @@ class Exchange(msgspec.Struct, gc=False):
     rows: int = 1
     predictions: list[str] | None = None
     cells: tuple[Any, ...] = ()
-    """The features as `Batch.cells` gives them, in the signature's order; empty when they could not be read."""
+    """The features as `Batch.cells` has them, in the signature's order; empty when they could not be read."""
     scores: list[float] | None = None
     status: int = 200
     error: str = ""

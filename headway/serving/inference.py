@@ -123,7 +123,7 @@ def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[An
     loaded = table.named(head.version) if head.version else table.choose(exchange.key)
     exchange.release = loaded.route.release
     batch = dialect.batch(asked, loaded)
-    exchange.cells, exchange.rows = batch.cells(loaded.inputs.columns), batch.rows
+    exchange.cells, exchange.rows = batch.cells, batch.rows
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)

@@ -26,21 +26,23 @@ class Head(msgspec.Struct, gc=False):
     content_type: bytes = b""
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
+    expect: bytes = b""
     version: str = ""
 
 
-_FIELDS = {
+FIELDS = {
     b"headway-key": "key",
     b"inference-header-content-length": "json_size",
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"accept-encoding": "accept_encoding",
+    b"expect": "expect",
 }
 
 
 def head_of(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     head = Head()
     for name, value in headers:
-        if (field := _FIELDS.get(name)) is not None:
+        if (field := FIELDS.get(name)) is not None:
             setattr(head, field, value)
     return head

@@ -29,8 +29,8 @@ class Pages:
         self._router, self._counters = router, counters
         self.fixed: dict[str, tuple[str, Page]] = {
             "/v2": ("GET", lambda: _said({"name": "headway", "version": VERSION, "extensions": EXTENSIONS})),
-            "/v2/health/live": ("GET", lambda: _said({"live": True, "ready": self._is_ready()})),
-            "/v2/health/ready": ("GET", lambda: _ready({"live": True, "ready": self._is_ready()})),
+            "/v2/health/live": ("GET", lambda: _said({"live": True, "ready": self.is_ready()})),
+            "/v2/health/ready": ("GET", lambda: _ready({"live": True, "ready": self.is_ready()})),
             "/v1/openapi.json": ("GET", self._openapi),
             "/ping": ("GET", self._ping),
             "/health": ("GET", self._ping),
@@ -94,7 +94,7 @@ class Pages:
 
     def _ping(self) -> Answer:
         """As MLflow's scoring server has it, whose body is a line feed."""
-        return Answer(200 if self._is_ready() else 503, b"\n", TEXT)
+        return Answer(200 if self.is_ready() else 503, b"\n", TEXT)
 
     def _name(self) -> str:
         return self._router.active.table.deployment if self._router.active else ""
@@ -102,7 +102,7 @@ class Pages:
     def _all(self) -> tuple[LoadedRoute, ...]:
         return self._router.active.routes if self._router.active else ()
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         return bool(self._all())
 
 

@@ -124,14 +124,15 @@ def _decode_mixed(body: bytes, json_size: bytes) -> InferRequest:
             raise _bad(tensor, "has both data and binary_data_size; send one of them")
         if not 0 <= blob_size <= len(rest) - at:
             raise _bad(tensor, f"has binary_data_size {blob_size}, but {len(rest) - at} bytes are left in the body")
-        _fill(tensor, rest[at : at + blob_size])
+        fill(tensor, rest[at : at + blob_size])
         at += blob_size
     if at != len(rest):
         raise BadTensor(f"{len(rest) - at} bytes follow the last binary tensor; its binary_data_size must count them")
     return request
 
 
-def _fill(tensor: Tensor, blob: memoryview) -> None:
+def fill(tensor: Tensor, blob: memoryview) -> None:
+    """Give a tensor the elements in its binary form; raises `BadTensor`."""
     try:
         tensor.data = elements(tensor.datatype, tensor.shape, blob)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -43,17 +43,13 @@ _WITH_NAN = (Datatype.FP32, Datatype.FP64)
 
 
 class Batch(msgspec.Struct, gc=False):
-    """The rows of one request: `feed` for the model, and the same by column, a missing number as None."""
+    """The rows of one request: `feed` for the model; `cells` in the order of the features, a missing number as None: a
+    list each, or, of a single row, its values, which take up so much less memory that thousands may wait to be
+    written."""
 
     feed: Feed
-    columns: dict[str, list[Any]]
+    cells: tuple[Any, ...]
     rows: int
-
-    def cells(self, names: Sequence[str]) -> tuple[Any, ...]:
-        """The columns in the order of `names`: a list each, or, of a single row, its values, which take up so much
-        less memory that thousands may wait to be written."""
-        columns = map(self.columns.__getitem__, names)
-        return tuple(chain.from_iterable(columns)) if self.rows == 1 else tuple(columns)
 
 
 class InputTensor:
@@ -116,7 +112,7 @@ class Panel:
 
     def arrays(self, values: Sequence[list[Any]], rows: int) -> NDArray[Any]:
         """One array per tensor, stacked; None becomes NaN. Raises `BadTensor` for an element of another type."""
-        elements = list(chain.from_iterable(values))
+        elements = values[0] if len(values) == 1 else list(chain.from_iterable(values))
         if strange := self._strange(elements):
             for tensor, own in zip(self.tensors, values, strict=True):
                 strange = self._strange(own)
@@ -143,9 +139,9 @@ class Rule:
 
     def __init__(self, rule: ColumnRule) -> None:
         self._nullable = rule.nulls > 0
-        self._low = -math.inf if rule.low is None else rule.low
-        self._high = math.inf if rule.high is None else rule.high
-        self._levels = None if rule.levels is None else frozenset(rule.levels)
+        self.low = -math.inf if rule.low is None else rule.low
+        self.high = math.inf if rule.high is None else rule.high
+        self.levels = None if rule.levels is None else frozenset(rule.levels)
 
     def keeps(self, values: list[Any]) -> bool:
         if None in values:
@@ -155,8 +151,27 @@ class Rule:
             if not values:
                 return True
         if isinstance(values[0], str):
-            return self._levels is None or self._levels.issuperset(values)
-        return bool(self._low <= min(values) and max(values) <= self._high)
+            return self.levels is None or self.levels.issuperset(values)
+        return bool(self.low <= min(values) and max(values) <= self.high)
+
+
+class RowRules:
+    """The rules for a single row, as few steps as can be: most requests have one."""
+
+    def __init__(self, rules: Mapping[str, Rule], texts: Set[str], columns: Sequence[str]) -> None:
+        placed = [(columns.index(name), name, rule) for name, rule in rules.items()]
+        self._bounds = [(at, rule.low, rule.high) for at, name, rule in placed if name not in texts]
+        self._levels = [(at, rule.levels) for at, name, rule in placed if name in texts and rule.levels is not None]
+
+    def keeps(self, cells: Sequence[Any]) -> bool:
+        """False for what breaks a rule, and for what only `Rule` can judge."""
+        try:
+            for at, low, high in self._bounds:
+                if not low <= cells[at] <= high:
+                    return False
+        except TypeError:  # a missing number
+            return False
+        return all(cells[at] in levels for at, levels in self._levels)
 
 
 class Inputs:
@@ -171,8 +186,11 @@ class Inputs:
         if not columns or len(set(columns)) < len(columns) or any(name.startswith("_") for name in columns):
             raise Invalid(f"features must differ, and not begin with an underscore as captured columns do: {columns}")
         self._rules = {name: Rule(self._features[name]) for name in columns if name in self._features}
-        self._narrow = all(tensor.width == 1 for tensor in self.tensors.values())
-        self._unruled = [name for name in columns if name not in self._features]
+        texts = {
+            name for tensor in self.tensors.values() if tensor.datatype is Datatype.BYTES for name in tensor.columns
+        }
+        self._row_rules = RowRules(self._rules, texts, columns)
+        self._unruled = [(at, name) for at, name in enumerate(columns) if name not in self._features]
 
     def read(self, tensors: Sequence[Tensor]) -> Batch:
         """The rows in `tensors`; raises `BadTensor` naming the tensor that does not fit the signature."""
@@ -181,19 +199,25 @@ class Inputs:
         if brought.keys() != known.keys() or len(tensors) != len(known):
             raise self._wrong_names([tensor.name for tensor in tensors])
         rows = tensors[0].shape[0] if tensors[0].shape else 0
-        values = {name: known[name].values(tensor, rows) for name, tensor in brought.items()}
-        columns = self._columns(values)
-        for name in self._unruled:
-            if None in columns[name]:
+        values = {name: tensor.values(brought[name], rows) for name, tensor in known.items()}
+        cells = tuple(chain.from_iterable(values.values())) if rows == 1 else self._columns(values)
+        for at, name in self._unruled:
+            if cells[at] is None or (rows > 1 and None in cells[at]):
                 raise BadTensor(f"feature {name!r} is null, which no contract allows", tensor=name)
-        return Batch(self._feed(values, rows), columns, rows)
+        return Batch(self._feed(values, rows), cells, rows)
+
+    def by_column(self, batch: Batch) -> dict[str, list[Any]]:
+        """The rows of a batch as feature -> one value per row."""
+        columns = [[cell] for cell in batch.cells] if batch.rows == 1 else batch.cells
+        return dict(zip(self.columns, columns, strict=True))
 
     def check(self, batch: Batch) -> None:
         """Raise `ContractBroken` if a row breaks the contract."""
-        doubted = {
-            name: batch.columns[name] for name, rule in self._rules.items() if not rule.keeps(batch.columns[name])
-        }
-        if doubted and self._contract and (found := request_violations(self._contract, doubted)):
+        if self._contract is None or (batch.rows == 1 and self._row_rules.keeps(batch.cells)):
+            return
+        columns = self.by_column(batch)
+        doubted = {name: columns[name] for name, rule in self._rules.items() if not rule.keeps(columns[name])}
+        if doubted and (found := request_violations(self._contract, doubted)):
             raise ContractBroken("; ".join(map(str, found)), violations=found)
 
     def feed(self, columns: dict[str, list[Any]]) -> Feed:
@@ -218,14 +242,11 @@ class Inputs:
                 feed[tensor.name] = array
         return feed
 
-    def _columns(self, values: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        if self._narrow:
-            return values
-        columns: dict[str, list[Any]] = {}
-        for name, elements in values.items():
-            tensor = self.tensors[name]
-            columns |= {column: elements[at :: tensor.width] for at, column in enumerate(tensor.columns)}
-        return columns
+    def _columns(self, values: dict[str, list[Any]]) -> tuple[list[Any], ...]:
+        widths = [(self.tensors[name].width, elements) for name, elements in values.items()]
+        return tuple(
+            elements[at::width] if width > 1 else elements for width, elements in widths for at in range(width)
+        )
 
     def _wrong_names(self, names: list[str]) -> BadTensor:
         missing = sorted(self.tensors.keys() - set(names))[:10]

@@ -23,6 +23,7 @@ from headway.server.metrics import exposition
 from headway.server.openapi import routes_of
 from headway.server.routing import query_fields
 from headway.server.settings import MIB, Settings
+from headway.serving.app import App
 from headway.serving.counters import CaptureStatus, ServerCounters
 from headway.serving.main import _parser, build
 from tests.architecture.documents import ROOT, below, codes, section
@@ -79,7 +80,8 @@ def test_limits(tmp_path: Path) -> None:
 
 def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:
     arguments = ["--routing", str(tmp_path / "routing.json"), "--blobs", str(tmp_path), "--spool", str(tmp_path)]
-    app = build(_parser().parse_args([*arguments, "--port", "1"]))
+    responder = build(_parser().parse_args([*arguments, "--port", "1"]))
+    app = App(responder)
 
     def status(method: str, path: str) -> int:
         sent: list[Any] = []
@@ -97,7 +99,7 @@ def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:
     assert {
         f"{method} {path}": status(method, path) for method, path in told if status(method, path) in (404, 405)
     } == {}
-    assert set(app._pages) <= {path for _, path in told}
+    assert set(responder._pages) <= {path for _, path in told}
     assert status("GET", "/v2/health/well") == 404
 
 

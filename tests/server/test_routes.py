@@ -67,6 +67,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/models/versions", {**body, "training": ["flights@1"], "evaluation": "held-out"}
     yield "/v1/gates/verdicts", {"environment": "production", "model_version": "late@1", "findings": {}}
     yield f"/v1/releases/{ids['release']}/check", None
+    yield "/v1/labels/find", {"predictions": ["p/2", "nobody"]}
     yield "/v1/labels", {"labels": [{"prediction": "p/2", "value": 1.0, "at": AT}]}
     yield f"/v1/alerts/{ids['alert']}/acknowledge", {"note": "I look"}
     yield f"/v1/alerts/{ids['alert']}/resolve", {"note": "known"}
@@ -109,7 +110,9 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
     put_blob(owner, b"")
     assert owner.head(f"/v1/blobs/{digest(b'')}").status_code == 200
     data = segment(ids["release"], rows=5)
-    assert owner.put(f"/v1/deployments/arrivals/segments/{digest(data)}", content=data).json()["rows"] == 5
+    kept_segment = owner.put(f"/v1/deployments/arrivals/segments/{digest(data)}", content=data).json()
+    assert kept_segment["rows"] == 5
+    assert owner.get(f"/v1/segments/{kept_segment['id']}").json() == kept_segment
     kept = {"step": "fit", "run": ids["run"], "outputs": [{"blob": digest(b""), "format": "bytes"}]}
     assert owner.put("/v1/pipelines/results/b3:key", json=kept).json()["outputs"] == kept["outputs"]
     applied = owner.put("/v1/project", content=PROJECT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import socket
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS
-from tests.serving.conftest import StartServer
+from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Server, request
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -189,3 +190,119 @@ def test_random_headers_and_bodies_get_a_4xx(server: Server, path: bytes, fields
         [status] = statuses(rest(connection))
     assert 400 <= status < 500
     assert server.process.poll() is None
+
+
+def zipped(identifier: str) -> bytes:
+    """A request that is unpacked in a thread, so that its answer takes longer than that of the next one."""
+    body = gzip.compress(json.dumps(request(70.0, id=identifier)).encode())
+    head = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+def chunked(identifier: str) -> bytes:
+    body = json.dumps(request(70.0, id=identifier)).encode()
+    parts = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:7], body[7:50], body[50:]))
+    return b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n%b0\r\n\r\n" % parts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([infer, zipped, chunked]), min_size=1, max_size=12),
+    st.lists(st.integers(1, 3000), max_size=6, unique=True).map(sorted),
+)
+def test_answers_do_not_depend_on_how_the_bytes_arrive(server: Server, kinds: list[Any], cuts: list[int]) -> None:
+    wanted = [f"c-{place}" for place in range(len(kinds))]
+    stream = b"".join(kind(name) for kind, name in zip(kinds, wanted, strict=True))
+    stream += LIVE.replace(b"host: x", b"connection: close")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            connection.sendall(stream[start:end])
+            time.sleep(0.0005)
+        answers = rest(connection)
+    assert ids(answers) == wanted
+    assert statuses(answers) == [200] * (len(kinds) + 1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.binary(max_size=40) | st.sampled_from([infer("g"), LIVE, b"\r\n", b"POST ", b"0\r\n\r\n"]), max_size=6)
+)
+def test_whatever_comes_ends_in_answers_or_a_refusal(server: Server, parts: list[bytes]) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"".join(parts))
+        connection.shutdown(socket.SHUT_WR)
+        answers = rest(connection)
+    assert set(statuses(answers)) <= {200, 400, 404, 405, 422, 431}
+    assert server.process.poll() is None
+
+
+def test_many_slow_answers_wait_their_turn(line: socket.socket) -> None:
+    wanted = [f"z-{place}" for place in range(200)]
+    line.sendall(b"".join(map(zipped, wanted)) + LIVE.replace(b"host: x", b"connection: close"))
+    assert ids(rest(line)) == wanted
+
+
+def test_a_client_that_has_said_all_gets_its_answers(line: socket.socket) -> None:
+    line.sendall(zipped("a") + infer("b"))
+    line.shutdown(socket.SHUT_WR)
+    assert ids(rest(line)) == ["a", "b"]
+
+
+def test_a_client_may_ask_whether_to_go_on(line: socket.socket) -> None:
+    whole = infer("e").replace(b"host: x", b"host: x\r\nexpect: 100-continue")
+    head_, _, body = whole.partition(b"\r\n\r\n")
+    line.sendall(head_ + b"\r\n\r\n")
+    assert line.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    line.sendall(body)
+    assert ids(one(line)) == ["e"]
+
+
+def test_another_protocol_is_not_offered(line: socket.socket) -> None:
+    line.sendall(LIVE.replace(b"host: x", b"connection: upgrade, http2-settings\r\nupgrade: h2c"))
+    assert statuses(rest(line)) == [200]
+
+
+def test_an_answer_to_head_has_no_body(line: socket.socket) -> None:
+    line.sendall(LIVE.replace(b"GET", b"HEAD") + LIVE.replace(b"host: x", b"connection: close"))
+    answers = rest(line)
+    assert len(statuses(answers)) == 2
+    assert answers.partition(b"\r\n\r\n")[2].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", [b"http://x/v2/health/live?a=b", b"/v2/health%2Flive", b"/v2/health/live?x"])
+def test_ways_to_write_a_path(line: socket.socket, path: bytes) -> None:
+    line.sendall(LIVE.replace(b"/v2/health/live", path))
+    assert statuses(one(line)) == [200]
+
+
+def test_a_body_far_too_large_is_refused_while_it_comes(small: Server) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
+        connection.sendall(b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n")
+        connection.sendall(b" " * 20_000)
+        assert statuses(rest(connection)) == [413]
+
+
+def test_a_client_that_does_not_read_is_dropped(start_server: StartServer, table: MakeTable) -> None:
+    server = start_server(table(), "--request-timeout-s", "0.4")
+    many = request([70.0] * 2000, ["UA"] * 2000)
+    body = json.dumps(many).encode()
+    sent = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection, pytest.raises(ConnectionError):
+        connection.sendall(sent * 1000)
+    assert server.infer(request())[0] == 200
+
+
+def test_what_was_asked_is_answered_before_the_end(start_server: StartServer) -> None:
+    server = start_server()
+    place = ("127.0.0.1", server.port)
+    with socket.create_connection(place, timeout=10) as idle, socket.create_connection(place, timeout=10) as connection:
+        connection.sendall(infer("last")[:-5])
+        time.sleep(0.2)
+        server.process.terminate()
+        assert rest(idle) == b""
+        connection.sendall(infer("last")[-5:])
+        answer = rest(connection)
+    assert ids(answer) == ["last"]
+    assert b"connection: close" in answer
+    assert server.process.wait(20) == 0

@@ -24,7 +24,7 @@ from headway.serving.inference import Inference
 from headway.serving.protocol import Tensor, decode
 from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.segments import segment
-from headway.serving.tensors import Feed, Inputs, Rule
+from headway.serving.tensors import Feed, Inputs, RowRules, Rule
 from tests.serving.processes import CONTRACT, SIGNATURE, request
 
 INPUTS = Inputs(SIGNATURE, CONTRACT)
@@ -131,6 +131,21 @@ def test_quick_rule_is_the_contracts(values: list[Any], low: float | None, high:
     assert Rule(rule).keeps(values) == (not request_violations(Contract(columns=(rule,)), {"x": values}))
 
 
+@given(
+    st.none() | st.floats(-20, 20) | st.just(math.nan) | st.integers(-20, 20),
+    st.none() | st.floats(-10, 10),
+    st.none() | st.floats(-10, 10),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_what_the_rules_of_a_row_let_pass_keeps_the_contract(
+    value: float | None, low: float | None, high: float | None, nulls: float
+) -> None:
+    rule = ColumnRule(name="x", kind=Kind.FLOAT, low=low, high=high, nulls=nulls)
+    rules = RowRules({"x": Rule(rule)}, frozenset(), ["x"])
+    if rules.keeps((value,)):
+        assert not request_violations(Contract(columns=(rule,)), {"x": [value]})
+
+
 def wide(width: int, datatype: Datatype = Datatype.FP64, contract: Contract | None = None) -> Inputs:
     spec = TensorSpec(name="x", datatype=datatype, shape=(-1, width))
     return Inputs(Signature(inputs=(spec,), outputs=(), score=""), contract)
@@ -142,10 +157,10 @@ def test_one_wide_tensor() -> None:
     tensor = Tensor("x", [2, 3], "FP64", [[1, 2, 3], [4, 5, None]])
     batch = inputs.read([tensor])
     inputs.check(batch)
-    assert batch.columns == {"x_0": [1, 4], "x_1": [2, 5], "x_2": [3, None]}
+    assert inputs.by_column(batch) == {"x_0": [1, 4], "x_1": [2, 5], "x_2": [3, None]}
     assert batch.feed["x"].tolist()[0] == [1, 2, 3]
     assert math.isnan(batch.feed["x"][1, 2])
-    np.testing.assert_array_equal(inputs.feed(batch.columns)["x"], batch.feed["x"])
+    np.testing.assert_array_equal(inputs.feed(inputs.by_column(batch))["x"], batch.feed["x"])
     with pytest.raises(ContractBroken, match="x_2"):
         inputs.check(inputs.read([Tensor("x", [1, 3], "FP64", [1, 2, 6])]))
 

@@ -64,6 +64,10 @@ class AddLabels(Value):
     labels: tuple[Label, ...]
 
 
+class FindLabels(Value):
+    predictions: tuple[str, ...]
+
+
 class Labelled(Value):
     """Answer to labels: how many joined a prediction, were there already, or name none that was captured."""
 

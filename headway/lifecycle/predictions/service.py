@@ -106,6 +106,9 @@ class PredictionService:
         return found
 
     def labels(self, ids: Sequence[str]) -> dict[str, float]:
+        """The truths that are known of these predictions; raises `Invalid` for too many."""
+        if len(ids) > MOST_LABELS:
+            raise Invalid(f"ask for up to {MOST_LABELS} labels at a time, not {len(ids)}")
         return {name: label.value for name, label in self._predictions.labels(ids).items()}
 
     def quality(self, deployment: str, release: str | None = None, *, since_day: str = "") -> list[Quality]:

@@ -6,7 +6,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, RawBody
 from msgspec.structs import asdict
 
 from headway.kernel.paging import Page
-from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Segment
+from headway.lifecycle.predictions.records import AddLabels, Captured, FindLabels, Labelled, Segment
 from headway.server.routing import TABLE, App, By, get, post, put
 
 
@@ -42,6 +42,18 @@ def label(data: JSONBody[AddLabels], app: App, by: By) -> Labelled:
     return app.platform.predictions.label(data, by=by)
 
 
+@get("/v1/segments/{identifier:str}")
+def one_segment(identifier: FromPath[str], app: App) -> Segment:
+    """One segment of captured predictions; its Parquet is the blob that it names."""
+    return app.platform.predictions.segment(identifier)
+
+
+@post("/v1/labels/find", status_code=200)
+def find_labels(data: JSONBody[FindLabels], app: App) -> dict[str, float]:
+    """The truths that are known of these predictions."""
+    return app.platform.predictions.labels(data.predictions)
+
+
 @get("/v1/predictions/{identifier:path}")
 def prediction(identifier: FromPath[str], app: App) -> Prediction:
     """One captured prediction and its label."""
@@ -50,5 +62,5 @@ def prediction(identifier: FromPath[str], app: App) -> Prediction:
     return Prediction(**asdict(found), label=known.get(found.id))
 
 
-ROUTES = (segments, label, prediction)
+ROUTES = (segments, one_segment, label, find_labels, prediction)
 """Those within the common limit of a body; `ingest` has its own."""

@@ -1,0 +1,107 @@
+"""The Open Inference Protocol over gRPC as a language of requests: typed contents, or raw as in binary tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headway.errors import BadTensor
+from headway.lifecycle.models.records import Datatype
+from headway.serving.dialects import OpenInference, Outputs, places
+from headway.serving.exchange import Exchange
+from headway.serving.grpc_messages import MESSAGES
+from headway.serving.messages import Answer, Head
+from headway.serving.protocol import InferRequest, RequestParameters, Tensor, WantedOutput, fill
+from headway.serving.router import LoadedRoute
+from headway.serving.tensors import Batch
+from headway.serving.wire import packed
+
+_CONTENTS = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
+    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
+    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+_LONGEST_NAME = 200
+
+
+class GrpcInference:
+    """One request; its answer has raw contents if the request has."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def read(self, body: bytes, head: Head) -> InferRequest:
+        request, raw = self._request, self._request.raw_input_contents
+        if raw and len(raw) != len(request.inputs):
+            raise BadTensor(f"there are {len(request.inputs)} inputs, but {len(raw)} raw_input_contents; send one each")
+        tensors = [Tensor(each.name, list(each.shape), each.datatype) for each in request.inputs]
+        for place, (tensor, given) in enumerate(zip(tensors, request.inputs, strict=True)):
+            if not raw:
+                tensor.data = _contents(given)
+            elif given.HasField("contents"):
+                raise BadTensor(f"input {tensor.name[:_LONGEST_NAME]!r} has both contents and raw_input_contents")
+            else:
+                fill(tensor, memoryview(raw[place]))
+        outputs = [WantedOutput(each.name) for each in request.outputs] or None
+        return InferRequest(tensors, request.id[:_LONGEST_NAME] or None, _parameters(request), outputs)
+
+    def batch(self, asked: InferRequest, loaded: LoadedRoute) -> Batch:
+        return _OPEN.batch(asked, loaded)
+
+    def answer(self, asked: InferRequest, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
+        route, specs = loaded.route, loaded.route.signature.outputs
+        response = MESSAGES["ModelInferResponse"](
+            model_name=exchange.table.table.deployment, model_version=str(route.version), id=exchange.request
+        )
+        response.parameters["release"].string_param = route.release
+        raw = bool(self._request.raw_input_contents)
+        for place in places(asked.outputs, route.signature) if asked.outputs else range(len(specs)):
+            spec, values = specs[place], outputs[place]
+            tensor = response.outputs.add(name=spec.name, datatype=spec.datatype, shape=values.shape)
+            if raw:
+                response.raw_output_contents.append(packed(values, spec.datatype))
+            else:
+                elements = values.ravel().tolist()
+                if spec.datatype is Datatype.BYTES:
+                    elements = [text.encode() if isinstance(text, str) else bytes(text) for text in elements]
+                getattr(tensor.contents, _CONTENTS[spec.datatype]).extend(elements)
+        return Answer(200, response.SerializeToString())
+
+    def refuse(self, status: int, message: str, error: Exception) -> Answer:
+        return Answer(status, message.encode())
+
+
+_OPEN = OpenInference()
+
+
+def _contents(tensor: Any) -> list[Any]:
+    field = _CONTENTS.get(tensor.datatype)
+    if field is None:
+        raise BadTensor(
+            f"input {tensor.name[:_LONGEST_NAME]!r} has datatype {tensor.datatype[:100]!r}; "
+            f"typed contents are {', '.join(_CONTENTS)}, and FP16 and BF16 go raw"
+        )
+    strays = [other.name for other, _ in tensor.contents.ListFields() if other.name != field]
+    if strays:
+        raise BadTensor(f"input {tensor.name[:_LONGEST_NAME]!r} is {tensor.datatype}, but has {', '.join(strays)}")
+    values = list(getattr(tensor.contents, field))
+    if field == "bytes_contents":
+        try:
+            return [value.decode() for value in values]
+        except UnicodeDecodeError:
+            raise BadTensor(f"input {tensor.name[:_LONGEST_NAME]!r} holds bytes that are not UTF-8 text") from None
+    if field in ("fp32_contents", "fp64_contents"):
+        return [None if value != value else value for value in values]
+    return values
+
+
+def _parameters(request: Any) -> RequestParameters | None:
+    if not request.parameters:
+        return None
+    given = {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in
+             request.parameters.items()}  # fmt: skip
+    try:
+        return msgspec.convert(given, RequestParameters)
+    except msgspec.ValidationError as error:
+        raise BadTensor(f"the parameters cannot be read: {error}") from None

@@ -1,0 +1,138 @@
+"""The Open Inference Protocol over gRPC: the six methods of `inference.GRPCInferenceService`, on the same core."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NoReturn, Protocol
+
+import grpc
+import grpc.aio
+import msgspec
+
+from headway.errors import BadTensor, HeadwayError
+from headway.serving.grpc_dialect import GrpcInference
+from headway.serving.grpc_messages import MESSAGES, PACKAGE, DecodeError
+from headway.serving.inference import Inference, status_of
+from headway.serving.messages import Head
+from headway.serving.pages import Pages
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_GRACE_S = 10.0
+
+
+class Context(Protocol):
+    """What gRPC knows of a call."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+
+
+Method = Callable[[bytes, Context], Awaitable[bytes]]
+
+
+class GrpcService:
+    """Answers on `address` until it is stopped; requests and answers pass as bytes, so that each is decoded once."""
+
+    def __init__(self, inference: Inference, pages: Pages, address: str, most_bytes: int) -> None:
+        self._inference, self._pages, self._address, self._most_bytes = inference, pages, address, most_bytes
+
+    async def start(self) -> None:
+        """Raises OSError when the address cannot be had."""
+        methods: dict[str, Method] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._infer,
+        }
+        options = (("grpc.max_receive_message_length", self._most_bytes), ("grpc.so_reuseport", 0))
+        self._server = grpc.aio.server(options=options)
+        handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+        service = grpc.method_handlers_generic_handler(f"{PACKAGE}.GRPCInferenceService", handlers)
+        self._server.add_generic_rpc_handlers((service,))
+        try:
+            self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Return once what was asked is answered."""
+        await self._server.stop(_GRACE_S)
+
+    async def _infer(self, body: bytes, context: Context) -> bytes:
+        try:
+            request = MESSAGES["ModelInferRequest"].FromString(body)
+            table = self._pages.serving(request.model_name)
+        except DecodeError:
+            return await _refused(context, BadTensor("the message is no ModelInferRequest"))
+        except HeadwayError as error:
+            return await _refused(context, error)
+        head = Head(key=_key(context), version=request.model_version)
+        answer = await self._inference.answer_apart(table, body, head, GrpcInference(request))
+        if answer.status != 200:
+            await context.abort(_CODES[answer.status], answer.body.decode())
+        return answer.body
+
+    async def _server_live(self, body: bytes, context: Context) -> bytes:
+        return _said("ServerLiveResponse", live=True)
+
+    async def _server_ready(self, body: bytes, context: Context) -> bytes:
+        return _said("ServerReadyResponse", ready=self._pages.is_ready())
+
+    async def _server_metadata(self, body: bytes, context: Context) -> bytes:
+        return _said("ServerMetadataResponse", **_page(self._pages, "/v2"))
+
+    async def _model_ready(self, body: bytes, context: Context) -> bytes:
+        return await self._about(body, context, "ModelReadyRequest", "ModelReadyResponse", "/ready", ("ready",))
+
+    async def _model_metadata(self, body: bytes, context: Context) -> bytes:
+        wanted = ("name", "versions", "platform", "inputs", "outputs")
+        return await self._about(body, context, "ModelMetadataRequest", "ModelMetadataResponse", "", wanted)
+
+    async def _about(
+        self, body: bytes, context: Context, ask: str, answer: str, page: str, wanted: tuple[str, ...]
+    ) -> bytes:
+        """What the page of the same name says over HTTP."""
+        try:
+            request = MESSAGES[ask].FromString(body)
+            version = f"/versions/{request.version}" if request.version else ""
+            said = _page(self._pages, f"/v2/models/{request.name}{version}{page}")
+        except DecodeError:
+            return await _refused(context, BadTensor(f"the message is no {ask}"))
+        except HeadwayError as error:
+            return await _refused(context, error)
+        return _said(answer, **{name: said[name] for name in wanted})
+
+
+def _page(pages: Pages, path: str) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.json.decode(pages.page(path, "GET").body)
+    return said
+
+
+def _said(kind: str, /, **fields: Any) -> bytes:
+    said: bytes = MESSAGES[kind](**fields).SerializeToString()
+    return said
+
+
+async def _refused(context: Context, error: HeadwayError) -> NoReturn:
+    await context.abort(_CODES[status_of(error)], str(error))
+
+
+def _key(context: Context) -> bytes:
+    """The `headway-key` of the call, which routes its request."""
+    for name, value in context.invocation_metadata() or ():
+        if name == "headway-key":
+            return value.encode() if isinstance(value, str) else value
+    return b""

@@ -1,0 +1,84 @@
+"""Accepts the connections of a model server, and ends them: in time, and all of them when it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from headway.serving.connection import Connection
+from headway.serving.responder import Responder
+
+DRAIN_TIMEOUT_S = 30.0
+KEEP_ALIVE_S = 75.0
+_BACKLOG = 2048
+_MOST_SWEEP_S = 1.0
+_DRAIN_PAUSE_S = 0.01
+
+log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """Another way to ask the same core."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Listener:
+    """Serves a `Responder` over HTTP until SIGTERM or SIGINT.
+
+    `request_timeout_s` is how long a client may take to send a request or to take its answer.
+    """
+
+    def __init__(self, responder: Responder, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        self.responder, self.request_timeout_s, self.keep_alive_s = responder, request_timeout_s, keep_alive_s
+        self.connections: set[Connection] = set()
+        self.draining = False
+
+    async def serve(self, listening: socket.socket, beside: Sequence[Service] = ()) -> None:
+        """Return once what was asked before the signal is answered and what was captured is written."""
+        self.loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, stopped.set)
+        await self.responder.start()
+        for service in beside:
+            await service.start()
+        server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        sweep = asyncio.create_task(self._sweep())
+        await stopped.wait()
+        server.close()
+        await asyncio.gather(self._drain(), *(service.stop() for service in beside))
+        sweep.cancel()
+        await self.responder.stop()
+
+    async def _sweep(self) -> None:
+        pause_s = min(_MOST_SWEEP_S, self.request_timeout_s / 4)
+        while True:
+            await asyncio.sleep(pause_s)
+            now = self.loop.time()
+            for connection in [each for each in self.connections if each.deadline < now]:
+                connection.expire()
+
+    async def _drain(self) -> None:
+        self.draining = True
+        end = self.loop.time() + DRAIN_TIMEOUT_S
+        while self.connections and self.loop.time() < end:
+            for connection in [each for each in self.connections if each.is_idle()]:
+                connection.end()
+            await asyncio.sleep(_DRAIN_PAUSE_S)
+        if self.connections:
+            facts = {"connections": len(self.connections), "after_s": DRAIN_TIMEOUT_S}
+            log.warning("requests dropped", extra={"facts": facts})
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Raises OSError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,146 @@
+"""What the model server answers to which path, whatever carries the request: the core behind every front."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any
+
+from headway.errors import HeadwayError, TooLarge, Unavailable
+from headway.serving.capture import Capture
+from headway.serving.counters import ServerCounters, ServerStatus
+from headway.serving.dialects import Dialect
+from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
+from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
+from headway.serving.messages import Answer, Head
+from headway.serving.mlflow import MLFLOW
+from headway.serving.pages import Pages, model_path
+from headway.serving.predict import PREDICTION
+from headway.serving.protocol import encode, encode_error
+from headway.serving.router import LoadedTable, Router
+
+_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+_PREDICT = "/v1/predict/"
+
+
+class Responder:
+    """Answers at once where it can, so that the usual request costs no task; `most_bytes` bounds a body."""
+
+    def __init__(
+        self, router: Router, inference: Inference, counters: ServerCounters, capture: Capture, most_bytes: int
+    ) -> None:
+        self._router, self._counters, self._capture = router, counters, capture
+        self.inference, self.most_bytes = inference, most_bytes
+        self.about = Pages(router, counters)
+        self._pages = self.about.fixed | {
+            "/v1/status": ("GET", lambda: Answer(200, encode(self.status()))),
+            "/metrics": ("GET", lambda: Answer(200, counters.prometheus(capture.status()).encode(), _METRICS)),
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the routing table, then keep watching it and keep writing what is captured."""
+        await self._router.refresh()
+        self._tasks = [asyncio.create_task(self._router.watch()), asyncio.create_task(self._capture.run())]
+
+    async def stop(self) -> None:
+        """Return once all that was captured is written, and no worker is left."""
+        watch, flush = self._tasks
+        watch.cancel()
+        self._capture.close()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await flush
+        await asyncio.to_thread(self._router.close)
+
+    def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
+        """The answer to a request; a body of None was larger than `most_bytes`. Never raises."""
+        table = self._router.active
+        try:
+            if method != "POST":
+                answer: Answer | Awaitable[Answer] = self._page(path, method)
+            elif table is not None and path == table.infer_path:
+                answer = self._infer(table, head, body)
+            else:
+                answer = self._post(path, head, body)
+        except HeadwayError as error:
+            answer = Answer(status_of(error), encode_error(str(error)))
+        if head.accept_encoding and (not isinstance(answer, Answer) or len(answer.body) >= LEAST_BYTES):
+            return _packed(answer, head.accept_encoding)
+        return answer
+
+    def status(self) -> ServerStatus:
+        table = self._router.active.table if self._router.active else None
+        return ServerStatus(
+            deployment=table.deployment if table else "",
+            generation=table.generation if table else 0,
+            error=self._router.error,
+            pid=os.getpid(),
+            releases=self._counters.status(),
+            capture=self._capture.status(),
+        )
+
+    def _post(self, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
+        if path == "/v1/flush":
+            return self._flush()
+        if path == "/invocations":
+            return self._invoke(head, body)
+        if path.startswith(_PREDICT):
+            return self._infer(self.about.serving(path.removeprefix(_PREDICT)), head, body, PREDICTION)
+        if path.startswith("/v2/models/") and path.endswith("/infer"):
+            name, head.version, rest = model_path(path)
+            if rest == "infer":
+                return self._infer(self.about.serving(name), head, body)
+        return self._page(path, "POST")
+
+    async def _flush(self) -> Answer:
+        return Answer(200, encode(await self._capture.flush(at_once=True)))
+
+    def _invoke(self, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
+        table = self._router.active
+        if table is None:
+            error = Unavailable("no routing table is loaded yet")
+            return MLFLOW.refuse(status_of(error), str(error), error)
+        return self._infer(table, head, body, MLFLOW)
+
+    def _infer(
+        self, table: LoadedTable, head: Head, body: bytes | None, dialect: Dialect[Any] = OPEN_INFERENCE
+    ) -> Answer | Awaitable[Answer]:
+        if not table.routes:
+            error = Unavailable("no release is deployed here yet")
+            return dialect.refuse(status_of(error), str(error), error)
+        if body is None:
+            limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
+            return self.inference.refuse(table, limit, dialect)
+        if head.content_encoding:
+            return self._unpacked(table, head, body, dialect)
+        if table.apart:
+            return self.inference.answer_apart(table, body, head, dialect)
+        return self.inference.answer(table, body, head, dialect)
+
+    async def _unpacked(self, table: LoadedTable, head: Head, body: bytes, dialect: Dialect[Any]) -> Answer:
+        try:
+            plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
+        except HeadwayError as refusal:
+            return self.inference.refuse(table, refusal, dialect)
+        newest = self._router.active  # another one may have come meanwhile
+        return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
+
+    def _page(self, path: str, method: str) -> Answer:
+        if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
+            return Answer(405, encode_error(f"{path} takes POST"))
+        taken, page = self._pages.get(path, ("", None))
+        if page is None:
+            return self.about.page(path, method)
+        return page() if method == taken else Answer(405, encode_error(f"{path} takes {taken}"))
+
+
+async def _packed(answer: Answer | Awaitable[Answer], accepted: bytes) -> Answer:
+    found = answer if isinstance(answer, Answer) else await answer
+    if len(found.body) < LEAST_BYTES or not (encoding := chosen(accepted)):
+        return found
+    body = await asyncio.to_thread(encoded, found.body, encoding)
+    more = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return found._replace(body=body, headers=(*found.headers, *more))

@@ -1,0 +1,96 @@
+"""What was captured, made again; and files scored by what is deployed: over a real server, by the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.journeys.conftest import Prepared
+from tests.journeys.table import orders
+from tests.journeys.traffic import Traffic
+from tests.journeys.world import DEPLOYMENT, World, until
+
+
+def said(world: World, *arguments: str) -> tuple[int, Any]:
+    """Exit code and what the command prints, as JSON."""
+    command = [sys.executable, "-m", "headway.cli", *arguments, "--json"]
+    env = world.env | {"HEADWAY_HOME": str(world.home)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+    return done.returncode, json.loads(done.stdout or done.stderr.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def asked(served: World) -> pl.DataFrame:
+    """Orders of three days that were asked about and whose truth is known."""
+    frame = pl.concat([orders(200 + day, 1, a_day=40) for day in range(3)])
+    Traffic(served.owner, DEPLOYMENT).play(frame)
+    first = frame["order"][0]
+    until(lambda: served.owner.predictions.labels([first]), "the labels are joined")
+    return frame
+
+
+def test_a_prediction_is_the_same_bit_for_bit(served: World, asked: pl.DataFrame) -> None:
+    code, found = said(served, "replay", asked["order"][5])
+    assert code == 0
+    assert found["identical"] is True
+    assert found["score"] == found["captured"] == found["outputs"]["probabilities"][-1]
+    assert found["features"]["weight_kg"] == pytest.approx(asked["weight_kg"][5])
+
+
+def test_all_of_a_deployment(served: World, asked: pl.DataFrame) -> None:
+    code, found = said(served, "replay", "--deployment", DEPLOYMENT)
+    assert code == 0
+    assert found["rows"] >= asked.height
+    assert found["identical"] == found["rows"]
+    assert (found["max_difference"], found["loss"], found["days"] >= 3) == (0.0, 0.0, True)
+    later = (served.owner.predictions.get(asked["order"][0]).event_at + timedelta(days=1)).date().isoformat()
+    code, part = said(served, "replay", "--deployment", DEPLOYMENT, "--from", f"{later}T00:00")
+    assert (code, part["rows"]) == (0, asked.height - 40)
+
+
+def test_what_another_release_would_have_said(served: World, prepared: Prepared, asked: pl.DataFrame) -> None:
+    [release] = served.owner.releases.list().items
+    assert release.model_version == prepared.models["good"]
+    code, found = said(served, "replay", "--deployment", DEPLOYMENT, "--release", release.id)
+    assert (code, found["identical"]) == (0, found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("replay",), 2, "name one prediction"),
+        (("replay", "nobody"), 2, "captured"),
+        (("replay", "--deployment", "nowhere"), 2, "nowhere"),
+        (("replay", "--deployment", DEPLOYMENT, "--release", "rl_nix"), 2, "rl_nix"),
+        (("batch", "nowhere", __file__, "/nowhere/out.parquet"), 2, "nowhere"),
+        (("batch", DEPLOYMENT, __file__, "/nowhere/out.parquet"), 2, "Parquet"),
+    ],
+)
+def test_wrong_turns(served: World, asked: pl.DataFrame, arguments: tuple[str, ...], code: int, says: str) -> None:
+    found, error = said(served, *arguments)
+    assert found == code
+    assert says in error["error"]["message"]
+
+
+def test_a_file_is_scored(served: World, asked: pl.DataFrame, tmp_path: Path) -> None:
+    heavy = asked.with_columns(weight_kg=pl.when(pl.int_range(pl.len()) == 7).then(1e6).otherwise(pl.col("weight_kg")))
+    heavy.write_parquet(tmp_path / "in.parquet")
+    command = ("batch", DEPLOYMENT, str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet"), "--part-rows", "50")
+    code, found = said(served, *command)
+    assert (code, found["rows"], found["refused"], found["resumed"]) == (0, asked.height, 1, 0)
+    out = pl.read_parquet(tmp_path / "out.parquet")
+    assert out.drop("_score", "_release", "_error").equals(heavy)
+    assert "weight_kg" in out["_error"][7]
+    assert out["_score"][7] is None
+    for place in (0, 60, 119):
+        assert out["_score"][place] == served.owner.predictions.get(asked["order"][place]).score
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "out.parquet"]
+    code, error = said(served, *command)
+    assert (code, error["error"]["code"]) == (2, "conflict")
