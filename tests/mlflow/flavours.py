@@ -14,6 +14,7 @@ from typing import Any
 
 warnings.simplefilter("ignore")
 
+import cloudpickle  # noqa: E402
 import mlflow  # noqa: E402
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
@@ -92,16 +93,17 @@ def main(url: str, evil_file: str) -> None:
             name="python", python_model=python, signature=chances, input_example=taken, registered_model_name="python"
         )
         ask("python")
-        where = mlflow.pyfunc.log_model(name="evil", python_model=python, signature=chances)
-        evil = Path("evil")
-        mlflow.pyfunc.save_model(evil, python_model=python, signature=chances)
-        import cloudpickle  # noqa: PLC0415
+        log_evil(python, chances, evil_file)
+    print(json.dumps({"asked": asked.to_dict("list"), "said": said}))
 
-        (evil / "python_model.pkl").write_bytes(cloudpickle.dumps(Evil(evil_file)))
-        mlflow.log_artifacts(str(evil), "evil")
-        run = mlflow.active_run().info.run_id
-        mlflow.register_model(f"runs:/{run}/evil", "evil")
-    print(json.dumps({"asked": asked.to_dict("list"), "said": said, "model": where.model_id}))
+
+def log_evil(python: Doubling, signature: Any, file: str) -> None:
+    """A model whose pickle makes a file when it is loaded; MLflow's own client would load it on `log_model`."""
+    evil = Path("evil")
+    mlflow.pyfunc.save_model(evil, python_model=python, signature=signature)
+    (evil / "python_model.pkl").write_bytes(cloudpickle.dumps(Evil(file)))
+    mlflow.log_artifacts(str(evil), "evil")
+    mlflow.register_model(f"runs:/{mlflow.active_run().info.run_id}/evil", "evil")
 
 
 def _types(estimator: Any) -> list[str]:

@@ -76,32 +76,42 @@ class ModelService:
             if self._store.named(name) is None:
                 now = self._clock.now()
                 act.save(self._store, Model(id=self._ids(Model.prefix), created_at=now, name=name))
-            version = ModelVersion(
-                id=self._ids(ModelVersion.prefix),
-                created_at=self._clock.now(),
-                model=name,
-                number=source.registration.number if source else self._next_number(name),
-                blob=command.blob,
-                size=len(data),
-                signature=command.signature,
-                task=command.task,
-                run=run,
-                training=training,
-                evaluation=evaluation,
-                parity=command.parity,
-                baselines=command.baselines,
-                contract=self._request_contract(command),
-                metrics=command.metrics,
-                note=command.note,
-                form=command.form,
-                feeding=command.feeding,
-                registration=source.registration.id if source else "",
-                registered_by=source.registration.registered_by if source else "",
-                as_logged=as_logged,
-            )
+            version = self._made(command, source, run, (training, evaluation), len(data)).but(as_logged=as_logged)
             act.save(self._versions, version, came_from=[run, version.registration, *training, evaluation])
             act.emit("ModelVersionAdded", version.id, model=name, number=version.number)
             return version
+
+    def _made(
+        self,
+        command: AddVersion,
+        source: Registered | None,
+        run: str,
+        data: tuple[tuple[str, ...], str],
+        size: int,
+    ) -> ModelVersion:
+        training, evaluation = data
+        return ModelVersion(
+            id=self._ids(ModelVersion.prefix),
+            created_at=self._clock.now(),
+            model=command.model,
+            number=source.registration.number if source else self._next_number(command.model),
+            blob=command.blob,
+            size=size,
+            signature=command.signature,
+            task=command.task,
+            run=run,
+            training=training,
+            evaluation=evaluation,
+            parity=command.parity,
+            baselines=command.baselines,
+            contract=self._request_contract(command),
+            metrics=command.metrics,
+            note=command.note,
+            form=command.form,
+            feeding=command.feeding,
+            registration=source.registration.id if source else "",
+            registered_by=source.registration.registered_by if source else "",
+        )
 
     def _next_number(self, name: str) -> int:
         newest, registered = self._versions.of(name), self._registrations.of(name)
