@@ -123,7 +123,10 @@ class ModelService:
             known = self._versions.made_by(command.run)
             return known if known and known.blob == command.blob and known.model == command.model else None
         known = self._versions.of(command.model, source.registration.number)
-        if known and (known.blob, known.signature) != (command.blob, command.signature):
+        if known is None:
+            return None
+        same = (known.form, known.signature) == (command.form, command.signature)
+        if not same or (known.as_logged and known.blob != command.blob):
             raise AlreadyExists(f"{known.label} was adopted before, otherwise; register the model again to change that")
         return known
 
