@@ -139,12 +139,10 @@ def _sklearn(
 
 
 def _converted(folder: Path) -> str:
-    """Why there is no ONNX file in `folder` now, or nothing. The same model gives the same bytes: the converter walks
-    through sets, whose order the seed of hashes decides."""
+    """Why there is no ONNX file in `folder` now, or nothing."""
     entries = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), "PYTHONPATH": entries,
-                   "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-                   "PYTHONHASHSEED": "0"}  # fmt: skip
+                   "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
     command = [sys.executable, "-P", "-m", "headway.engines.models.converting", str(folder), str(_MEMORY_BYTES)]
     try:
         done = subprocess.run(
