@@ -38,4 +38,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $(VENV)/ready
 
 clean:
-	rm -rf $(VENV) .venv-mlflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-mlflow .venv-mlflow-server .venv-mlflow-full .mypy_cache .ruff_cache .pytest_cache .hypothesis

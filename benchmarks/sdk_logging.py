@@ -1,21 +1,33 @@
-"""What logging costs a training loop: `python benchmarks/sdk_logging.py`, against a server of its own.
+"""What tracking costs a training loop: `python benchmarks/sdk_logging.py`, against a server of its own.
 
-Printed are the time that one call takes of the loop, as a share of a step of 10 ms, and how many points a second one
-client brings to the server, from the first call until the server has them all.
+Printed are what a run adds to a real loop (steps of scikit-learn's `partial_fit`, five metrics logged at each, and all
+that a run records by itself), what one logging call takes, how long a run takes to begin and to end, and how many
+points a second one client brings to the server, from the first call until the server has them all.
+
+The loop is timed with and without a run in turns, once one way round and once the other, and the medians of the steps
+are compared. On a machine that does other things too that is a noisy figure; so the CPU time that the run takes is
+counted as well, by thread: that of the calls in the loop, and that of the threads behind it, which are all its own.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from statistics import median
+from pathlib import Path
+from statistics import median, quantiles
+
+import numpy as np
+from sklearn.linear_model import SGDClassifier
 
 from benchmarks.tracking import own_server
+from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.http import Connection
 from headway.client.run import Exported, Run
+from headway.lifecycle.runs.capture import CaptureSpec
 
 STEP_S, KEYS = 0.01, [f"metric-{number}" for number in range(10)]
+STEPS, TURNS, ROWS, COLUMNS = 400, 4, 16_000, 60
 
 
 class NoExporter:
@@ -46,9 +58,88 @@ def ingested(client: Client, steps: int) -> float:
     return steps * len(KEYS) / taken
 
 
+class Training:
+    """Mini-batches of a linear classifier: about 5 to 10 ms of one core a step, which no run knows of."""
+
+    def __init__(self) -> None:
+        chance = np.random.default_rng(1)
+        self._rows = chance.standard_normal((ROWS, COLUMNS))
+        self._labels = (self._rows[:, 0] + chance.standard_normal(ROWS) > 0).astype(int)
+
+    def steps(self, run: Run | None) -> tuple[list[float], float]:
+        """Seconds of each step, with a run those of its logging too; and the seconds that logging took of them."""
+        model = SGDClassifier(loss="log_loss", random_state=1)
+        taken, logging = list[float](), 0.0
+        for step in range(STEPS):
+            began = time.perf_counter()
+            model.partial_fit(self._rows, self._labels, classes=[0, 1])
+            if run is not None:
+                weight, before = float(model.coef_[0, 0]), time.thread_time()
+                run.log_metrics(dict.fromkeys(KEYS[:5], weight), step=step)
+                logging += time.thread_time() - before
+            taken.append(time.perf_counter() - began)
+        return taken, logging
+
+
+class Tracked:
+    """What turns with a run took: CPU seconds of the loop, of logging in it, and of all other threads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.steps = list[float]()
+        self.begun, self.ended, self.edges = list[float](), list[float](), list[float]()
+        self.loop, self.logging, self.behind = list[float](), list[float](), list[float]()
+
+    def turn(self, training: Training) -> None:
+        process, thread, began = time.process_time(), time.thread_time(), time.perf_counter()
+        run = self._client.start_run("train", NoExporter(), capture=Capture(CaptureSpec(), Path.cwd()))
+        self.begun.append(time.perf_counter() - began)
+        inside = time.thread_time()
+        taken, logging = training.steps(run)
+        inside = time.thread_time() - inside
+        began = time.perf_counter()
+        run.finish()
+        self.ended.append(time.perf_counter() - began)
+        thread, process = time.thread_time() - thread, time.process_time() - process
+        self.steps += taken
+        self.loop.append(inside - logging)
+        self.logging.append(logging)
+        self.edges.append(thread - inside)
+        self.behind.append(process - thread)
+
+
+def overhead(client: Client) -> None:
+    """Prints what a run adds to a step, and to its beginning and end."""
+    training, plain, tracked = Training(), list[float](), Tracked(client)
+    training.steps(None)
+    for turn in range(TURNS):
+        for with_run in (turn % 2 == 0, turn % 2 == 1):
+            if with_run:
+                tracked.turn(training)
+            else:
+                plain += training.steps(None)[0]
+    low, _, high = quantiles(plain, n=4)
+    print(f"a step of training: {1e3 * median(plain):.2f} ms (quartiles {1e3 * low:.2f} to {1e3 * high:.2f})")
+    slower = median(tracked.steps) / median(plain) - 1
+    print(f"with a run and five metrics: {1e3 * median(tracked.steps):.2f} ms, {slower:+.2%}")
+    calls, behind = (
+        median(part / loop for part, loop in zip(parts, tracked.loop, strict=True))
+        for parts in (tracked.logging, tracked.behind)
+    )
+    print(
+        f"CPU time of loops of {median(tracked.loop):.1f} s: {calls + behind:.2%} more "
+        f"({calls:.2%} by the calls, {behind:.2%} by the threads behind them)"
+    )
+    print(
+        f"to begin a run {1e3 * median(tracked.begun):.1f} ms, to end it {1e3 * median(tracked.ended):.1f} ms, "
+        f"of which CPU {1e3 * median(tracked.edges):.1f} ms"
+    )
+
+
 def main() -> None:
     with own_server(own_api=True) as server:
         client = Client(Connection(server.uri, server.token))
+        overhead(client)
         for keys in (KEYS[:1], KEYS):
             with client.start_run("overhead", NoExporter()) as run:
                 taken = call_us(run, keys, 5000)

@@ -2,10 +2,13 @@
 
     python benchmarks/tracking.py                                         a server of its own, on a new home
     python benchmarks/tracking.py --uri http://host:7070 --pid 4711       one that runs
-    python benchmarks/tracking.py --beside http://host:5000 --beside-pid 42    and the ratio to another
+    python benchmarks/tracking.py --peer ~/mlflow-venv                    and the ratio to MLflow's own server, started
+                                                                          from a virtual environment that has it
+    python benchmarks/tracking.py --beside http://host:5000 --beside-pid 42    and the ratio to another that runs
 
 A server is spoken to by MLflow's REST API when it has one, else by Headway's own. The CPU is that of the process
-`--pid` and of its children, read from /proc; without it only elapsed times are printed.
+`--pid` and of its children, read from /proc; without it only elapsed times are printed. Two servers are measured in
+turns, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ import http.client
 import json
 import math
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -30,6 +35,9 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 ROUNDS, CONNECTIONS = 5, 8
+_IDLE_S = 2.0
+"""Servers close a connection that nobody uses, after 5 s by default."""
+_PEER_START_S = 120.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,11 +48,14 @@ class Http:
         place = urlsplit(uri)
         self._line = http.client.HTTPConnection(place.hostname or "", place.port or 80)
         self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        self._used = time.monotonic()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
+        if time.monotonic() - self._used > _IDLE_S:
+            self._line.close()
         self._line.request(method, path, None if body is None else json.dumps(body), self._headers)
         answer = self._line.getresponse()
-        content = answer.read()
+        content, self._used = answer.read(), time.monotonic()
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {content[:300]!r}")
         return json.loads(content) if content[:1] in b"{[" else content
@@ -158,6 +169,7 @@ class Server:
     def __init__(self, uri: str, token: str, pid: int | None, own_api: bool) -> None:
         self.uri, self.pid = uri, pid
         self.token, self._names = token, count()
+        self._spent_ns: dict[str, int] = {}
         self.http = Http(uri, token)
         self.dialect: Dialect = Native() if own_api or not self._speaks_mlflow() else Mlflow()
 
@@ -175,7 +187,12 @@ class Server:
         return True
 
     def cpu_s(self) -> float:
-        return math.nan if self.pid is None else sum(map(_cpu_s, _family(self.pid)))
+        """Also of the threads that have ended meanwhile, as they were last seen: else it could shrink."""
+        if self.pid is None:
+            return math.nan
+        for pid in _family(self.pid):
+            self._spent_ns |= _spent_ns(pid)
+        return sum(self._spent_ns.values()) / 1e9
 
     def cost(self, calls: int, work: Callable[[], object]) -> Cost:
         cpu, began = self.cpu_s(), time.perf_counter()
@@ -256,24 +273,29 @@ def search(server: Server, runs: int, others: int) -> Callable[[Server], Cost]:
     return lambda server: server.cost(10, lambda: [server.dialect.search(server.http, wanted) for _ in range(10)])
 
 
-def measured(server: Server, scale: float, only: str, *, searching: bool) -> dict[str, Cost]:
+def measured(servers: list[Server], scale: float, only: str, *, searching: bool) -> dict[str, list[Cost]]:
+    """By line, what it cost each of the servers."""
     points, long, runs = int(100_000 * scale), int(1_000_000 * scale), int(10_000 * scale)
     points, long = max(points, 25_000), max(long, 10_000)
-    work: dict[str, Callable[[], Callable[[Server], Cost]]] = {
-        "log_metric, 8 connections": lambda: log_metric,
-        "log_batch of 1000 metrics": lambda: log_batch,
-        "create + 5 params + 5 metrics + end": lambda: whole_run,
-        f"history, 25k of {points:,}": lambda: history(server, points),
-        f"{long:,} points sampled to 1000": lambda: sampled(server, long),
+    work: dict[str, Callable[[Server], Callable[[Server], Cost]]] = {
+        "log_metric, 8 connections": lambda _: log_metric,
+        "log_batch of 1000 metrics": lambda _: log_batch,
+        "create + 5 params + 5 metrics + end": lambda _: whole_run,
+        f"history, 25k of {points:,}": lambda server: history(server, points),
+        f"{long:,} points sampled to 1000": lambda server: sampled(server, long),
     }
-    if searching and isinstance(server.dialect, Mlflow):
-        work[f"search, {runs:,} of {int(6.1 * runs):,} runs"] = lambda: search(server, runs, int(5.1 * runs))
-    return {name: _median(server, made()) for name, made in work.items() if only in name}
+    if searching and all(isinstance(server.dialect, Mlflow) for server in servers):
+        work[f"search, {runs:,} of {int(6.1 * runs):,} runs"] = lambda server: search(server, runs, int(5.1 * runs))
+    return {name: _medians(servers, made) for name, made in work.items() if only in name}
 
 
-def _median(server: Server, work: Callable[[Server], Cost]) -> Cost:
-    costs = [work(server) for _ in range(ROUNDS)]
-    return Cost(median(cost.cpu_ms for cost in costs), median(cost.elapsed_ms for cost in costs))
+def _medians(servers: list[Server], made: Callable[[Server], Callable[[Server], Cost]]) -> list[Cost]:
+    work = [made(server) for server in servers]
+    rounds = [[each(server) for each, server in zip(work, servers, strict=True)] for _ in range(ROUNDS)]
+    return [
+        Cost(median(cost.cpu_ms for cost in costs), median(cost.elapsed_ms for cost in costs))
+        for costs in zip(*rounds, strict=True)
+    ]
 
 
 def _now_ms() -> int:
@@ -284,17 +306,21 @@ def _iso(at_ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat()
 
 
-def _family(pid: int) -> Iterator[int]:
-    yield pid
+def _family(pid: int) -> list[int]:
+    children: list[str] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += (task / "children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in _family(int(child)))]
+
+
+def _spent_ns(pid: int) -> dict[str, int]:
+    """What the scheduler gave to each thread; the ticks of `stat` are too coarse for calls of 0.1 ms."""
+    found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
-
-
-def _cpu_s(pid: int) -> float:
-    """What the scheduler gave to the threads that live; the ticks of `stat` are too coarse for calls of 0.1 ms."""
-    spent = (task.joinpath("schedstat").read_text().split()[0] for task in Path(f"/proc/{pid}/task").iterdir())
-    return sum(map(int, spent)) / 1e9
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found[task.name] = int((task / "schedstat").read_text().split()[0])
+    return found
 
 
 def _resident_mb(pid: int) -> float:
@@ -323,17 +349,57 @@ def own_server(own_api: bool) -> Iterator[Server]:
             process.wait()
 
 
+@contextmanager
+def mlflow_server(environment: Path) -> Iterator[Server]:
+    """MLflow's server from a virtual environment, as it is by default but for one worker, on a new SQLite database."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        command = [str(environment / "bin" / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        command += ["--artifacts-destination", f"{folder}/artifacts"]
+        path = f"{environment / 'bin'}:{os.environ['PATH']}"
+        began, log = time.perf_counter(), (Path(folder) / "log").open("wb")
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "PATH": path}, start_new_session=True
+        )
+        try:
+            _until_healthy(f"http://127.0.0.1:{port}", process)
+            resident = sum(map(_resident_mb, _family(process.pid)))
+            print(f"the other started in {time.perf_counter() - began:.2f} s, resident {resident:.0f} MB")
+            yield Server(f"http://127.0.0.1:{port}", "", process.pid, own_api=False)
+            print(f"the other, resident at the end: {sum(map(_resident_mb, _family(process.pid))):.0f} MB")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # its workers outlive it otherwise
+            process.wait()
+            log.close()
+
+
+def _until_healthy(uri: str, process: subprocess.Popen[bytes]) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < _PEER_START_S and process.poll() is None:
+        try:
+            Http(uri, "").ask("GET", "/health")
+        except (OSError, RuntimeError):
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the other server does not answer at {uri}")
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def _print(ours: dict[str, Cost], other: dict[str, Cost]) -> None:
-    print(f"{'per call, ms':38}{'CPU':>9}{'elapsed':>9}" + (f"{'other':>9}{'elapsed':>9}{'ratio':>8}" if other else ""))
-    for name, cost in ours.items():
-        line = f"{name:38}{cost.cpu_ms:9.2f}{cost.elapsed_ms:9.2f}"
-        if name in other:
-            cpu, elapsed = other[name]
-            ratio = elapsed / cost.elapsed_ms if math.isnan(cpu) else cpu / cost.cpu_ms
+def _print(lines: dict[str, list[Cost]]) -> None:
+    beside = any(len(costs) > 1 for costs in lines.values())
+    print(
+        f"{'per call, ms':38}{'CPU':>9}{'elapsed':>9}" + (f"{'other':>9}{'elapsed':>9}{'ratio':>8}" if beside else "")
+    )
+    for name, (ours, *others) in lines.items():
+        line = f"{name:38}{ours.cpu_ms:9.2f}{ours.elapsed_ms:9.2f}"
+        for cpu, elapsed in others:
+            ratio = elapsed / ours.elapsed_ms if math.isnan(cpu) else cpu / ours.cpu_ms
             line += f"{cpu:9.2f}{elapsed:9.2f}{ratio:8.1f}"
         print(line)
 
@@ -343,24 +409,25 @@ def main() -> None:
     for name in ("uri", "beside"):
         parser.add_argument(f"--{name}")
         parser.add_argument("--pid" if name == "uri" else f"--{name}-pid", type=int)
+    parser.add_argument("--peer", type=Path, help="a virtual environment with MLflow's server")
     parser.add_argument("--token", default=os.environ.get("HEADWAY_TOKEN", ""))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the points and runs to fill in")
     parser.add_argument("--only", default="", help="just the lines with this in their name")
     parser.add_argument("--own-api", action="store_true", help="speak Headway's API to the first server")
     parser.add_argument("--search", action="store_true", help="also fill in 61k runs and search them: minutes")
     asked = parser.parse_args()
-    other: dict[str, Cost] = {}
-    if asked.uri:
-        ours = measured(
-            Server(asked.uri, asked.token, asked.pid, asked.own_api), asked.scale, asked.only, searching=asked.search
-        )
-    else:
-        with own_server(asked.own_api) as server:
-            ours = measured(server, asked.scale, asked.only, searching=asked.search)
-    if asked.beside:
-        beside = Server(asked.beside, "", asked.beside_pid, own_api=False)
-        other = measured(beside, asked.scale, asked.only, searching=asked.search)
-    _print(ours, other)
+    with ExitStack() as stack:
+        servers = [
+            Server(asked.uri, asked.token, asked.pid, asked.own_api)
+            if asked.uri
+            else stack.enter_context(own_server(asked.own_api))
+        ]
+        if asked.beside:
+            servers.append(Server(asked.beside, "", asked.beside_pid, own_api=False))
+        elif asked.peer:
+            servers.append(stack.enter_context(mlflow_server(asked.peer)))
+        lines = measured(servers, asked.scale, asked.only, searching=asked.search)
+    _print(lines)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,18 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
+class QuotaExceeded(TooLarge):
+    """There is no room for more of it; `details["quota"]` names the limit."""
+
+    code = "quota_exceeded"
+
+
+class TooCostly(Invalid):
+    """A question takes the database longer than is allowed; it was stopped."""
+
+    code = "too_costly"
+
+
 class UnsupportedMedia(Invalid):
     """A body is in a format or an encoding that is not read here; a model server answers 415."""
 

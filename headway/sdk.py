@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from headway.client import connect as connecting
 from headway.client.active import active_run
+from headway.client.capture import Capture
 from headway.client.client import Client
-from headway.client.home import find_project
+from headway.client.home import PROJECT_FILE, find_project
 from headway.client.run import Exported, Run
 from headway.errors import ExtraMissing, Invalid
 from headway.kernel.clock import SystemClock
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
+from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
 from headway.lifecycle.runs.results import resolved
@@ -93,15 +95,35 @@ def connect(url: str | None = None, home: str | Path | None = None, token: str |
 
 
 def start_run(
-    experiment: str, *, name: str = "", params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    experiment: str,
+    *,
+    name: str = "",
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    capture: bool | None = None,
 ) -> Run:
-    """Begin a run. As `with hw.start_run("orders") as run:` it is the active run of the block, and ends with it."""
+    """Begin a run. As `with hw.start_run("orders") as run:` it is the active run of the block, and ends with it.
+
+    `capture` says whether it records machine, code, packages and command by itself: all, nothing, or by default what
+    `[capture]` of `headway.toml` says. A run inside another one leaves machine, edits and packages to that.
+    """
     client = _connected()
     outer = active_run()
+    spec = capture_spec(Path.cwd()) if capture is None else CaptureSpec() if capture else NOTHING
+    if outer is not None:
+        spec = spec.but(system=False, code=False, packages=False)
     return client.start_run(
         experiment, OnnxExporter(client), name=name, params=params, tags=tags, code=_code(Path.cwd()),
-        parent=outer.id if outer else "",
+        parent=outer.id if outer else "", capture=Capture(spec, Path.cwd()),
     )  # fmt: skip
+
+
+def capture_spec(folder: Path) -> CaptureSpec:
+    """What runs of the project that `folder` is in record by themselves; raises `BadSettings` for a wrong table."""
+    from headway.lifecycle.changes.project import read_capture  # noqa: PLC0415
+
+    project = find_project(folder.resolve())
+    return read_capture((project / PROJECT_FILE).read_text()) if project else CaptureSpec()
 
 
 def run(pipeline: Pipeline, /, **params: Any) -> Any:
@@ -130,7 +152,7 @@ def run_on(
     code = _code(folder)
     handle = client.start_run(
         pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=bound.arguments,
-        code=code,
+        code=code, capture=Capture(capture_spec(folder), folder),
     )  # fmt: skip
     with handle:
         session = ClientSession(client, handle.id, pipeline.name, code)

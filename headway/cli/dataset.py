@@ -10,9 +10,11 @@ import msgspec
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation
 from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, short, size
 from headway.client.frames import frame_of, parquet_of
 from headway.errors import Invalid
+from headway.kernel.ids import kind_of
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.datasets.schema import Column
@@ -144,3 +146,6 @@ def _column(column: Column, rule: ColumnRule | None) -> str:
         rule.unit,
     ]
     return f"{column.name}: {column.kind}  {', '.join(filter(None, demands))}".rstrip()
+
+
+add_removal(dataset, "REFERENCE", lambda client, text: text if kind_of(text) else client.datasets.version(text).id)

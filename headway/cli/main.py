@@ -22,10 +22,12 @@ _EXIT_CODES: dict[type[HeadwayError], int] = {
 
 
 class Entry(NamedTuple):
-    """A command that is not read yet: it is the object of its own name in `headway.cli.<name>`."""
+    """A command that is not read yet: it is the object of its name in `headway.cli.<name>`."""
 
     section: str
     about: str
+    where: str = ""
+    """The object's name when the command's own is a word of Python."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -38,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "ship": Entry("Deliver", "Bring a model version to a deployment, through its gate."),
     "run": Entry("Deliver", "Run a pipeline, or look at runs."),
     "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),
+    "experiment": Entry("Look and act", "Look at experiments, delete, restore and purge them."),
     "dataset": Entry("Look and act", "Add and inspect dataset versions."),
     "model": Entry("Look and act", "Inspect models and where they come from."),
     "gate": Entry("Look and act", "Read verdicts and the evidence behind them."),
@@ -49,7 +52,11 @@ COMMANDS: dict[str, Entry] = {
     "monitor": Entry("Look and act", "See what monitors have found."),
     "alert": Entry("Look and act", "Acknowledge and resolve alerts."),
     "ledger": Entry("Administer", "Read and verify who wrote what, when and why."),
+    "gc": Entry("Administer", "Free the space of what nothing needs."),
     "token": Entry("Administer", "Give and revoke access."),
+    "webhook": Entry("Administer", "Tell other systems of what happens."),
+    "export": Entry("Administer", "Write the whole home to a folder, in an open layout."),
+    "import": Entry("Administer", "Take over an MLflow server, or a home that was exported.", "imports"),
     "project": Entry("Administer", "Apply headway.toml to a running server."),
 }
 
@@ -63,7 +70,8 @@ class CommandLine(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"headway.cli.{cmd_name}"), cmd_name)
+        name = COMMANDS[cmd_name].where or cmd_name
+        command: click.Command = getattr(import_module(f"headway.cli.{name}"), name)
         return command
 
     def resolve_command(

@@ -9,7 +9,9 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation, why
 from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
+from headway.kernel.ids import kind_of
 from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec
 from headway.sdk import adopt_on
 
@@ -119,3 +121,6 @@ def _parity(version: ModelVersion) -> str:
 
 def _tensor(tensor: TensorSpec) -> str:
     return f"{tensor.name}: {tensor.datatype} {list(tensor.shape)}"
+
+
+add_removal(model, "REFERENCE", lambda client, text: text if kind_of(text) else client.models.version(text).id)

@@ -8,7 +8,9 @@ from headway.cli.arguments import pairs
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, duration, number, short, size
+from headway.lifecycle.runs.capture import BRANCH_TAG, COMMAND_TAG, HOST_TAG, SYSTEM, captured
 from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
 
 
@@ -52,15 +54,34 @@ def start(invocation: Invocation, pipeline: str, params: tuple[str, ...]) -> Non
         click.echo(f"Next: headway run show {short(identifier)}")
 
 
+_experiment = click.option("--experiment", help="Only those of this experiment.")
+_state = click.option(
+    "--state", type=click.Choice([state.value for state in RunState]), help="Only those in this state."
+)  # fmt: skip
+_where = click.option("--where", default="", help='Only those for which this holds: "metrics.auc > 0.9".')
+_deleted = click.option("--deleted", is_flag=True, help="Those that are deleted, instead of the others.")
+
+
 @run.command("list")
-@click.option("--experiment", help="Only those of this experiment.")
-@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only those in this state.")
+@_experiment
+@_state
+@_where
+@click.option("--order", multiple=True, help='What to order by: "metrics.auc DESC"; may be repeated.')
+@_deleted
 @limit
+@click.option("--after", default="", help="Read on behind a page: its `next`, as --json shows it.")
 @pass_invocation
-def list_runs(invocation: Invocation, experiment: str | None, state: str | None, limit: int) -> None:
+def list_runs(
+    invocation: Invocation, experiment: str | None, state: str | None, where: str, order: tuple[str, ...],
+    deleted: bool, limit: int, after: str,
+) -> None:  # fmt: skip
     """Runs, newest first."""
     client = invocation.client
-    page = client.runs.list(experiment=experiment, state=state, limit=limit)
+    if where or order or deleted or after:
+        among, where = (experiment,) if experiment else (), _filter(where, state)
+        page = client.runs.search(among, where=where, order=order, deleted=deleted, limit=limit, after=after)
+    else:
+        page = client.runs.list(experiment=experiment, state=state, limit=limit)
     metrics = {} if invocation.as_json or not page.items else client.runs.metrics([item.id for item in page.items])
     print_list(
         invocation.as_json,
@@ -73,11 +94,49 @@ def list_runs(invocation: Invocation, experiment: str | None, state: str | None,
             "started": lambda run: ago(run.started_at),
             "by": lambda run: run.started_by,
             "metrics": lambda run: ", ".join(
-                f"{key} {number(value)}" for key, value in sorted(metrics.get(run.id, {}).items())[:3]
+                f"{key} {number(value)}" for key, value in sorted(_own(metrics.get(run.id, {})).items())[:3]
             ),
         },
         empty="no runs yet; `headway run PIPELINE` starts one",
     )
+
+
+@run.command()
+@_experiment
+@_state
+@_where
+@_deleted
+@pass_invocation
+def count(invocation: Invocation, experiment: str | None, state: str | None, where: str, deleted: bool) -> None:
+    """How many runs there are."""
+    among = (experiment,) if experiment else ()
+    found = invocation.client.runs.count(among, where=_filter(where, state), deleted=deleted)
+    if invocation.as_json:
+        print_json({"runs": found})
+        return
+    click.echo(found)
+
+
+@run.command()
+@click.argument("identifiers", metavar="RUN...", nargs=-1, required=True)
+@pass_invocation
+def compare(invocation: Invocation, identifiers: tuple[str, ...]) -> None:
+    """Runs side by side: their metrics, and the params that differ."""
+    runs = invocation.client.runs
+    found = [runs.get(found_by(identifier, runs.list)) for identifier in identifiers]
+    metrics = runs.metrics([each.id for each in found])
+    if invocation.as_json:
+        print_json({"runs": found, "metrics": metrics})
+        return
+    rows = [["experiment", *(each.experiment for each in found)], ["state", *(each.state.value for each in found)]]
+    for key in sorted({key for each in found for key in metrics.get(each.id, {})}):
+        values = [metrics.get(each.id, {}).get(key) for each in found]
+        rows.append([f"metrics.{key}", *("-" if value is None else number(value) for value in values)])
+    for key in sorted({key for each in found for key in each.params}):
+        texts = [each.params.get(key, "-") for each in found]
+        if len(set(texts)) > 1:
+            rows.append([f"params.{key}", *map(clip, texts)])
+    print_table(["", *(short(each.id) for each in found)], rows)
 
 
 @run.command()
@@ -107,10 +166,13 @@ def show(invocation: Invocation, identifier: str) -> None:
             "parent": found.parent,
             "started": f"{ago(found.started_at)} by {found.started_by}",
             "took": _took(found),
+            "command": found.tags.get(COMMAND_TAG, ""),
+            "machine": _machine(found, metrics),
+            "branch": found.tags.get(BRANCH_TAG, ""),
             "code": found.code.commit + (" with changes" if found.code.dirty else "") or found.code.digest,
             "params": lines(f"{key} = {value}" for key, value in sorted(found.params.items())),
-            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items())),
-            "metrics": lines(f"{key} {number(value)}" for key, value in sorted(metrics.items())),
+            "tags": lines(f"{key} = {value}" for key, value in sorted(found.tags.items()) if not captured(key)),
+            "metrics": lines(f"{key} {number(value)}" for key, value in sorted(_own(metrics).items())),
             "artifacts": lines(f"{item.name} ({size(item.size)})" for item in artifacts),
             "error": found.error,
         },
@@ -118,6 +180,54 @@ def show(invocation: Invocation, identifier: str) -> None:
     if steps:
         print_section("Steps")
         print_table(["step", "state", "took"], [[step.step, step.state, _step_took(step)] for step in steps])
+
+
+def _filter(where: str, state: str | None) -> str:
+    return " AND ".join(each for each in (where, f"status = '{state}'" if state else "") if each)
+
+
+@run.command()
+@click.argument("left", metavar="RUN")
+@click.argument("right", metavar="OTHER")
+@pass_invocation
+def diff(invocation: Invocation, left: str, right: str) -> None:
+    """What differs between two runs: params, metrics, code and packages."""
+    runs = invocation.client.runs
+    one, other = (found_by(identifier, runs.list) for identifier in (left, right))
+    found = runs.diff(one, other)
+    if invocation.as_json:
+        print_json(found)
+        return
+    parts = {"Params": found.params, "Metrics": found.metrics, "Code": found.code, "Packages": found.packages or ()}
+    for title, differences in parts.items():
+        if differences:
+            print_section(title)
+            rows = [[each.name, each.left or "-", each.right or "-"] for each in differences]
+            print_table([title.lower().removesuffix("s"), short(one), short(other)], rows)
+    if found.packages is None:
+        click.echo("Packages cannot be compared: one of the two has not captured them.")
+    elif not any(parts.values()):
+        click.echo("They do not differ in params, metrics, code or packages.")
+
+
+def _own(metrics: dict[str, float]) -> dict[str, float]:
+    """What the run has logged, without what was recorded of the machine."""
+    return {key: value for key, value in metrics.items() if not key.startswith(SYSTEM)}
+
+
+def _machine(run: Run, metrics: dict[str, float]) -> str:
+    """Where it ran, and the last that was seen of it."""
+    host, last = run.tags.get(HOST_TAG, ""), {key.removeprefix(SYSTEM): value for key, value in metrics.items()}
+    seen = [
+        f"{name} {last[key]:,.0f} {unit}"
+        for key, name, unit in (
+            ("cpu_utilization_percentage", "CPU", "%"),
+            ("process_memory_usage_megabytes", "memory", "MB"),
+            ("gpu_0_utilization_percentage", "GPU", "%"),
+        )
+        if key in last
+    ]
+    return f"{host}: {', '.join(seen)}" if seen else host
 
 
 def _took(run: Run) -> str:
@@ -135,3 +245,6 @@ def _tell(step: StepRun) -> None:
     if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
         took = _step_took(step)
         click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)
+
+
+add_removal(run, "RUN", lambda client, text: found_by(text, client.runs.list))

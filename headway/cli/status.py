@@ -9,7 +9,7 @@ from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
 from headway.cli.output import print_json, print_section, print_table
 from headway.cli.traffic import Labels
-from headway.cli.wording import ago, clip, number, short
+from headway.cli.wording import ago, clip, number, short, size
 from headway.lifecycle.status import DeploymentStatus, Status
 
 
@@ -26,6 +26,7 @@ def status(invocation: Invocation) -> None:
     _changes(found)
     _alerts(found)
     _runs(found)
+    _space(found)
 
 
 def _deployments(status: Status, labels: Labels) -> None:
@@ -104,3 +105,10 @@ def _runs(status: Status) -> None:
             for run in status.runs
         ],
     )
+
+
+def _space(status: Status) -> None:
+    used, quota = status.usage.blobs, status.usage.quotas.blob_bytes
+    print_section("Space")
+    limit = "" if quota is None else f", of {size(quota)} that may be kept"
+    click.echo(f"{size(used.bytes)} in {used.objects:,} blobs{limit}")

@@ -13,6 +13,7 @@ from headway.client.home import PROJECT_FILE, find_home, find_project
 from headway.kernel.access import SYSTEM
 from headway.lifecycle.changes.apply import apply
 from headway.lifecycle.changes.project import read_project
+from headway.lifecycle.webhooks.addresses import checked_listing
 from headway.server.app import Application, compose
 from headway.server.engine_room import with_engines
 from headway.server.settings import Auth, Settings
@@ -27,11 +28,31 @@ from headway.server.up import serve
     help="none makes everybody on this machine the owner.",
 )  # fmt: skip
 @click.option("--database", default="", envvar="HEADWAY_DATABASE", help="A PostgreSQL URL, instead of SQLite.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name that clients may call this server by.")
+@click.option(
+    "--webhook-host", multiple=True, metavar="HOST[:PORT]", help="Webhooks may lead here, though it is not public."
+)
+@click.option(
+    "--most-query-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    help="How long the database may take for one question.",
+)  # fmt: skip
 @pass_invocation
-def up(invocation: Invocation, host: str, port: int, auth: str, database: str) -> None:
+def up(
+    invocation: Invocation,
+    host: str,
+    port: int,
+    auth: str,
+    database: str,
+    allow_host: tuple[str, ...],
+    webhook_host: tuple[str, ...],
+    most_query_s: float,
+) -> None:
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
     home, project = find_home(invocation.home), find_project(Path.cwd())
-    settings = Settings.of(home, auth=auth, project=project, host=host, port=port, database=database)
+    settings = Settings.of(
+        home, auth=auth, project=project, host=host, port=port, database=database, most_query_s=most_query_s,
+        hosts=tuple(map(checked_listing, allow_host)), webhook_hosts=tuple(map(checked_listing, webhook_host)),
+    )  # fmt: skip
     application = compose(settings)
     try:
         if project:

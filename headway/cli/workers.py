@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headway.client.active import ACTIVE
+from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.session import ClientSession
 from headway.engines.pipelines.executor import LocalExecutor
@@ -118,13 +119,15 @@ def _finish(client: Client, run: Run, lease: Lease, state: RunState, error: str 
 def _execute(client: Client, run: Run) -> None:
     folder, project = _project()
     pipeline, params = find_pipeline(project, folder, run.pipeline, run.params)
-    handle = client.resume(run.id, OnnxExporter(client))
+    capture = Capture(project.capture, folder)
+    handle = client.resume(run.id, OnnxExporter(client), capture=capture)
     active = ACTIVE.set(handle)
     try:
         session = ClientSession(client, run.id, run.pipeline, code_of(folder))
         LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
     finally:
         ACTIVE.reset(active)
+        capture.stop()
         handle.flush()
 
 

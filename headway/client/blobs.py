@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from headway.client.http import Connection, segment
 from headway.errors import LedgerBroken
 from headway.kernel.records import Value, digest
@@ -25,6 +27,11 @@ class Blobs:
         if len(data) <= _ASK_FIRST_ABOVE or not self.has(name):
             self._connection.put(_path(name), Kept, data, "application/octet-stream")
         return name
+
+    def put_file(self, file: Path, name: str, size: int) -> None:
+        """Keep the `size` bytes of `file`, whose digest is `name`, without reading them into memory."""
+        if size <= _ASK_FIRST_ABOVE or not self.has(name):
+            self._connection.upload(_path(name), Kept, file)
 
     def get(self, name: str) -> bytes:
         """The bytes; raises `LedgerBroken` when they arrive changed."""

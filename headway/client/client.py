@@ -8,22 +8,26 @@ from types import TracebackType
 from typing import Any
 
 from headway.client.blobs import Blobs
+from headway.client.capture import Capture
 from headway.client.changes import Changes
 from headway.client.datasets import Datasets
 from headway.client.gates import Environments, Gates
 from headway.client.http import Connection
+from headway.client.imports import Imports
 from headway.client.ledger import Ledger, Lineage
 from headway.client.models import Models
 from headway.client.monitors import Alerts, Monitors
 from headway.client.predictions import Predictions
 from headway.client.project import Project
 from headway.client.releases import Releases
+from headway.client.retention import Records, Retention
 from headway.client.rollouts import Deployments, Rollouts
 from headway.client.run import Exporter, Run
-from headway.client.runs import Pipelines, Runs
+from headway.client.runs import Experiments, Pipelines, Runs
 from headway.client.shipping import Shipped, ship
 from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
+from headway.client.webhooks import Webhooks
 from headway.kernel.access import Actor
 from headway.kernel.clock import Clock, SystemClock
 from headway.lifecycle.runs.records import Code, StartRun
@@ -37,6 +41,7 @@ class Client:
         """`spools` is the folder in which runs keep what the server has not got yet."""
         self._connection, self._clock, self._spools = connection, clock or SystemClock(), spools
         self.datasets = Datasets(connection)
+        self.experiments = Experiments(connection)
         self.runs = Runs(connection)
         self.pipelines = Pipelines(connection)
         self.models = Models(connection)
@@ -49,11 +54,15 @@ class Client:
         self.monitors = Monitors(connection)
         self.alerts = Alerts(connection)
         self.changes = Changes(connection)
+        self.imports = Imports(connection)
         self.ledger = Ledger(connection)
         self.lineage = Lineage(connection)
         self.tokens = Tokens(connection)
+        self.webhooks = Webhooks(connection)
         self.project = Project(connection)
         self.blobs = Blobs(connection)
+        self.records = Records(connection)
+        self.retention = Retention(connection)
 
     @property
     def url(self) -> str:
@@ -82,8 +91,9 @@ class Client:
         parent: str = "",
         change: str = "",
         code: Code | None = None,
+        capture: Capture | None = None,
     ) -> Run:
-        """Begin a run, and return the handle on it."""
+        """Begin a run, and return the handle on it; what it records by itself is `capture`'s business."""
         command = StartRun(
             experiment=experiment,
             name=name,
@@ -94,11 +104,11 @@ class Client:
             tags=dict(tags or {}),
             code=code or Code(),
         )
-        return Run(self.runs.start(command), self, exporter, self._clock, self._spools)
+        return Run(self.runs.start(command), self, exporter, self._clock, self._spools, capture)
 
-    def resume(self, run: str, exporter: Exporter) -> Run:
+    def resume(self, run: str, exporter: Exporter, *, capture: Capture | None = None) -> Run:
         """The handle on a run that was started before, here or elsewhere."""
-        return Run(self.runs.get(run), self, exporter, self._clock, self._spools)
+        return Run(self.runs.get(run), self, exporter, self._clock, self._spools, capture)
 
     def sync(self) -> list[Shipped]:
         """Send what runs of this home have logged while the server did not answer, or before they were killed."""

@@ -7,7 +7,8 @@ again only when no connection came about, so that nothing can be written twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from headway.kernel.records import encode
 
 Answer = TypeVar("Answer")
 
+_CHUNK_BYTES = 1 << 20
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _BRANCHES = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 405: Invalid, 409: Conflict, 413: Invalid,
              422: Refused}  # fmt: skip
@@ -82,6 +84,10 @@ class Connection:
     def put(self, path: str, answer: type[Answer], body: bytes, media_type: str = "application/json") -> Answer:
         return _decoded(self._send("PUT", path, body=body, media_type=media_type), answer)
 
+    def upload(self, path: str, answer: type[Answer], file: Path) -> Answer:
+        """As `put`, from a file that may be larger than the memory."""
+        return _decoded(self._send("PUT", path, body=file, media_type="application/octet-stream"), answer)
+
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
 
@@ -103,15 +109,18 @@ class Connection:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | Path | None = None,
         query: dict[str, Any] | None = None,
         media_type: str = "application/json",
     ) -> httpx2.Response:
         params = {key: str(value) for key, value in (query or {}).items() if value is not None}
         headers = {} if body is None else {"content-type": media_type}
+        if isinstance(body, Path):
+            headers["content-length"] = str(body.stat().st_size)
         for left in range(self._attempts - 1, -1, -1):
+            content = _chunks(body) if isinstance(body, Path) else body
             try:
-                response = self._http.request(method, path, content=body, params=params, headers=headers)
+                response = self._http.request(method, path, content=content, params=params, headers=headers)
                 if response.status_code != 503 or not left or method not in _IDEMPOTENT:
                     return _checked(response)
             except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
@@ -129,6 +138,12 @@ class Connection:
         else:
             why = "does not answer" + (f" ({error})" if str(error) else "")
         return Unreachable(f"the server at {self.url} {why}; is it running? `headway up` starts one", url=self.url)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def segment(text: str) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from headway.client.active import ACTIVE
+from headway.client.capture import Capture
 from headway.client.shipping import Shipper
-from headway.client.spool import Ended, Opening, Points, Spool, Texts
+from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
@@ -49,15 +50,21 @@ class Exporter(Protocol):
 
 class Run:
     """A run that is going on. Metrics, params and tags are written to a file of this machine at once, and sent from
-    there every second and at the end, so that no call waits for the server and nothing is lost with it or with this
-    process: `headway sync` sends what was left. What the server refuses is raised by the next call that logs, or at
-    the end.
+    there about every second and at the end, so that no call waits for the server and nothing is lost with it or with
+    this process: `headway sync` sends what was left. What the server refuses is raised by the next call that logs, or
+    at the end.
 
     As a context manager it is the active run of its block, and finished, failed or cancelled at its end.
     """
 
     def __init__(
-        self, record: RunRecord, client: Client, exporter: Exporter, clock: Clock, spools: Path | None = None
+        self,
+        record: RunRecord,
+        client: Client,
+        exporter: Exporter,
+        clock: Clock,
+        spools: Path | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self.record, self.client = record, client
         self._exporter, self._clock = exporter, clock
@@ -65,6 +72,9 @@ class Run:
         self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
         self._outer: Token[Run | None] | None = None
+        self.capture = capture
+        if capture is not None:
+            capture.start(self._note, clock, dict(record.tags))
 
     @property
     def id(self) -> str:
@@ -75,7 +85,10 @@ class Run:
         self.log_metrics({key: value}, step=step)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        numbers = {key: _number(key, value) for key, value in values.items()}
+        try:
+            numbers = {key: float(value) for key, value in values.items()}
+        except (TypeError, ValueError):
+            numbers = {key: _number(key, value) for key, value in values.items()}
         self._log(Points(step, to_us(self._clock.now()), numbers))
 
     def log_param(self, key: str, value: Any) -> None:
@@ -166,6 +179,11 @@ class Run:
         self._spool.append(frame)
         self._shipper.start()
 
+    def _note(self, frame: Points | Texts | Attached) -> None:
+        """As `_log`, but what the server has refused is for the next call of a person."""
+        self._spool.append(frame)
+        self._shipper.start()
+
     def finish(self) -> None:
         self._end(RunState.FINISHED)
 
@@ -177,6 +195,8 @@ class Run:
 
     def _end(self, state: RunState, error: str = "") -> None:
         """End the run here, and at the server when it answers. A run of a pipeline must reach it: somebody waits."""
+        if self.capture is not None:
+            self.capture.stop()
         self._shipper.stop()
         try:
             self._shipper.flush()

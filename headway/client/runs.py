@@ -13,6 +13,8 @@ from headway.errors import NotFound
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
 from headway.kernel.records import Value, encode
+from headway.lifecycle.runs.capture import DIFF, LOCK, decode_lock
+from headway.lifecycle.runs.comparison import Comparison, Side, compare
 from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import (
     Artifact,
@@ -29,6 +31,7 @@ from headway.lifecycle.runs.records import (
     StepResult,
     StepRun,
 )
+from headway.lifecycle.runs.search import CountRuns, RunCount, SearchRuns
 
 
 class Point(Value):
@@ -75,6 +78,36 @@ class Runs:
             "/v1/runs", Page[Run], experiment=experiment, parent=parent, change=change, state=state, limit=limit,
             before=before,
         )  # fmt: skip
+
+    def search(
+        self,
+        experiments: Sequence[str] = (),
+        *,
+        where: str = "",
+        order: Sequence[str] = (),
+        deleted: bool | None = False,
+        limit: int = 100,
+        after: str = "",
+    ) -> Page[Run]:
+        """The runs of these experiments, or of all, for which `where` holds (`metrics.auc > 0.9 AND params.a = '1'`),
+        in the order of `order` (`metrics.auc DESC`), else the newest first. `after` is the `next` of the page before;
+        `deleted` None takes both."""
+        command = SearchRuns(
+            experiments=tuple(experiments), where=where, order=tuple(order), deleted=deleted, limit=limit, after=after
+        )
+        return self._connection.post("/v1/runs/search", Page[Run], command)
+
+    def count(self, experiments: Sequence[str] = (), *, where: str = "", deleted: bool | None = False) -> int:
+        """How many runs of these experiments, or of all, there are for which `where` holds."""
+        command = CountRuns(experiments=tuple(experiments), where=where, deleted=deleted)
+        return self._connection.post("/v1/runs/count", RunCount, command).runs
+
+    def delete(self, identifier: str) -> Run:
+        """Put a run aside; it can be restored."""
+        return self._connection.post(_path(identifier) + "/delete", Run)
+
+    def restore(self, identifier: str) -> Run:
+        return self._connection.post(_path(identifier) + "/restore", Run)
 
     def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._connection.get("/v1/experiments", Page[Experiment], limit=limit, before=before)
@@ -129,13 +162,45 @@ class Runs:
     def steps(self, identifier: str) -> tuple[StepRun, ...]:
         return self._connection.get(_path(identifier) + "/steps", Steps).steps
 
-    def add_artifact(self, identifier: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
+    def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""
         body = {"name": name, "blob": self._blobs.put(data)} | ({"media_type": media_type} if media_type else {})
-        return self._connection.post(_path(identifier) + "/artifacts", Artifact, body)
+        return self._connection.post(_path(run) + "/artifacts", Artifact, body)
+
+    def diff(self, left: str, right: str) -> Comparison:
+        """What differs between two runs in params, last metrics, code and packages."""
+        one, other = (self._side(identifier) for identifier in (left, right))
+        return compare(one, other)
+
+    def _side(self, identifier: str) -> Side:
+        kept = {artifact.name: artifact.blob for artifact in self.artifacts(identifier)}
+        lock = decode_lock(self._blobs.get(kept[LOCK])) if LOCK in kept else None
+        metrics = self.metrics([identifier]).get(identifier, {})
+        return Side(run=self.get(identifier), metrics=metrics, lock=lock, diff=kept.get(DIFF, ""))
 
     def artifacts(self, identifier: str) -> tuple[Artifact, ...]:
         return self._connection.get(_path(identifier) + "/artifacts", tuple[Artifact, ...])
+
+
+class Experiments:
+    """Each is named by its id or its name."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
+        """All of them, those that are deleted too, newest first."""
+        return self._connection.get("/v1/experiments", Page[Experiment], limit=limit, before=before)
+
+    def get(self, reference: str) -> Experiment:
+        return self._connection.get(f"/v1/experiments/{segment(reference)}", Experiment)
+
+    def delete(self, reference: str) -> Experiment:
+        """Put an experiment and its runs aside; it can be restored."""
+        return self._connection.post(f"/v1/experiments/{segment(reference)}/delete", Experiment)
+
+    def restore(self, reference: str) -> Experiment:
+        return self._connection.post(f"/v1/experiments/{segment(reference)}/restore", Experiment)
 
 
 class Pipelines:

@@ -9,20 +9,22 @@ import atexit
 import logging
 import math
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from headway.client.spool import Ended, Points, Spool, Texts
+from headway.client.spool import Attached, Ended, Logged, Points, Spool, Texts
 from headway.errors import HeadwayError, Invalid, Unavailable
 from headway.kernel.records import Value
 
 _LOG = logging.getLogger("headway.client")
 EVERY_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_MOST_OF_A_CORE = 0.003
+"""The share of one core that sending may take from the loop that is logged: rests grow with what a sending takes."""
 _MOST_BYTES = 1024 * 1024
 _MOST_POINTS = 50_000
-Logged = Points | Texts | Ended
 
 
 class Line(Protocol):
@@ -30,6 +32,7 @@ class Line(Protocol):
 
     def points(self, run: str, curves: Mapping[str, Mapping[str, Any]], *, late: bool = False) -> None: ...
     def texts(self, run: str, params: dict[str, str], tags: dict[str, str]) -> None: ...
+    def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Any: ...
     def end(self, run: str, state: str, error: str) -> None: ...
 
 
@@ -49,6 +52,8 @@ class Shipper:
 
     def start(self) -> None:
         """Begin to send by itself; a second call does nothing."""
+        if self._thread is not None:
+            return
         with self._starting:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._keep_sending, name="headway-log", daemon=True)
@@ -105,8 +110,15 @@ class Shipper:
             except Unavailable:
                 raise
             except HeadwayError as refused:
-                self._error = self._error or refused
+                self._refused(frame, refused)
         if len(frames) == 1:
+            self._refused(frames[0], error)
+
+    def _refused(self, frame: Logged, error: HeadwayError) -> None:
+        """Nobody asked for what a run records by itself, so nobody's call fails for it."""
+        if isinstance(frame, Attached):
+            _LOG.warning("%s of run %s is not kept: %s", frame.name, self._spool.opening.run, error)
+        else:
             self._error = self._error or error
 
     def _together(self, frames: list[Logged]) -> None:
@@ -119,16 +131,19 @@ class Shipper:
             params = {key: value for frame in texts for key, value in frame.params.items()}
             self._line.texts(run, params, {key: value for frame in texts for key, value in frame.tags.items()})
         for frame in frames:
-            if isinstance(frame, Ended):
+            if isinstance(frame, Attached):
+                self._line.add_artifact(run, frame.name, frame.content, media_type=frame.media_type)
+            elif isinstance(frame, Ended):
                 self._line.end(run, frame.state, frame.error)
 
     def _keep_sending(self) -> None:
-        failures = 0
-        while not self._stopped.wait(min(self._every_s * 2**failures, _LONGEST_PAUSE_S)):
+        failures, pause_s = 0, self._every_s
+        while not self._stopped.wait(min(pause_s * 2**failures, _LONGEST_PAUSE_S)):
+            began = time.thread_time()
             try:
                 self._spool.sync()
                 self.send()
-                failures = 0
+                failures, pause_s = 0, max(self._every_s, (time.thread_time() - began) / _MOST_OF_A_CORE)
             except Unavailable as error:
                 failures = min(failures + 1, 10)
                 _LOG.info("what run %s logs waits: %s", self._spool.opening.run, error)

@@ -45,6 +45,14 @@ class Texts(msgspec.Struct, frozen=True, tag="texts"):
     tags: dict[str, str]
 
 
+class Attached(msgspec.Struct, frozen=True, tag="attached"):
+    """An artifact that the run has recorded by itself."""
+
+    name: str
+    content: bytes
+    media_type: str
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     state: str
     error: str
@@ -56,7 +64,8 @@ class Sent(msgspec.Struct, frozen=True, tag="sent"):
     offset: int
 
 
-Frame = Opening | Points | Texts | Ended | Sent
+Logged = Points | Texts | Attached | Ended
+Frame = Opening | Logged | Sent
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
 
@@ -117,11 +126,11 @@ class Spool:
                 raise Unavailable(f"{self.path or 'the log'} was not written whole; is the disk full?")
             self._size += len(data)
 
-    def unsent(self, most_bytes: int) -> tuple[list[Points | Texts | Ended], int]:
+    def unsent(self, most_bytes: int) -> tuple[list[Logged], int]:
         """The frames from `offset` on, about `most_bytes` of them, and the offset behind them."""
-        frames, end = list[Points | Texts | Ended](), self.offset
+        frames, end = list[Logged](), self.offset
         for frame, behind in self._frames(self.offset, most_bytes):
-            if isinstance(frame, Points | Texts | Ended):
+            if isinstance(frame, Logged):
                 frames.append(frame)
             end = behind
         return frames, end

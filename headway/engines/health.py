@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.predictions.records import Segment
-from headway.lifecycle.rollouts.records import Health, Paired, Rollout, Tally
+from headway.lifecycle.rollouts.records import Health, PairedDay, Rollout, Tally
 from headway.lifecycle.rollouts.target import Target
 
 
@@ -33,19 +33,25 @@ class HealthReader:
         self._count(seen, rollout, policy)
         candidate = seen.tallies.get(rollout.candidate, Tally())
         incumbent = seen.tallies.get(rollout.incumbent or "", Tally())
-        quality = self.quality(rollout)
+        quality = self._quality(rollout)
+        newest = self._platform.predictions.last_event_at(rollout.deployment)
         return Health(
             candidate=candidate,
             incumbent=incumbent,
             quality=quality,
+            newest_day=newest.date() if newest else None,
             step_requests=candidate.requests - seen.at_step,
-            step_labels=quality.n - rollout.step_labels_from,
+            step_labels=_labels(quality) - rollout.step_labels_from,
             live=self._live(rollout),
         )
 
-    def quality(self, rollout: Rollout) -> Paired:
+    def labelled(self, rollout: Rollout) -> int:
+        """How many labelled predictions both releases have scored so far."""
+        return _labels(self._quality(rollout))
+
+    def _quality(self, rollout: Rollout) -> tuple[PairedDay, ...]:
         if rollout.incumbent is None:
-            return Paired()
+            return ()
         return self._platform.predictions.paired(rollout.deployment, rollout.candidate, rollout.incumbent)
 
     def forget(self, rollout: Rollout) -> None:
@@ -81,3 +87,7 @@ class HealthReader:
         endpoint = self._target.observe(rollout.deployment)
         wanted = self._platform.rollouts.deployment(rollout.deployment).generation
         return endpoint is not None and endpoint.ready and endpoint.generation >= wanted
+
+
+def _labels(days: tuple[PairedDay, ...]) -> int:
+    return sum(one.n for one in days)

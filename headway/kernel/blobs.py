@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from datetime import datetime
+from typing import Annotated, Protocol
 
-from headway.errors import Invalid
+from msgspec import Meta
+
+from headway.errors import Invalid, NotFound
+from headway.kernel.records import Value
 
 _DIGEST = re.compile(r"b3:[0-9a-f]{64}")
+BlobDigest = Annotated[str, Meta(extra={"holds": "blob"})]
+"""A field of a record that holds a blob: as long as the record is kept, so is the blob. Empty for none."""
+
+
+class KeptBlob(Value):
+    digest: str
+    size: int
+    at: datetime
+    """When it was put or asked for last, as far as the store can tell; of one that was discarded, when that was."""
+
+
+class BlobsUsed(Value):
+    """What the blobs take, those that are discarded too."""
+
+    objects: int = 0
+    bytes: int = 0
 
 
 class BlobStore(Protocol):
+    """Blobs that nobody needs are *discarded* first and *destroyed* later. Whoever puts, gets or asks for one that is
+    discarded has it back: each of these is one atomic step, so that it can be had for as long as it is not destroyed.
+    """
+
     def put(self, data: bytes) -> str:
-        """Keep `data` and return its digest, once it is safe on disk."""
+        """Keep `data` and return its digest, once it is safe on disk. What is there already becomes young again."""
         ...
 
     def get(self, digest: str) -> bytes:
@@ -21,12 +45,36 @@ class BlobStore(Protocol):
         ...
 
     def has(self, digest: str) -> bool: ...
-    def delete(self, digest: str) -> None: ...
-    def all(self) -> Iterable[str]: ...
+    def delete(self, digest: str) -> None:
+        """Remove the blob at once; one that is not there is as good as removed."""
+        ...
+
+    def all(self) -> Iterable[KeptBlob]:
+        """Those that are not discarded."""
+        ...
+
+    def discard(self, digest: str) -> None: ...
+    def discarded(self) -> Iterable[KeptBlob]: ...
+
+    def destroy(self, digest: str) -> None:
+        """Remove for good what is discarded; a blob that was brought back meanwhile stays."""
+        ...
+
+    def used(self) -> BlobsUsed:
+        """Counted once and then with every put of this process; counted anew after something went, and every hour."""
+        ...
 
     def address(self, digest: str) -> str:
         """Where a process of the platform may read it: a local file path or an object URL."""
         ...
+
+
+def must_be_kept(blobs: BlobStore, *digests: str) -> None:
+    """Raise `NotFound` for a blob that is no longer there. Asked inside the act that keeps a record of it: acts are
+    serialised, and collection lets go of blobs inside an act, so that none is lost between the two."""
+    for digest in digests:
+        if not blobs.has(digest):
+            raise NotFound(f"blob {digest} is not kept; send it again, then say this once more", digest=digest)
 
 
 def checked_digest(text: str) -> str:

@@ -23,6 +23,10 @@ class EventStore(Protocol):
 
     def after(self, number: int, limit: int = 100) -> list[Event]: ...
 
+    def last(self) -> int:
+        """The number of the newest event; 0 before the first."""
+        ...
+
     def heard(self, listener: str) -> int:
         """The number of the last event that `listener` has dealt with; 0 for a new one."""
         ...

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
+
+from blake3 import blake3
 
 from headway.kernel.clock import Clock
 
@@ -18,10 +21,20 @@ def time_sorted(clock: Clock) -> Ids:
     """Ids that sort by time of creation (the layout of ULID, in lower case)."""
 
     def new(prefix: str) -> str:
-        number = int(clock.now().timestamp() * 1000) << 80 | secrets.randbits(80)
-        return prefix + "_" + "".join(_ALPHABET[number >> 5 * place & 31] for place in range(_LENGTH - 1, -1, -1))
+        return _written(prefix, clock.now(), secrets.randbits(80))
 
     return new
+
+
+def derived(prefix: str, made_at: datetime, name: str) -> str:
+    """The one id of what was made elsewhere, at `made_at` and as `name`: the same at every import, and it sorts by the
+    time it was made there."""
+    return _written(prefix, made_at, int.from_bytes(blake3(f"{prefix}/{name}".encode()).digest(length=10)))
+
+
+def _written(prefix: str, at: datetime, rest: int) -> str:
+    number = max(0, int(at.timestamp() * 1000)) << 80 | rest
+    return prefix + "_" + "".join(_ALPHABET[number >> 5 * place & 31] for place in range(_LENGTH - 1, -1, -1))
 
 
 def made_before(identifier: str, other: str) -> bool:

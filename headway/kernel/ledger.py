@@ -11,11 +11,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from headway.errors import LedgerBroken
+from headway.errors import Invalid, LedgerBroken
 from headway.kernel.lineage import Edge
 from headway.kernel.records import Value, digest, encode
 
 GENESIS = "b3:" + "0" * 64
+
+
+LONGEST_PARENT = 500
 
 
 class Entry(Value):
@@ -68,6 +71,16 @@ class LedgerStore(Protocol):
 def seal(entry: Entry) -> Entry:
     """The entry with its hash filled in."""
     return entry.but(hash=digest(encode(entry.but(hash=""))))
+
+
+def checked_parents(came_from: Iterable[str]) -> tuple[str, ...]:
+    """What a record came from, each once and none empty; raises `Invalid` for what is no id: the ledger keeps them on
+    one line, and one with a space in it could not be read back as it was sealed."""
+    parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
+    for parent in parents:
+        if parent.split() != [parent] or len(parent) > LONGEST_PARENT:
+            raise Invalid(f"{parent[:100]!r} is nothing that a record can come from: it takes an id")
+    return parents
 
 
 def verify(store: LedgerStore) -> int:

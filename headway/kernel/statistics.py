@@ -1,7 +1,7 @@
 """Intervals for what is counted: for one look (`wilson`, `mean_interval`), and for looking again after every row.
 
 A decision that may stop a rollout at any moment looks many times; an interval for one look would then be wrong far
-more often than `alpha`. `bernoulli_sequence` and `mean_sequence` are always valid: the chance that the truth is
+more often than `alpha`. `bernoulli_sequence` and `student_sequence` are always valid: the chance that the truth is
 *ever* outside, at any of the looks, is at most `alpha`.
 """
 
@@ -17,10 +17,7 @@ from headway.kernel.records import Value
 
 UNBOUNDED = sys.float_info.max
 """The end of an interval that knows nothing; JSON has no infinity."""
-FIRST_LOOK = 100
-"""`mean_sequence` knows nothing before this many values: its coverage rests on the central limit theorem."""
 _PRIOR = 0.5
-_TIGHTEST_AT = 1000
 
 
 class Interval(Value):
@@ -89,23 +86,29 @@ def bernoulli_sequence(successes: int, n: int, alpha: float = 0.05) -> Interval:
     return Interval(low=low, high=high, level=1 - alpha)
 
 
-def mean_sequence(n: int, total: float, total_of_squares: float, alpha: float = 0.05) -> Interval:
-    """The mean of independent values, valid at every n at once, for large n.
+def student_sequence(values: Sequence[float], alpha: float = 0.05, effect: float = 1.0) -> Interval:
+    """The mean of independent normal values of unknown spread, valid at every number of values at once.
 
-    The normal-mixture asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2021),
-    tightest near n = 1000. Unbounded before `FIRST_LOOK` values, and as long as all values are the same, since
-    nothing is known then of how far they spread. At alpha 0.05 and 2,000 values the truth was ever outside for 3 % of
-    normal or exponential series, but 8 % of lognormal ones (sigma 1) and 10 % of zeros and ones with 5 % ones: for
-    shares use `bernoulli_sequence`, and cap or take logarithms of heavy tails.
+    Every mean at which the t likelihood ratio, mixed over effects (mean over standard deviation) from a normal
+    distribution with standard deviation `effect`, stays below 1/alpha: that ratio is a martingale, exactly and from
+    the second value on (Wang and Ramdas 2023, arXiv 2310.03722, after Lai 1976). A small `effect` tells small
+    differences from many values, a large one large differences from few. Unbounded while no values, however far out,
+    would do: below 5 at alpha 0.05 and effect 1, below 3 at effect 10. Values that are all the same are their mean's
+    bounds on both sides once enough would do. Each end alone is wrong with probability about alpha / 2.
     """
+    n = len(values)
     _check_counts(0, n, alpha)
-    deviation = _deviation(n, total, total_of_squares) if n >= FIRST_LOOK else 0.0
-    if deviation == 0:
+    if not effect > 0:
+        raise Invalid(f"effect must be above 0, not {effect}")
+    known = 1 + n * effect * effect
+    least = (n - 1) * math.log(known) + 2 * math.log(alpha)
+    if n < 2 or least <= 0:
         return _unknown(alpha)
-    log_alpha = -2 * math.log(alpha)
-    scaled = n * (log_alpha + math.log(log_alpha) + 1) / _TIGHTEST_AT
-    half = deviation * math.sqrt(2 * (scaled + 1) / (n * scaled) * math.log(math.sqrt(scaled + 1) / alpha))
-    return Interval(low=total / n - half, high=total / n + half, level=1 - alpha)
+    mean = math.fsum(values) / n
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    growth = (math.log(known) - 2 * math.log(alpha)) / n
+    half = math.sqrt(math.expm1(growth) / -math.expm1(growth - math.log(known)) * squares / n)
+    return Interval(low=mean - half, high=mean + half, level=1 - alpha)
 
 
 def _unknown(alpha: float) -> Interval:

@@ -7,6 +7,7 @@ from headway.kernel.statistics import Interval, clustered_interval
 from headway.lifecycle.changes.records import Change
 from headway.lifecycle.monitors.records import Alert
 from headway.lifecycle.platform import Platform
+from headway.lifecycle.retention.records import Usage
 from headway.lifecycle.rollouts.records import Deployment
 from headway.lifecycle.rollouts.target import Endpoint, Target
 from headway.lifecycle.runs.records import Run, RunState
@@ -40,6 +41,7 @@ class Status(Value):
     """Those that are not resolved."""
     runs: tuple[Run, ...]
     """Those that still go."""
+    usage: Usage
 
 
 def status_of(platform: Platform, target: Target | None) -> Status:
@@ -62,6 +64,7 @@ def status_of(platform: Platform, target: Target | None) -> Status:
         ),
         alerts=platform.monitors.unresolved(),
         runs=tuple(sorted(going, key=lambda run: run.id, reverse=True)),
+        usage=platform.sweeps.usage(),
     )
 
 

@@ -17,6 +17,7 @@ from headway.lifecycle.models.store import ModelStore, ModelVersionStore, Regist
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
+from headway.lifecycle.retention.store import KeptRecords, PolicyStore, SweepStore, TombstoneStore
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
 from headway.lifecycle.runs.store import (
     ArtifactStore,
@@ -28,6 +29,7 @@ from headway.lifecycle.runs.store import (
     StepResultStore,
     TraceStore,
 )
+from headway.lifecycle.webhooks.store import DeliveryStore, WebhookStore
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,9 @@ class Stores:
     alerts: AlertStore
     triggers: TriggerStore
     changes: ChangeStore
+    kept: KeptRecords
+    tombstones: TombstoneStore
+    sweeps: SweepStore
+    policies: PolicyStore
+    webhooks: WebhookStore
+    deliveries: DeliveryStore

@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from litestar import Litestar, Router
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp, BeforeMessageSendHookHandler, ControllerRouterHandler, Message, Scope
 
 from headway.kernel.access import Actor
 from headway.server import errors
@@ -14,15 +16,18 @@ from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
 from headway.server.hot import HotPath
+from headway.server.links import Links
 from headway.server.metrics import Metered
 from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
+from headway.server.patient import Patient
 from headway.server.routes import (
     blobs,
     changes,
     datasets,
     deployments,
     gates,
+    imports,
     ledger,
     metrics,
     models,
@@ -31,17 +36,19 @@ from headway.server.routes import (
     predictions,
     project,
     releases,
+    retention,
     rollouts,
     runs,
     schema,
     status,
     tokens,
+    webhooks,
 )
 from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, ledger, schema,
+    predictions, monitors, changes, webhooks, ledger, retention, imports, schema,
 )  # fmt: skip
 
 
@@ -53,8 +60,10 @@ def threads() -> ThreadPoolExecutor:
 
 def asgi(application: Application) -> ASGIApp:
     """The whole application, ready for a server or for a transport in process."""
-    hot = HotPath(Front(routed(application), application), application)
-    guarded = Guard(hot, application.platform.access, application.settings)
+    links = Links(application.clock)
+    patient = Patient(Front(routed(application), application, links), application.settings.most_query_s)
+    hot = HotPath(patient, application)
+    guarded = Guard(hot, application.platform.access, application.settings, links)
     return Metered(guarded, application.counters)
 
 
@@ -72,6 +81,7 @@ def routed(application: Application) -> Litestar:
     handlers.append(Router("/", route_handlers=blobs.ROUTES, request_max_body_size=settings.most_blob_bytes))
     handlers.append(Router("/", route_handlers=[predictions.ingest], request_max_body_size=settings.most_segment_bytes))
     paths: list[str] = []
+    methods: dict[str, str] = {}
     litestar = Litestar(
         handlers,
         dependencies={"app": Provide(app, sync_to_thread=False), "by": Provide(by, sync_to_thread=False)},
@@ -79,8 +89,26 @@ def routed(application: Application) -> Litestar:
         request_class=ApiRequest,
         request_max_body_size=settings.most_json_bytes,
         exception_handlers=errors.handlers(paths),
+        before_send=[_allowing(methods)],
+        response_headers={"x-content-type-options": "nosniff"},
         openapi_config=None,
         logging_config=None,
     )
     paths += dict(routes_of(litestar))
+    methods |= {route.path_format: ", ".join(sorted(route.methods)) for route in _http_routes(litestar)}
     return litestar
+
+
+def _http_routes(litestar: Litestar) -> list[HTTPRoute]:
+    return [route for route in litestar.routes if isinstance(route, HTTPRoute)]
+
+
+def _allowing(methods: dict[str, str]) -> BeforeMessageSendHookHandler:
+    """Lets the answer to OPTIONS name the methods of all handlers of a path: the framework makes it for the first one,
+    and a handler that is registered later is not in it."""
+
+    async def allow(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS":
+            MutableScopeHeaders.from_message(message)["allow"] = methods.get(scope["path_template"], "OPTIONS")
+
+    return allow

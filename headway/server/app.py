@@ -8,6 +8,8 @@ from typing import Protocol
 
 from headway.engines.signing import Ed25519Signer
 from headway.engines.tables.readers import Readers
+from headway.engines.webhooks.post import GuardedPost
+from headway.engines.webhooks.sealing import AesSealer
 from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.ids import Ids, time_sorted
@@ -15,6 +17,8 @@ from headway.kernel.journal import Journal
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.stores import Stores
+from headway.lifecycle.webhooks.store import Outbound
+from headway.server.blobs import QuotaBlobStore
 from headway.server.extras import Tables
 from headway.server.home import Home
 from headway.server.ingest import Ingest
@@ -22,6 +26,7 @@ from headway.server.metrics import CountedJournal, Counters
 from headway.server.settings import Settings
 from headway.server.tokens import ensure_tokens
 from headway.storage.blobs import open_blobs
+from headway.storage.leftovers import FolderLeftovers
 from headway.storage.sql.stores import open_stores
 
 
@@ -90,6 +95,8 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             inspector=tables,
             reader=tables,
             signer=Ed25519Signer(home.signing_key),
+            leftovers=FolderLeftovers(home.uploads, home.blobs),
+            outbound=_outbound(settings, home),
             clock=clock,
             ids=ids,
         )
@@ -97,11 +104,16 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
     except BaseException:
         engine.close()
         raise
-    ingest = Ingest(platform.metrics.add_all)
+    ingest = Ingest(platform.metrics.add_all, journal.together)
 
     def close() -> None:
         ingest.close()
         tables.close()
         engine.close()
 
-    return Application(settings, home, platform, stores, journal, blobs, counters, tables, clock, ids, ingest, close)
+    filled = QuotaBlobStore(blobs, platform.quotas)
+    return Application(settings, home, platform, stores, journal, filled, counters, tables, clock, ids, ingest, close)
+
+
+def _outbound(settings: Settings, home: Home) -> Outbound:
+    return Outbound(GuardedPost(settings.webhook_hosts), AesSealer(home.webhook_key), settings.webhook_hosts)

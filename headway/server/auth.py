@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import getpass
 from base64 import b64decode
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 from litestar.types import ASGIApp, Receive, Send
 
-from headway.errors import Forbidden, NotSignedIn
+from headway.errors import Forbidden, Invalid, NotSignedIn
 from headway.kernel.access import AccessService, Actor, Permission, Role
 from headway.server.errors import rendered
+from headway.server.links import Links
 from headway.server.mlflow.wire import failure, speaks
 from headway.server.settings import Auth, Settings
 
@@ -29,14 +31,15 @@ def actor_of(scope: Any) -> Actor:
 
 
 class Guard:
-    """Lets through to `app` who has a token that holds, and everybody to what is public.
+    """Lets through to `app` who has a token that holds, or a link that was signed, and everybody to what is public.
 
-    On loopback it also refuses names that are not this machine's (a foreign page can make its own name lead here:
-    DNS rebinding), and everywhere it refuses writes that a page of another origin sends.
+    It also refuses names that are not its own (a foreign page can make its own name lead here: DNS rebinding): on
+    loopback those that are not this machine's, elsewhere those that are not in `Settings.hosts`, once there are some.
+    And it refuses writes that a page of another origin sends.
     """
 
-    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings) -> None:
-        self._app, self._access, self._loopback = app, access, settings.loopback
+    def __init__(self, app: ASGIApp, access: AccessService, settings: Settings, links: Links) -> None:
+        self._app, self._access, self._hosts, self._links = app, access, _hosts_of(settings), links
         self._local_owner: Actor | None = None
         if settings.auth is Auth.NONE:
             self._local_owner = Actor(name=_user(), role=Role.OWNER)
@@ -54,13 +57,17 @@ class Guard:
     async def _check(self, scope: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if self._loopback and _hostname(host) not in _LOCAL_NAMES:
-            raise Forbidden(f"this server answers to localhost only, not to {host[:100]!r}")
+        if len(headers) != len(scope["headers"]) and _told_twice(scope["headers"]):
+            raise Invalid("host, origin and authorization may be sent once each")
+        if self._hosts is not None and self._hosts.isdisjoint((_hostname(host), host.lower())):
+            raise Forbidden(
+                f"this server does not answer to {host[:100]!r}; an operator may allow that name with --allow-host"
+            )
         origin = headers.get(b"origin")
-        if origin is not None and scope["method"] not in _SAFE and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] not in _SAFE and _netloc(origin) != host:
             raise Forbidden(f"writes from pages of another origin are refused ({origin[:100]!r})")
         if scope["path"] not in PUBLIC:
-            actor = await self._actor(headers.get(b"authorization"))
+            actor = self._links.actor(scope) or await self._actor(headers.get(b"authorization"))
             actor.must(Permission.READ)
             scope[_ACTOR] = actor
 
@@ -94,6 +101,25 @@ def _credentials(encoded: str) -> tuple[str, str]:
     if not colon:
         raise NotSignedIn("Basic credentials are base64 of user:password")
     return name, password
+
+
+def _hosts_of(settings: Settings) -> frozenset[str] | None:
+    """The names it answers to; None for any."""
+    if not settings.loopback and not settings.hosts:
+        return None
+    return _LOCAL_NAMES | {settings.host.lower(), *settings.hosts}
+
+
+def _told_twice(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    names = [name for name, _ in headers if name in (b"host", b"origin", b"authorization")]
+    return len(names) != len(set(names))
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _hostname(host: str) -> str:

@@ -1,4 +1,4 @@
-"""The engines of a control plane, wired: conductor, scheduler, observer, and the supervisor of local model servers."""
+"""The engines of a control plane, wired: conductor, scheduler, observer, courier, and supervisor of model servers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headway.engines.collector import Collector
 from headway.engines.conductor import Conductor
 from headway.engines.loop import Loop
 from headway.engines.observer import Observer
 from headway.engines.scheduler import Scheduler
 from headway.engines.targets.process import ProcessTarget
+from headway.engines.webhooks.courier import Courier
 from headway.engines.workers import Workers
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.target import Target
 from headway.server.app import Application
+from headway.server.metrics import count_sweep
 
 _PAUSE_S = 0.25
+_COLLECTOR_PAUSE_S = 60.0
 WORKER_COMMAND = (sys.executable, "-m", "headway.cli.workers")
 
 
@@ -28,11 +32,13 @@ class _Closing:
 
     conductor: Conductor
     target: ProcessTarget
+    courier: Courier
 
     def start(self) -> None:
         """Nothing to start."""
 
     def stop(self) -> None:
+        self.courier.close()
         self.conductor.close()
         self.target.close()
 
@@ -56,13 +62,23 @@ def with_engines(application: Application, project: Path | None) -> Application:
         platform, application.stores.leases, workers, target, application.clock, _holder(home.folder), project
     )
     scheduler, observer = Scheduler(platform, application.clock), Observer(platform, application.tables.profile_day)
+    collector = Collector(
+        platform,
+        application.stores.leases,
+        application.clock,
+        _holder(home.folder),
+        lambda sweep: count_sweep(application.counters, sweep),
+    )
+    courier = Courier(platform, application.stores.leases, application.clock, _holder(home.folder))
     wait = application.journal.wait
     engines = (
-        _Closing(conductor, target),
+        _Closing(conductor, target, courier),
         Loop("supervisor", lambda: _supervise(platform, target), time.sleep, _PAUSE_S),
         Loop("conductor", conductor.step, wait, _PAUSE_S),
         Loop("scheduler", scheduler.step, wait, _PAUSE_S),
         Loop("observer", observer.step, wait, _PAUSE_S),
+        Loop("collector", collector.step, time.sleep, _COLLECTOR_PAUSE_S),
+        Loop("courier", courier.step, wait, _PAUSE_S),
     )
     return replace(application, target=target, engines=engines)
 

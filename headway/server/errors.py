@@ -31,6 +31,7 @@ _BRANCHES = {Invalid: 400, NotFound: 404, Conflict: 409, Refused: 422, Forbidden
 _LEAVES = {TooLarge: 413, NotSignedIn: 401}
 STATUSES = {**{status: branch for branch, status in _BRANCHES.items()}, 401: NotSignedIn, 413: TooLarge}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_LONGEST = 2000
 _INTERNAL = "something went wrong inside the server; its log has the details"
 _Connection = Request[Any, Any, Any]
 
@@ -48,7 +49,12 @@ def rendered(error: Exception) -> tuple[int, bytes, dict[str, str]]:
         _LOG.error("unexpected %s", type(error).__name__, exc_info=error)
         return 500, body("internal", _INTERNAL, {}), {}
     headers = {"www-authenticate": 'Bearer realm="headway"'} if status == 401 else {}
-    return status, body(error.code, str(error), error.details), headers
+    return status, body(error.code, clipped(str(error)), error.details), headers
+
+
+def clipped(message: str) -> str:
+    """A message repeats what it complains of, but not all of it, when that is long."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
 
 
 def body(code: str, message: str, details: Mapping[str, Any]) -> bytes:

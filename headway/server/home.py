@@ -45,6 +45,10 @@ class Home:
         return self.folder / "keys" / "releases.pem"
 
     @property
+    def webhook_key(self) -> Path:
+        return self.folder / "keys" / "webhooks.key"
+
+    @property
     def server(self) -> Path:
         """Where the running server says its URL and pid."""
         return self.folder / "server.json"

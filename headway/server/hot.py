@@ -6,7 +6,6 @@ the schema shows them. What is particular here is only the way through.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -52,7 +51,7 @@ class HotPath:
             points = logged_points(run, data, by)
         elif data.params or data.tags:
             batch = data.batch()
-            await asyncio.get_running_loop().run_in_executor(None, lambda: runs.log(run, batch, by=by))
+            await self._application.ingest.write(lambda: runs.log(run, batch, by=by))
             return len(batch.metrics)
         else:
             points = logged(run, data, by)

@@ -1,4 +1,4 @@
-"""Points on their way to the database: what arrives while one commit waits for the disk shares the next one."""
+"""Writes on their way to the database: what arrives while one commit waits for the disk shares the next one."""
 
 from __future__ import annotations
 
@@ -6,40 +6,58 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from headway.lifecycle.runs.metrics import Logged
 
 _MOST_IN_GROUP = 64
 AddAll = Callable[[Sequence[Logged]], Sequence[Exception | None]]
+Together = Callable[[], AbstractContextManager[None]]
+Made = TypeVar("Made")
 
 
 class _Waiting(NamedTuple):
-    logged: Logged
-    done: asyncio.Future[None]
+    asked: Logged | Callable[[], Any]
+    done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
 
-class Ingest:
-    """One thread that writes for all callers. A call costs it a share of an act, and the caller's event loop one
-    waking per group, where a thread for each call would cost an act and two wakings each."""
+class _Outcome(NamedTuple):
+    value: Any = None
+    error: Exception | None = None
 
-    def __init__(self, add_all: AddAll) -> None:
-        self._add_all = add_all
+
+class Ingest:
+    """One thread that writes for all callers. A call costs it a share of a commit, and the caller's event loop one
+    waking per group, where a thread for each call would cost a commit and two wakings each.
+
+    `together` makes what is written inside it durable with one commit, when it ends.
+    """
+
+    def __init__(self, add_all: AddAll, together: Together = nullcontext) -> None:
+        self._add_all, self._together = add_all, together
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def add(self, logged: Logged) -> None:
         """Return once the points are durable; raises what kept them from being written."""
+        await self._answered(logged)
+
+    async def write(self, work: Callable[[], Made]) -> Made:
+        """What `work` returns, once what it wrote is durable. All others wait for it: it is to take a few acts."""
+        made: Made = await self._answered(work)
+        return made
+
+    async def _answered(self, asked: Logged | Callable[[], Any]) -> Any:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="headway-ingest", daemon=True)
             self._thread.start()
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._queue.put(_Waiting(logged, done, loop))
-        await done
+        self._queue.put(_Waiting(asked, done, loop))
+        return await done
 
     def close(self) -> None:
         """Write what is waiting, and stop."""
@@ -56,33 +74,51 @@ class Ingest:
                     last = True
                     break
                 group.append(waiting)
-            _answer(group, self._written([waiting.logged for waiting in group]))
+            _answer(group, self._written([waiting.asked for waiting in group]))
             if last:
                 return
 
-    def _written(self, group: list[Logged]) -> Sequence[Exception | None]:
+    def _written(self, group: list[Logged | Callable[[], Any]]) -> list[_Outcome]:
+        points = [asked for asked in group if isinstance(asked, Logged)]
         try:
-            return self._add_all(group)
+            with self._together():
+                added = iter(self._added(points))
+                return [next(added) if isinstance(asked, Logged) else _outcome(asked) for asked in group]
+        except Exception as error:  # of the commit
+            return [_Outcome(error=error) for _ in group]
+
+    def _added(self, group: list[Logged]) -> list[_Outcome]:
+        if not group:
+            return []
+        try:
+            return [_Outcome(error=error) for error in self._add_all(group)]
         except Exception as error:
             if len(group) == 1:
-                return [error]
-        return [error for logged in group for error in self._written([logged])]  # so that one spoils it for itself only
+                return [_Outcome(error=error)]
+        return [each for logged in group for each in self._added([logged])]  # so that one spoils it for itself only
 
 
-def _answer(group: list[_Waiting], errors: Sequence[Exception | None]) -> None:
-    answers = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]](list)
-    for waiting, error in zip(group, errors, strict=True):
-        answers[waiting.loop].append((waiting.done, error))
+def _outcome(work: Callable[[], Any]) -> _Outcome:
+    try:
+        return _Outcome(work())
+    except Exception as error:
+        return _Outcome(error=error)
+
+
+def _answer(group: list[_Waiting], outcomes: list[_Outcome]) -> None:
+    answers = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]](list)
+    for waiting, outcome in zip(group, outcomes, strict=True):
+        answers[waiting.loop].append((waiting.done, outcome))
     for loop, settled in answers.items():
         with suppress(RuntimeError):  # a loop that was closed meanwhile has nobody waiting
             loop.call_soon_threadsafe(_settle, settled)
 
 
-def _settle(settled: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
-    for done, error in settled:
+def _settle(settled: list[tuple[asyncio.Future[Any], _Outcome]]) -> None:
+    for done, outcome in settled:
         if done.done():  # whoever waited has gone
             continue
-        if error is None:
-            done.set_result(None)
+        if outcome.error is None:
+            done.set_result(outcome.value)
         else:
-            done.set_exception(error)
+            done.set_exception(outcome.error)

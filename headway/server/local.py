@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,8 +41,7 @@ class LocalTransport(httpx2.BaseTransport):
         self._thread.start()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        body = request.read()
-        return self._run(_exchange(self._app, request, body))
+        return self._run(_exchange(self._app, request, _body(request)))
 
     def close(self) -> None:
         """Let open requests finish, and close the home."""
@@ -61,17 +60,27 @@ class LocalTransport(httpx2.BaseTransport):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-async def _exchange(app: ASGIApp, request: httpx2.Request, body: bytes) -> httpx2.Response:
+def _body(request: httpx2.Request) -> Iterator[bytes]:
+    """At once, or piece by piece if that is how it comes."""
+    if isinstance(request.stream, httpx2.ByteStream):
+        return iter([request.read()])
+    assert isinstance(request.stream, httpx2.SyncByteStream)
+    return iter(request.stream)
+
+
+async def _exchange(app: ASGIApp, request: httpx2.Request, body: Iterator[bytes]) -> httpx2.Response:
+    following = next(body, b"")
     sent = False
     started: dict[str, Any] = {}
     chunks: list[bytes] = []
 
     async def receive() -> Any:
-        nonlocal sent
+        nonlocal sent, following
         if sent:
-            return {"type": "http.disconnect"}
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.Event().wait()  # nobody hangs up
+        chunk, following = following, next(body, b"")
+        sent = not following
+        return {"type": "http.request", "body": chunk, "more_body": not sent}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":

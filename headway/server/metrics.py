@@ -22,6 +22,7 @@ from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.platform import Platform
+from headway.lifecycle.retention.records import Sweep
 from headway.lifecycle.runs.records import RunState
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
@@ -55,6 +56,17 @@ class Counters:
     def snapshot(self) -> dict[str, Counter[Labels]]:
         with self._lock:
             return {name: counts.copy() for name, counts in self._counts.items()}
+
+
+def count_sweep(counters: Counters, sweep: Sweep) -> None:
+    """What a collection did; one that only told what it would do is not counted."""
+    if sweep.dry_run:
+        return
+    for rule, count in sweep.purged.items():
+        counters.add("headway_purged_records_total", count, rule=rule)
+    for fate, tally in sweep.blobs.items():
+        counters.add("headway_collected_blobs_total", tally.objects, fate=fate)
+    counters.add("headway_freed_bytes_total", sweep.freed_bytes)
 
 
 class CountedJournal:
@@ -121,6 +133,9 @@ def _gauges(platform: Platform) -> Iterator[tuple[str, str, Mapping[Labels, floa
         {(("state", state),): _count_runs(platform, state) for state in (RunState.PENDING, RunState.RUNNING)},
     )
     yield "headway_ledger_entries", "gauge", {(): newest[0].number if newest else 0}
+    used = platform.blobs.used()
+    yield "headway_blobs", "gauge", {(): used.objects}
+    yield "headway_blob_bytes", "gauge", {(): used.bytes}
     yield "process_resident_memory_bytes", "gauge", {(): _resident_bytes()}
 
 

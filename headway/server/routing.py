@@ -5,6 +5,7 @@ A handler translates and does nothing else. It runs in a thread, because the ser
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -38,6 +39,9 @@ BYTES = "application/octet-stream"
 TEXT = "text/plain"
 
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]", re.ASCII)
+
+
 def query_fields(handler: HTTPRouteHandler) -> dict[str, FieldDefinition]:
     """The query parameters of a route by their name in the URL."""
     found = {}
@@ -54,6 +58,14 @@ def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], handler
         for name in connection.query_params:
             if name not in known:
                 raise Invalid(f"unknown query parameter {name[:100]!r}{nearest(name[:100], known)}")
+            if known[name].has_inner_subclass_of(datetime) or known[name].is_subclass_of(datetime):
+                _check_written(name, connection.query_params[name])
+
+
+def _check_written(name: str, text: str) -> None:
+    """The framework would also take a number, of seconds since 1970, which the schema does not tell."""
+    if not _DATE.match(text):
+        raise Invalid(f"{name}: {text[:60]!r} is no time; write 2026-01-31T12:00:00Z")
 
 
 def aware(moment: Time) -> Time:

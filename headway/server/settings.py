@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
-from headway.errors import BadSettings
+from headway.errors import BadSettings, Invalid
+from headway.lifecycle.webhooks.addresses import checked_listing
 
 MIB = 1 << 20
 
@@ -32,9 +33,15 @@ class Settings:
     """URL of a PostgreSQL database; empty for SQLite in the home."""
     project: Path | None = None
     """The folder with `headway.toml` whose pipelines this server runs."""
+    hosts: tuple[str, ...] = ()
+    """Names that clients may call it by, besides this machine's own; beyond loopback any name, while there are none."""
+    webhook_hosts: tuple[str, ...] = ()
+    """`host` or `host:port` that webhooks may lead to, besides public addresses over https."""
     most_json_bytes: int = 16 * MIB
     most_segment_bytes: int = 64 * MIB
     most_blob_bytes: int = 2048 * MIB
+    most_query_s: float = 60.0
+    """How long the database may take for one question before it is stopped."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -44,6 +51,9 @@ class Settings:
         for name in ("most_json_bytes", "most_segment_bytes", "most_blob_bytes"):
             if getattr(self, name) < 1:
                 raise BadSettings(f"{name} must be at least 1 byte, not {getattr(self, name)}")
+        self._check_hosts()
+        if not self.most_query_s > 0:
+            raise BadSettings(f"most_query_s must be more than 0 seconds, not {self.most_query_s}")
         if self.auth is Auth.NONE and not self.loopback:
             raise BadSettings(
                 f"without authentication the server listens on loopback only, not on {self.host}: "
@@ -51,6 +61,14 @@ class Settings:
             )
         if self.project is not None and not (self.project / "headway.toml").is_file():
             raise BadSettings(f"{self.project} is no project: it holds no headway.toml; `headway init` writes one")
+
+    def _check_hosts(self) -> None:
+        try:
+            for name in (*self.hosts, *self.webhook_hosts):
+                if checked_listing(name) != name:
+                    raise Invalid(f"{name[:100]!r} is written {checked_listing(name)}")
+        except Invalid as error:
+            raise BadSettings(f"hosts that are allowed: {error}") from error
 
     @classmethod
     def of(cls, home: str | Path, *, auth: str = Auth.TOKEN, project: str | Path | None = None, **rest: Any) -> Self:

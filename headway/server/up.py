@@ -20,6 +20,7 @@ from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import encode
 from headway.server.api import asgi, threads
 from headway.server.app import Application
+from headway.server.connection import BoundedHttp
 from headway.server.home import Home, Serving
 from headway.server.settings import Settings
 
@@ -50,6 +51,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 asgi(application),
+                http=BoundedHttp,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
-from headway.kernel.blobs import checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
 from headway.kernel.records import digest as digest_of
+
+_DISCARDED = "discarded/"
+_COUNTED_FOR_S = 3600.0
+_BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
 class ObjectBlobStore:
-    """A blob with digest `b3:<hex>` lies at `<hex[:2]>/<hex[2:]>` below the store's root."""
+    """A blob with digest `b3:<hex>` lies at `<hex[:2]>/<hex[2:]>` below the store's root, and below `discarded/` there
+    once it is discarded. To move it is one rename in a folder; an object store copies it first and removes it then, so
+    that it is in one place at least at every moment."""
 
     def __init__(self, store: ObjectStore, root: str | Path) -> None:
         """`root` is the folder, or the URL, that `store` was opened on."""
         self._store, self._root = store, root
+        self._counting, self._counted, self._counted_at = Lock(), BlobsUsed(), -math.inf
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
-        with _reached(self._root):
-            if not self._intact(digest):
-                self._store.put(_place(digest), data)
-        if isinstance(self._root, Path):
-            _sync(self._root, self._root / _place(digest))
-        return digest
+        while True:
+            with _reached(self._root):
+                if not self._intact(digest):
+                    self._store.put(_place(digest), data)
+                    self._count(len(data))
+                if not isinstance(self._root, Path):
+                    return digest
+                with suppress(FileNotFoundError):  # it was discarded meanwhile: once more, then it is brought back
+                    os.utime(self._root / _place(digest))
+                    _sync(self._root, self._root / _place(digest))
+                    return digest
 
     def get(self, digest: str) -> bytes:
         data = self._read(digest)
@@ -46,37 +62,85 @@ class ObjectBlobStore:
             try:
                 self._store.head(place)
             except (FileNotFoundError, NotFoundError):
-                return False
+                return self._brought_back(digest)
             return True
 
     def delete(self, digest: str) -> None:
-        """Remove the blob; one that is not there is as good as removed."""
-        place = _place(checked_digest(digest))
-        with _reached(self._root):
-            try:
-                self._store.delete(place)
-            except (FileNotFoundError, NotFoundError):
-                return
+        """Remove the blob at once; one that is not there is as good as removed."""
+        self._remove(_place(checked_digest(digest)))
+        self.destroy(digest)
 
-    def all(self) -> Iterator[str]:
-        with _reached(self._root):
-            for chunk in self._store.list():
-                for found in chunk:
-                    name = "b3:" + found["path"].replace("/", "")
-                    if len(name) == len("b3:") + 64:  # an upload that was cut off leaves a file of another name
-                        yield name
+    def all(self) -> Iterator[KeptBlob]:
+        return self._list("")
+
+    def discard(self, digest: str) -> None:
+        place = _place(checked_digest(digest))
+        with _reached(self._root), suppress(FileNotFoundError, NotFoundError):
+            if isinstance(self._root, Path):
+                os.utime(self._root / place)  # before it moves: killed in between, it is only younger
+            self._store.rename(place, _DISCARDED + place)
+
+    def discarded(self) -> Iterator[KeptBlob]:
+        return self._list(_DISCARDED)
+
+    def destroy(self, digest: str) -> None:
+        self._remove(_DISCARDED + _place(checked_digest(digest)))
+
+    def used(self) -> BlobsUsed:
+        if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
+            now = time.monotonic()
+            sizes = [blob.size for below in ("", _DISCARDED) for blob in self._list(below)]
+            with self._counting:  # what was put meanwhile may be counted twice or not, until it is counted anew
+                self._counted, self._counted_at = BlobsUsed(objects=len(sizes), bytes=sum(sizes)), now
+        return self._counted
+
+    def _count(self, size: int) -> None:
+        with self._counting:
+            self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
 
     def address(self, digest: str) -> str:
         place = _place(checked_digest(digest))
-        return str(self._root / place) if isinstance(self._root, Path) else f"{self._root.rstrip('/')}/{place}"
+        if not isinstance(self._root, Path):
+            return f"{self._root.rstrip('/')}/{place}"
+        if not (self._root / place).exists():
+            self.has(digest)
+        return str(self._root / place)
+
+    def _list(self, below: str) -> Iterator[KeptBlob]:
+        with _reached(self._root):
+            for chunk in self._store.list(below.rstrip("/") or None):
+                for found in chunk:
+                    name = found["path"].removeprefix(below)
+                    if _BLOB.fullmatch(name):  # an upload that was cut off leaves a file of another name
+                        digest = "b3:" + name.replace("/", "")
+                        yield KeptBlob(digest=digest, size=found["size"], at=found["last_modified"])
+
+    def _remove(self, place: str) -> None:
+        self._counted_at = -math.inf
+        with _reached(self._root), suppress(FileNotFoundError, NotFoundError):
+            self._store.delete(place)
+
+    def _brought_back(self, digest: str) -> bool:
+        """Whether it is among the blobs again; another may have brought it back, or put it anew, in between."""
+        place = _place(digest)
+        try:
+            self._store.rename(_DISCARDED + place, place)
+        except (FileNotFoundError, NotFoundError):
+            try:
+                self._store.head(place)
+            except (FileNotFoundError, NotFoundError):
+                return False
+        return True
 
     def _read(self, digest: str) -> bytes | None:
         place = _place(checked_digest(digest))
         with _reached(self._root):
-            try:
-                return bytes(self._store.get(place).bytes())
-            except (FileNotFoundError, NotFoundError):
-                return None
+            while True:
+                try:
+                    return bytes(self._store.get(place).bytes())
+                except (FileNotFoundError, NotFoundError):
+                    if not self._brought_back(digest):
+                        return None
 
     def _intact(self, digest: str) -> bool:
         """Whether it is kept whole: a loss of power may leave a name before its content."""

@@ -24,6 +24,12 @@ from headway.testing.memory_kernel import (
 )
 from headway.testing.memory_metrics import MemoryMetricStore
 from headway.testing.memory_predictions import MemoryPredictionStore
+from headway.testing.memory_retention import (
+    MemoryKeptRecords,
+    MemoryPolicyStore,
+    MemorySweepStore,
+    MemoryTombstoneStore,
+)
 from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
@@ -53,6 +59,7 @@ from headway.testing.memory_stores import (
     MemoryVerdictStore,
     MemoryWindowStore,
 )
+from headway.testing.memory_webhooks import MemoryDeliveryStore, MemoryWebhookStore
 
 
 class FrozenClock:
@@ -126,5 +133,11 @@ def open_memory(clock: Clock) -> OpenedMemory:
         alerts=MemoryAlertStore(journal),
         triggers=MemoryTriggerStore(journal),
         changes=MemoryChangeStore(journal),
+        sweeps=MemorySweepStore(journal),
+        policies=MemoryPolicyStore(journal),
+        kept=MemoryKeptRecords(journal, runs, metrics),
+        tombstones=MemoryTombstoneStore(journal),
+        webhooks=MemoryWebhookStore(journal),
+        deliveries=MemoryDeliveryStore(journal),
     )
     return OpenedMemory(journal, stores)

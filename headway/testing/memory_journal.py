@@ -13,7 +13,7 @@ from headway.errors import AlreadyExists, Invalid
 from headway.kernel.clock import Clock
 from headway.kernel.events import Event
 from headway.kernel.journal import AnyRecord, Keeps
-from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.ledger import GENESIS, Anchor, Entry, checked_parents, seal
 from headway.kernel.lineage import Edge
 from headway.kernel.paging import Page, checked
 from headway.kernel.records import Record, digest, encode
@@ -21,6 +21,8 @@ from headway.kernel.records import Record, digest, encode
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 Kept = TypeVar("Kept", bound=Record)
+_GONE: Any = object()
+"""What an act sets in the place of an item that it drops."""
 
 
 class MemoryTable(Generic[Key, Item]):
@@ -33,12 +35,16 @@ class MemoryTable(Generic[Key, Item]):
     def set(self, key: Key, item: Item) -> None:
         self._journal.changes(self)[key] = item
 
+    def drop(self, key: Key) -> None:
+        self._journal.changes(self)[key] = _GONE
+
     def get(self, key: Key) -> Item | None:
         return self.all().get(key)
 
     def all(self) -> dict[Key, Item]:
         with self._journal.merging:
-            return {**self.kept, **(self._journal.changes(self) if self._journal.writing else {})}
+            every = {**self.kept, **(self._journal.changes(self) if self._journal.writing else {})}
+            return {key: item for key, item in every.items() if item is not _GONE}
 
 
 class MemoryJournal:
@@ -110,6 +116,8 @@ class MemoryJournal:
         with self.merging:
             for table, changed in self._mine.changes.items():
                 table.kept.update(changed)
+                for key in [key for key, item in changed.items() if item is _GONE]:
+                    del table.kept[key]
             if self.ledger.kept:
                 last = self.ledger.kept[len(self.ledger.kept)]
                 self.anchor = Anchor(number=last.number, hash=last.hash)
@@ -124,7 +132,7 @@ class MemoryAct:
         store.put(record)
         entries, now = self._journal.ledger.all(), self._clock.now()
         before = entries[len(entries)].hash if entries else GENESIS
-        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
+        parents = checked_parents(came_from)
         entry = Entry(
             number=len(entries) + 1, at=now, subject=record.id, record=digest(encode(record)), before=before,
             came_from=parents, **self._signed,

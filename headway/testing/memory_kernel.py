@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from threading import Lock
 
 from headway.errors import NotFound
 from headway.kernel.access import AccessToken
-from headway.kernel.blobs import checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
+from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.events import Event
 from headway.kernel.leases import Lease
 from headway.kernel.ledger import Anchor, Entry
@@ -76,6 +78,9 @@ class MemoryEventStore:
     def after(self, number: int, limit: int = 100) -> list[Event]:
         return [event for event in self._events.all().values() if event.number > number][:limit]
 
+    def last(self) -> int:
+        return max(self._events.all(), default=0)
+
     def heard(self, listener: str) -> int:
         return self._marks.get(listener) or 0
 
@@ -111,27 +116,63 @@ class MemoryLeaseStore:
 
 
 class MemoryBlobStore:
-    def __init__(self) -> None:
-        self._blobs: dict[str, bytes] = {}
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock, self._one_step = clock or SystemClock(), Lock()
+        self._kept: dict[str, tuple[bytes, datetime]] = {}
+        self._discarded: dict[str, tuple[bytes, datetime]] = {}
 
     def put(self, data: bytes) -> str:
         name = digest(data)
-        self._blobs[name] = bytes(data)
+        with self._one_step:
+            self._discarded.pop(name, None)
+            self._kept[name] = bytes(data), self._clock.now()
         return name
 
     def get(self, digest: str) -> bytes:
-        if not self.has(digest):
-            raise NotFound(f"no blob {digest}")
-        return self._blobs[digest]
+        with self._one_step:
+            if not self._brought_back(digest):
+                raise NotFound(f"no blob {digest}")
+            return self._kept[digest][0]
 
     def has(self, digest: str) -> bool:
-        return checked_digest(digest) in self._blobs
+        with self._one_step:
+            return self._brought_back(digest)
 
     def delete(self, digest: str) -> None:
-        self._blobs.pop(checked_digest(digest), None)
+        with self._one_step:
+            self._kept.pop(checked_digest(digest), None)
+            self._discarded.pop(digest, None)
 
-    def all(self) -> Iterable[str]:
-        return sorted(self._blobs)
+    def all(self) -> Iterable[KeptBlob]:
+        return _told(self._kept)
+
+    def discard(self, digest: str) -> None:
+        with self._one_step:
+            found = self._kept.pop(checked_digest(digest), None)
+            if found is not None:
+                self._discarded[digest] = found[0], self._clock.now()
+
+    def discarded(self) -> Iterable[KeptBlob]:
+        return _told(self._discarded)
+
+    def destroy(self, digest: str) -> None:
+        with self._one_step:
+            self._discarded.pop(checked_digest(digest), None)
+
+    def used(self) -> BlobsUsed:
+        with self._one_step:
+            sizes = [len(data) for data, _ in (*self._kept.values(), *self._discarded.values())]
+            return BlobsUsed(objects=len(sizes), bytes=sum(sizes))
 
     def address(self, digest: str) -> str:
         return "memory:" + checked_digest(digest)
+
+    def _brought_back(self, digest: str) -> bool:
+        found = self._discarded.pop(checked_digest(digest), None)
+        if found is not None:
+            self._kept[digest] = found
+        return digest in self._kept
+
+
+def _told(blobs: dict[str, tuple[bytes, datetime]]) -> list[KeptBlob]:
+    return [KeptBlob(digest=name, size=len(data), at=at) for name, (data, at) in sorted(blobs.copy().items())]

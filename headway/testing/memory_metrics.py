@@ -25,6 +25,10 @@ class MemoryMetricStore:
                     self._points.set(point, curve.part(place, place + 1))
         return len(known) - before
 
+    def forget(self, run: str) -> None:
+        for known in [known for known in self._points.all() if known[0] == run]:
+            self._points.drop(known)
+
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         return {run: {key: summary.last for key, summary in self.summaries(run).items()} for run in runs}
 

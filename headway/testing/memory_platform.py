@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from headway.errors import GateRefused, Invalid
+from headway.errors import GateRefused, Invalid, Unavailable
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
@@ -26,8 +26,11 @@ from headway.lifecycle.releases.records import Envelope
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.lifecycle.rollouts.target import Endpoint
 from headway.lifecycle.stores import Stores
+from headway.lifecycle.webhooks.records import Attempt, Parcel
+from headway.lifecycle.webhooks.store import Outbound
 from headway.testing.memory import FrozenClock, counted_ids, open_memory
 from headway.testing.memory_kernel import MemoryBlobStore
+from headway.testing.memory_retention import NoLeftovers
 
 Kind = TypeVar("Kind", Summary, SegmentContent)
 
@@ -50,6 +53,31 @@ class JsonTables:
         content = _read(data, SegmentContent)
         named = tuple(one.but(deployment=deployment, segment=segment) for one in content.captured)
         return content.but(captured=named)
+
+
+class PlainSealer:
+    """Keeps a secret beside its place, backwards, so that it is not the secret."""
+
+    def seal(self, secret: str, place: str) -> str:
+        return f"{place}/{secret}"[::-1]
+
+    def unseal(self, sealed: str, place: str) -> str:
+        found, _, secret = sealed[::-1].partition("/")
+        if found != place:
+            raise Unavailable(f"this secret is not that of {place}")
+        return secret
+
+
+@dataclass
+class MemoryPost:
+    """Sends nothing: `sent` holds the parcels, and `answers`, while there are some, what they are answered."""
+
+    sent: list[Parcel] = field(default_factory=list)
+    answers: list[Attempt] = field(default_factory=list)
+
+    def send(self, parcel: Parcel) -> Attempt:
+        self.sent.append(parcel)
+        return self.answers.pop(0) if self.answers else Attempt(status=200)
 
 
 class PlainSigner:
@@ -92,17 +120,18 @@ class OpenedPlatform:
     stores: Stores
     clock: FrozenClock
     tables: JsonTables
+    post: MemoryPost
 
 
 def open_platform() -> OpenedPlatform:
     """An empty platform of its own, on a clock that stands still."""
-    clock, tables = FrozenClock(), JsonTables()
+    clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(), inspector=tables, reader=tables, signer=PlainSigner(), clock=clock,
-        ids=counted_ids(),
+        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(),
+        leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()), clock=clock, ids=counted_ids(),
     )  # fmt: skip
-    return OpenedPlatform(platform, stores, clock, tables)
+    return OpenedPlatform(platform, stores, clock, tables, post)
 
 
 def _read(data: bytes, kind: type[Kind]) -> Kind:

@@ -15,11 +15,13 @@ from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Windo
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
+from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.logged import LoggedModel
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import Values, fits
+from headway.lifecycle.runs.places import By, by, paged
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import Field, Kind, RunSearch
-from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.runs.traces import Span, Trace
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
 
@@ -78,10 +80,23 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         for step in steps:
             self._steps.set((run, step.step), step)
 
+    def forget_steps(self, run: str) -> None:
+        for known in [known for known in self._steps.all() if known[0] == run]:
+            self._steps.drop(known)
+
     def steps(self, run: str) -> list[StepRun]:
         return [step for (owner, _), step in self._steps.all().items() if owner == run]
 
-    def search(self, question: RunSearch) -> list[Run]:
+    def search(self, question: RunSearch) -> Page[Run]:
+        found, values = self._fitting(question)
+        ties = [By[Run](lambda run: to_us(run.started_at or run.created_at), True), By[Run](lambda run: run.id, True)]
+        keys = [*by(question.order, values), *ties]
+        return paged(found, keys, question.asked, limit=question.limit, after=question.after)
+
+    def count(self, question: RunSearch) -> int:
+        return len(self._fitting(question)[0])
+
+    def _fitting(self, question: RunSearch) -> tuple[list[Run], Values[Run]]:
         among = self._every(lambda run: run.experiment in question.experiments)
         latest = self._metrics.latest([run.id for run in among])
 
@@ -89,9 +104,7 @@ class MemoryRunStore(MemoryRecordStore[Run]):
             return _values_of(run, field, latest[run.id])
 
         among = [run for run in among if question.deleted in (None, run.deleted_at is not None)]
-        found = [run for run in among if fits(run, question.where, values)]
-        found.sort(key=lambda run: (run.started_at or run.created_at, run.id), reverse=True)
-        return ordered(found, question.order, values)[question.offset :][: question.limit]
+        return [run for run in among if fits(run, question.where, values)], values
 
     def inside(self, run: str) -> set[str]:
         """Ids of the runs whose parent is `run`."""
@@ -337,8 +350,20 @@ class MemoryTraceStore(MemoryRecordStore[Trace]):
     record_type = Trace
     unique = (("request",),)
 
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self._spans = MemoryTable[tuple[str, str], Span](journal)
+
     def of(self, request: str) -> Trace | None:
         return self._first(lambda trace: trace.request == request)
+
+    def put_spans(self, spans: Sequence[Span]) -> None:
+        for span in spans:
+            self._spans.set((span.request, span.id), span)
+
+    def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
+        every = sorted(self._spans.all().values(), key=lambda span: (span.started_ns, span.id))
+        return {request: [span for span in every if span.request == request] for request in requests}
 
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
         return self._page(limit, before, experiment=experiment)

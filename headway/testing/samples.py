@@ -25,10 +25,13 @@ from headway.lifecycle.models.records import (
 from headway.lifecycle.monitors.records import Alert, Monitor, Watches, Window
 from headway.lifecycle.predictions.records import Counts, Segment
 from headway.lifecycle.releases.records import Approval, Decision, Envelope, Release
+from headway.lifecycle.retention.policy import Retention, RetentionPolicy
+from headway.lifecycle.retention.records import Fate, Sweep, Tally, Tombstone
 from headway.lifecycle.rollouts.records import Deployment, Rollout, Share, TrafficChange
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Output, Pipeline, PipelineNode, Run, StepResult
 from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.webhooks.records import Webhook
 
 _BLOB = "b3:" + "ab" * 32
 _SIGNATURE = Signature(
@@ -139,5 +142,17 @@ def _service(ids: Ids, clock: Clock) -> dict[str, Record]:
         "alerts": Alert(
             id=ids("al"), created_at=now, monitor="drift", deployment="late", release="rl_1", window="wi_1",
             day="2026-01-01", message="distance has moved",
+        ),
+        "tombstones": Tombstone(
+            id=ids("rn"), created_at=now, kind="rn", name="nightly", made_at=now, sealed=_BLOB, purged_by="ada",
+            why="asked for",
+        ),
+        "sweeps": Sweep(
+            id=ids("sw"), created_at=now, swept_by="ada", older_than_s=60.0, purged={"deleted_days": 1},
+            blobs={Fate.DESTROYED: Tally(objects=1, bytes=10)},
+        ),
+        "policies": Retention(id=ids("rt"), created_at=now, policy=RetentionPolicy(deleted_days=30), declared_by="ada"),
+        "webhooks": Webhook(
+            id=ids("wh"), created_at=now, name=ids("chat"), url="https://example.com/hook", events=("change.settled",)
         ),
     }  # fmt: skip

@@ -75,7 +75,7 @@ def test_limits(tmp_path: Path) -> None:
     bytes_ = (settings.most_json_bytes, settings.most_segment_bytes, settings.most_blob_bytes)
     assert told == [f"{each // MIB} MiB" for each in bytes_] + [
         str(each) for each in (MOST, MOST_LABELS, MOST_METRICS, MOST_TEXTS)
-    ]
+    ] + [f"{settings.most_query_s:g} s"]
 
 
 def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:

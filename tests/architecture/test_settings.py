@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from headway.engines.gates.gatekeeper import BUILT_IN
+from headway.kernel.quotas import Quotas
 from headway.kernel.records import Value
 from headway.lifecycle.changes.project import (
     DatasetSpec,
@@ -26,6 +27,8 @@ from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
+from headway.lifecycle.retention.policy import RetentionPolicy
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
 
@@ -43,6 +46,9 @@ ENTRIES: dict[str, type[Value]] = {
 TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[pipelines.NAME.steps.STEP]": DeclaredStep,
     "[environments.NAME.rollout]": RolloutPolicy,
+    "[retention]": RetentionPolicy,
+    "[quotas]": Quotas,
+    "[capture]": CaptureSpec,
 }
 
 
@@ -69,7 +75,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> str:
 def test_every_table_has_its_heading() -> None:
     headings = {each.path[-1] for each in below(PAGE, "Projects: `headway.toml`") if each.path[-1].startswith("[")}
     assert headings == {"[project]", *TABLES}
-    assert {"name", *ENTRIES} == set(Project.__struct_fields__)
+    assert {"name", "retention", "quotas", "capture", *ENTRIES} == set(Project.__struct_fields__)
 
 
 @pytest.mark.parametrize("heading", TABLES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -15,7 +14,10 @@ from headway.kernel.access import Role
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.schema import Kind
+from headway.lifecycle.runs.records import LogBatch, Metric, StartRun
 from tests.cli.conftest import Headway
+from tests.client.conftest import client_of
+from tests.server.world import World
 
 Ids = dict[str, str]
 
@@ -26,7 +28,13 @@ READING = [
     (["dataset", "show", "flights"], "delay: float", "schema"),
     (["run", "list"], "delays", "items"),
     (["run", "list", "--experiment", "delays", "--state", "running"], "delays", "items"),
+    (["run", "list", "--where", "status = 'finished'", "--order", "start_time", "--state", "finished"], "", "items"),
+    (["run", "count", "--experiment", "delays", "--where", "run_id IN ('{run}')"], "1", "runs"),
+    (["run", "compare", "{run}", "{run}"], "delays", "runs"),
     (["run", "show", "{run}"], "delays", "run"),
+    (["experiment", "list"], "delays", "items"),
+    (["experiment", "show", "delays"], "runs", "experiment"),
+    (["run", "diff", "{run}", "{run}"], "cannot be compared", "params"),
     (["model", "list"], "late@1", "items"),
     (["model", "show", "late@1"], "held-out@1", "signature"),
     (["gate", "list"], "pass", "items"),
@@ -52,6 +60,9 @@ READING = [
     (["ledger", "list"], "ENTRY", "items"),
     (["ledger", "show", "{release}"], "release.sign", "items"),
     (["ledger", "verify"], "entries hold", "entries"),
+    (["experiment", "list"], "delays", "items"),
+    (["gc", "--dry-run"], "kept, because a record has them", "sweep"),
+    (["webhook", "list"], "no webhooks", "items"),
     (["token", "list"], "gatekeeper", "items"),
     (["token", "show", "owner"], "valid", "role"),
 ]
@@ -73,7 +84,7 @@ def test_reading(headway: Headway, ids: Ids, arguments: list[str], text: str, ke
 
 def test_every_noun_is_read() -> None:
     nouns = {name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), click.Group)}
-    assert nouns - {arguments[0] for arguments, _, _ in READING} == {"project"}
+    assert nouns - {arguments[0] for arguments, _, _ in READING} == {"project", "import"}
 
 
 @pytest.mark.parametrize("noun", ["run", "gate", "release", "rollout", "alert", "change"])
@@ -84,7 +95,7 @@ def test_the_ids_in_tables_lead_back(headway: Headway, noun: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_short_help_says_what_the_command_says(name: str) -> None:
-    command = getattr(import_module(f"headway.cli.{name}"), name)
+    command = main.get_command(click.Context(main), name)
     assert isinstance(command, click.Group | Verb)
     assert command.help
     assert COMMANDS[name].about.endswith(".")
@@ -106,6 +117,37 @@ def test_every_command_has_help(headway: Headway, path: tuple[str, ...]) -> None
     assert shown.exit_code == 0
     assert "Usage: " in shown.stdout
     assert "..." not in shown.stdout.partition("Options:")[2].partition("Commands:")[0]
+
+
+class TestRuns:
+    def test_a_search_orders_filters_and_reads_on(self, headway: Headway, delivered: tuple[World, Ids]) -> None:
+        client = client_of(delivered[0], Role.AUTHOR)
+        for number in range(4):
+            run = client.runs.start(StartRun(experiment="ordered", name=f"run-{number}", params={"n": str(number)}))
+            point = Metric(key="acc", value=number / 4, at=run.created_at)
+            client.runs.log(run.id, LogBatch(metrics=(point,)))
+        asked = ("run", "list", "--where", "metrics.acc > 0", "--order", "metrics.acc desc", "--json", "--limit", "2")
+        first = json.loads(headway(*asked).stdout)
+        assert [run["name"] for run in first["items"]] == ["run-3", "run-2"]
+        rest = json.loads(headway(*asked, "--after", first["next"]).stdout)
+        assert [run["name"] for run in rest["items"]] == ["run-1"]
+        assert headway("run", "count", "--experiment", "ordered").stdout == "4\n"
+        compared = headway("run", "compare", *(run["id"] for run in first["items"])).stdout
+        assert compared.splitlines()[-2:] == ["metrics.acc  0.75         0.5", "params.n     3            2"]
+        wrong = headway("run", "list", "--where", "metrics.acc >")
+        assert (wrong.exit_code, "ends too early" in wrong.stderr) == (2, True)
+
+    def test_delete_and_restore(self, headway: Headway, delivered: tuple[World, Ids]) -> None:
+        run = client_of(delivered[0], Role.AUTHOR).runs.start(StartRun(experiment="aside"))
+        assert "run restore" in headway("run", "delete", run.id[-8:]).stdout
+        assert headway("run", "count", "--experiment", "aside").stdout == "0\n"
+        assert headway("run", "count", "--experiment", "aside", "--deleted").stdout == "1\n"
+        assert run.id[-8:] in headway("run", "list", "--deleted").stdout
+        assert "is back" in headway("run", "restore", run.id).stdout
+        assert "experiment restore aside" in headway("experiment", "delete", "aside").stdout
+        assert headway("run", "count", "--where", f"run_id = '{run.id}'").stdout == "0\n"
+        assert "is back" in headway("experiment", "restore", "aside").stdout
+        assert json.loads(headway("experiment", "show", "aside", "--json").stdout)["runs"] == 1
 
 
 class TestDatasets:

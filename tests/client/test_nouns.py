@@ -107,6 +107,46 @@ class TestRuns:
         assert [item.id for item in author.runs.list(experiment="states", state="failed").items] == [run.id]
         assert "states" in {experiment.name for experiment in author.runs.experiments().items}
 
+    def test_searching_and_counting(self, author: Client) -> None:
+        started = [
+            author.runs.start(StartRun(experiment="sought", name=f"run {number}", params={"half": str(number % 2)}))
+            for number in range(5)
+        ]
+        for number, run in enumerate(started):
+            author.runs.log(run.id, LogBatch(metrics=(Metric(key="auc", value=number / 10, at=NOW),)))
+        page = author.runs.search(["sought"], where="metrics.auc > 0.1", order=["metrics.auc DESC"], limit=2)
+        assert [run.name for run in page.items] == ["run 4", "run 3"]
+        rest = author.runs.search(
+            ["sought"], where="metrics.auc > 0.1", order=["metrics.auc DESC"], after=page.next or ""
+        )
+        assert [run.name for run in rest.items] == ["run 2"]
+        assert author.runs.count(["sought"]) == 5
+        assert author.runs.count(where="params.half = '1' AND metrics.auc >= 0") == 2
+        with pytest.raises(Invalid, match="none that this search gave"):
+            author.runs.search(["sought"], after=page.next or "")
+        with pytest.raises(Invalid, match="did you mean 'status'"):
+            author.runs.search(where="statu = 'failed'")
+        with pytest.raises(Invalid, match="limit must be from 1"):
+            author.runs.search(limit=0)
+        with pytest.raises(NotFound, match="did you mean 'sought'"):
+            author.runs.count(["sougth"])
+
+    def test_deleting_and_restoring(self, author: Client, client_as: As) -> None:
+        run = author.runs.start(StartRun(experiment="put-aside"))
+        assert author.runs.delete(run.id).deleted_at is not None
+        assert author.runs.search(["put-aside"]).items == ()
+        assert [each.id for each in author.runs.search(["put-aside"], deleted=True).items] == [run.id]
+        assert author.runs.restore(run.id) == run
+        experiment = author.experiments.delete("put-aside")
+        assert experiment in author.experiments.list().items
+        assert "put-aside" not in {each.experiment for each in author.runs.search(limit=1000).items}
+        with pytest.raises(Forbidden):
+            client_as(Role.READER).experiments.restore(experiment.id)
+        assert author.experiments.restore(experiment.id).deleted_at is None
+        assert author.experiments.get("put-aside").id == experiment.id
+        with pytest.raises(NotFound, match="headway experiment list"):
+            author.experiments.get("not there at all")
+
     def test_steps_and_artifacts(self, author: Client) -> None:
         run = author.runs.start(StartRun(experiment="steps"))
         steps = (StepRun(step="load", state=StepState.DONE, started_at=NOW, ended_at=NOW),)

@@ -39,6 +39,7 @@ class Received:
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.ended = ""
+        self.attached: dict[str, bytes] = {}
 
     def points(self, run: str, curves: Mapping[str, Mapping[str, Any]], *, late: bool = False) -> None:
         self._fail()
@@ -50,6 +51,12 @@ class Received:
         self._fail()
         self.params |= params
         self.tags |= tags
+
+    def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> None:
+        self._fail()
+        if "bad" in name:
+            raise Invalid("a bad name")
+        self.attached[name] = data
 
     def end(self, run: str, state: str, error: str) -> None:
         self.ended = state
@@ -128,6 +135,33 @@ def test_sent_after_a_while_without_being_asked(tmp_path: Path) -> None:
     spool.remove()
 
 
+class Slow(Received):
+    """Costs the client 20 ms of CPU a request."""
+
+    def points(self, run: str, curves: Mapping[str, Mapping[str, Any]], *, late: bool = False) -> None:
+        began = time.thread_time()
+        while time.thread_time() < began + 0.02:
+            pass
+        super().points(run, curves, late=late)
+
+
+def test_rests_grow_with_what_a_sending_takes_of_the_cpu(tmp_path: Path) -> None:
+    spool, received = Spool.create(tmp_path, OPENING), Slow()
+    shipper = Shipper(spool, received, every_s=0.01)
+    spool.append(_point(0))
+    shipper.start()
+    deadline = time.monotonic() + 10
+    while not received.curves and time.monotonic() < deadline:
+        time.sleep(0.005)
+    spool.append(_point(1))
+    time.sleep(0.2)
+    assert received.steps == [0]
+    shipper.stop()
+    shipper.flush()
+    assert received.steps == [0, 1]
+    spool.remove()
+
+
 def test_a_long_log_goes_in_parts(tmp_path: Path) -> None:
     spool, received = Spool.create(tmp_path, OPENING), Received()
     for step in range(3):
@@ -199,7 +233,7 @@ class Flaky(httpx2.BaseTransport):
         if self.down:
             raise httpx2.ConnectError("down")
         response = self._inner.handle_request(request)
-        if self.lose_answers and request.url.path.endswith("/points"):
+        if self.lose_answers and request.url.path.endswith(("/points", "/artifacts")):
             self.lose_answers -= 1
             raise httpx2.ReadError("the connection broke")
         return response

@@ -37,7 +37,14 @@ def test_files_of_another_name_are_no_blobs(tmp_path: Path) -> None:
     blobs = open_blobs(tmp_path)
     digest = blobs.put(b"weights")
     Path(blobs.address(digest) + "#1").write_bytes(b"wei")
-    assert list(blobs.all()) == [digest]
+    assert [each.digest for each in blobs.all()] == [digest]
+
+
+def test_a_path_leads_to_the_blob_also_when_it_was_discarded(tmp_path: Path) -> None:
+    blobs = open_blobs(tmp_path)
+    digest = blobs.put(b"weights")
+    blobs.discard(digest)
+    assert Path(blobs.address(digest)).read_bytes() == b"weights"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

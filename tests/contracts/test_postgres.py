@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 
 from headway.errors import Invalid, LedgerBroken
 from headway.kernel.ledger import verify
+from headway.kernel.patience import PATIENCE, Patience
 from headway.lifecycle.runs.records import Experiment
 from headway.storage.sql.stores import Opened, open_stores
 from headway.storage.sql.tables import METADATA
@@ -33,6 +34,19 @@ def two(postgres_url: str, postgres: Opened, tmp_path: Path) -> Iterator[list[Op
 def _add(opened: Opened, name: str) -> None:
     with opened.journal.act("ada", "experiment.add") as act:
         act.save(opened.stores.experiments, Experiment(id=f"ex_{name}", created_at=FrozenClock().now(), name=name))
+
+
+def test_a_read_is_stopped_from_another_thread(postgres: Opened) -> None:
+    patience = Patience()
+    before = PATIENCE.set(patience)
+    try:
+        threading.Timer(0.1, patience.end, [Invalid("nobody waits")]).start()
+        with pytest.raises(Invalid, match="nobody waits"), postgres.engine.reading() as connection:
+            connection.exec_driver_sql("SELECT pg_sleep(60)")
+    finally:
+        PATIENCE.reset(before)
+    with postgres.engine.reading() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
 
 
 def test_migrations_lead_to_the_tables_of_the_code(postgres: Opened) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
 from headway.testing.contracts.metrics import MetricStoreContract
+from headway.testing.contracts.pages import RunPagesContract
 from headway.testing.contracts.predictions import PredictionStoreContract
 from headway.testing.contracts.questions import QuestionsContract
 from headway.testing.contracts.records import RecordStoreContract
+from headway.testing.contracts.retention import RetentionContract
 from headway.testing.contracts.runs import RunStoreContract
 from headway.testing.contracts.searches import RunSearchContract
+from headway.testing.contracts.traces import TraceStoreContract
+from headway.testing.contracts.webhooks import WebhookStoreContract
 
 
 class TestJournal(JournalContract):
@@ -40,5 +44,21 @@ class TestLeases(LeaseStoreContract):
     pass
 
 
+class TestRetention(RetentionContract):
+    pass
+
+
 class TestSearches(RunSearchContract):
+    pass
+
+
+class TestWebhooks(WebhookStoreContract):
+    pass
+
+
+class TestPages(RunPagesContract):
+    pass
+
+
+class TestTraces(TraceStoreContract):
     pass

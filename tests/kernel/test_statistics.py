@@ -21,13 +21,12 @@ from headway.kernel.distributions import (
 )
 from headway.kernel.records import encode
 from headway.kernel.statistics import (
-    FIRST_LOOK,
     UNBOUNDED,
     Interval,
     bernoulli_sequence,
     clustered_interval,
     mean_interval,
-    mean_sequence,
+    student_sequence,
     wilson,
 )
 
@@ -84,7 +83,7 @@ def test_mean_interval_is_that_of_student() -> None:
 
 
 def test_too_few_values_bound_nothing_and_survive_json() -> None:
-    for found in (mean_interval(1, 3, 9), mean_sequence(FIRST_LOOK - 1, 30, 60), mean_sequence(500, 500, 500)):
+    for found in (mean_interval(1, 3, 9), student_sequence([]), student_sequence([1.0, 2.0, 3.0, 4.0])):
         assert (found.low, found.high) == (-UNBOUNDED, UNBOUNDED)
         assert msgspec.json.decode(encode(found), type=Interval) == found
 
@@ -115,21 +114,59 @@ def test_one_look_intervals_do_not_hold_at_all_looks_together() -> None:
     assert excluded / 200 > 0.2
 
 
-def test_mean_sequence_holds_at_all_looks_together() -> None:
-    random = np.random.default_rng(4)
-    for draw, mean in ((random.exponential, 1.0), (random.standard_normal, 0.0)):
-        values = draw(size=(400, LOOKS[-1]))
-        totals, squares = values.cumsum(axis=1), (values**2).cumsum(axis=1)
-        excluded = sum(
-            any(not mean_sequence(n, float(t[n - 1]), float(s[n - 1]), 0.1).holds(mean) for n in LOOKS)
-            for t, s in zip(totals, squares, strict=True)
-        )
-        assert excluded / 400 <= 0.1
+@pytest.mark.parametrize("effect", [0.3, 1.0, 3.0, 30.0])
+def test_student_sequence_holds_at_all_looks_together_from_the_second_value_on(effect: float) -> None:
+    runs = np.random.default_rng(4).normal(7, 3, (600, 40)).tolist()
+    ends = [[student_sequence(run[:n], 0.1, effect) for n in range(41)] for run in runs]
+    below, above = (
+        sum(any(wrong(found) for found in looks) for looks in ends) / 600
+        for wrong in (lambda found: found.high < 7, lambda found: found.low > 7)
+    )
+    assert below + above <= 0.1
+    assert max(below, above) <= 0.07
 
 
-def test_mean_sequence_costs_less_than_twice_the_width_of_one_look() -> None:
-    one, all_looks = mean_interval(1000, 0, 1000), mean_sequence(1000, 0, 1000)
-    assert one.high < all_looks.high < 2 * one.high
+@given(
+    st.lists(st.floats(-100, 100), min_size=2, max_size=40), st.sampled_from([0.01, 0.05, 0.3]),
+    st.sampled_from([0.5, 1.0, 3.0]),
+)  # fmt: skip
+def test_student_sequence_ends_where_the_mixed_ratio_is_one_over_alpha(
+    values: list[float], alpha: float, effect: float
+) -> None:
+    found, n = student_sequence(values, alpha, effect), len(values)
+    spread = float(np.var(values))
+    if found.high == UNBOUNDED or spread < 1e-6:
+        return
+    assert found.low <= np.mean(values) <= found.high
+    for edge in (found.low, found.high):  # the ratio of Gönen et al. (2005), The Bayesian two-sample t test
+        squared_t = (np.mean(values) - edge) ** 2 * (n - 1) / spread
+        known = 1 + n * effect**2
+        ratio = (1 + squared_t / (n - 1)) / (1 + squared_t / (n - 1) / known)
+        assert n / 2 * math.log(ratio) - math.log(known) / 2 == pytest.approx(-math.log(alpha), abs=1e-6)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=6, max_size=20), st.floats(-5, 5), st.floats(0.1, 10))
+def test_student_sequence_moves_with_its_values(values: list[float], shift: float, scale: float) -> None:
+    one, moved = student_sequence(values), student_sequence([shift + scale * value for value in values])
+    assert (moved.low, moved.high) == pytest.approx((shift + scale * one.low, shift + scale * one.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(("effect", "least"), [(1.0, 5), (3.0, 3), (10.0, 3), (100.0, 2)])
+def test_how_few_values_can_tell_anything(effect: float, least: int) -> None:
+    assert student_sequence([0.0] * (least - 1), 0.05, effect).high == UNBOUNDED
+    assert student_sequence([0.25] * least, 0.05, effect) == Interval(low=0.25, high=0.25, level=0.95)
+
+
+def test_student_sequence_costs_less_than_twice_the_width_of_one_look() -> None:
+    values = np.random.default_rng(5).standard_normal(30)
+    one = mean_interval(30, values.sum(), (values**2).sum())
+    all_looks = student_sequence(values.tolist())
+    assert one.high - one.low < all_looks.high - all_looks.low < 2 * (one.high - one.low)
+
+
+def test_an_effect_that_is_not_above_zero_is_refused() -> None:
+    with pytest.raises(Invalid, match="effect"):
+        student_sequence([1.0, 2.0], effect=0.0)
 
 
 @pytest.mark.parametrize(("successes", "n", "alpha"), [(-1, 5, 0.05), (6, 5, 0.05), (1, 5, 0), (1, 5, 1)])

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import mlflow
 import numpy as np
+from chapters import chapter, play, refused
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow.entities.webhook import WebhookEvent, WebhookStatus
 from sklearn.linear_model import LogisticRegression
-
-CHAPTERS: list[Callable[[MlflowClient], None]] = []
-
-
-def chapter(function: Callable[[MlflowClient], None]) -> Callable[[MlflowClient], None]:
-    CHAPTERS.append(function)
-    return function
-
-
-def refused(code: str, call: Callable[[], object]) -> None:
-    try:
-        call()
-    except MlflowException as error:
-        found = error.error_code
-    else:
-        found = "nothing"
-    assert found == code, (found, code)
 
 
 @chapter
@@ -156,6 +139,26 @@ def artifacts(client: MlflowClient) -> None:
 
 
 @chapter
+def large_files(client: MlflowClient) -> None:
+    mlflow.set_experiment("large files")
+    os.environ |= {
+        "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "5242880",
+        "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": "5242880",
+        "MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE": "1000000",
+    }
+    content = np.random.default_rng(0).bytes(12_000_000)
+    Path("large.bin").write_bytes(content)
+    with mlflow.start_run() as active:
+        mlflow.log_artifact("large.bin", "a folder")
+    for forced in ("false", "true"):
+        os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = forced
+        path = client.download_artifacts(active.info.run_id, "a folder/large.bin")
+        assert Path(path).read_bytes() == content
+    for name in ("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"):
+        del os.environ[name]
+
+
+@chapter
 def a_model_from_training_to_an_alias(client: MlflowClient) -> None:
     mlflow.set_experiment("models")
     rows = np.random.default_rng(0).normal(size=(60, 3))
@@ -215,10 +218,27 @@ def traces(client: MlflowClient) -> None:
     assert not mlflow.search_traces(return_type="list")
 
 
+@chapter
+def webhooks(client: MlflowClient) -> None:
+    """Told at `RECEIVER`, by a server that is allowed to."""
+    url = os.environ["RECEIVER"]
+    made = client.create_webhook("chat", url, ["registered_model.created", "model_version_alias.created"], secret="s3")
+    assert (made.status, made.secret) == (WebhookStatus.ACTIVE, None)
+    assert [str(event) for event in made.events] == ["registered_model.created", "model_version_alias.created"]
+    assert client.get_webhook(made.webhook_id).url == url
+    second = client.create_webhook("other", url, [WebhookEvent("model_version", "created")], status="DISABLED")
+    page = client.list_webhooks(max_results=1)
+    assert [each.name for each in [*page, *client.list_webhooks(page_token=page.token)]] == ["chat", "other"]
+    changed = client.update_webhook(second.webhook_id, description="for later", events=["prompt.created"])
+    assert (changed.description, changed.name, changed.status) == ("for later", "other", WebhookStatus.DISABLED)
+    client.delete_webhook(second.webhook_id)
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: client.get_webhook(second.webhook_id))
+    refused("INVALID_PARAMETER_VALUE", lambda: client.create_webhook("x", "http://example.com", ["prompt.created"]))
+    refused("BAD_REQUEST", lambda: client.create_webhook("x", "https://169.254.169.254/", ["prompt.created"]))
+    tried = client.test_webhook(made.webhook_id)
+    assert (tried.success, tried.response_status, tried.response_body) == (True, 200, "ok")
+    client.create_registered_model("told", description="of it")
+
+
 if __name__ == "__main__":
-    mlflow.set_tracking_uri(sys.argv[1])
-    wanted = sys.argv[2:]
-    for each in CHAPTERS:
-        if not wanted or each.__name__ in wanted:
-            each(MlflowClient())
-            print("done", each.__name__, flush=True)
+    play()

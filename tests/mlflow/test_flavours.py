@@ -28,7 +28,7 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Form
 from headway.sdk import adopt_on
-from tests.mlflow.environment import client_environment
+from tests.mlflow.environments import python_of
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.slow]
 NAMES = ("linear", "process", "trees", "graph", "python", "evil")
@@ -70,7 +70,7 @@ def project(python: Path) -> str:
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder = tmp_path_factory.mktemp("flavours")
-    python = client_environment()
+    python = python_of(".venv-mlflow", "requirements.txt")
     (folder / "headway.toml").write_text(project(python))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWAY_")}
     with (folder / "log").open("w") as log:

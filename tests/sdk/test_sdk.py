@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,8 @@ class TestPipelines:
         assert [(step.step, step.state) for step in client.runs.steps(run.id)] == [
             ("double", StepState.DONE), ("describe", StepState.DONE),
         ]  # fmt: skip
-        assert client.runs.metrics([run.id])[run.id] == {"doubled": 10.0}
+        metrics = client.runs.metrics([run.id])[run.id]
+        assert {key: value for key, value in metrics.items() if not key.startswith("system/")} == {"doubled": 10.0}
 
     def test_the_second_time_comes_from_the_cache(self, client: hw.Client) -> None:
         hw.run(chain, n=7)
@@ -101,6 +103,27 @@ class TestRuns:
             hw.log_params({"seed": 7})
             hw.log_artifact("notes", {"a": 1})
         assert client.runs.get(run.id).params == {"depth": "2", "rate": "1", "seed": "7"}
+
+    def test_what_it_records_by_itself_is_said_by_the_project_or_by_argument(
+        self, client: hw.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "headway.toml").write_text("[project]\nname = 'x'\n[capture]\nsystem = false\ncode = false\n")
+        monkeypatch.chdir(tmp_path)
+        found = []
+        for capture in (None, True, False):
+            with hw.start_run("captured", capture=capture) as run:
+                hw.log_metric("auc", 0.5)
+                if capture:
+                    with hw.start_run("inner", capture=True) as inner:
+                        pass
+            metrics = client.runs.metrics([run.id])[run.id]
+            found.append((any(key.startswith("system/") for key in metrics), len(client.runs.artifacts(run.id))))
+        assert found == [(False, 2), (True, 2), (False, 0)]
+        assert "headway.command" in client.runs.get(inner.id).tags
+        assert client.runs.artifacts(inner.id) == ()
+        (tmp_path / "headway.toml").write_text("[capture]\nsistem = false\n")
+        with pytest.raises(hw.Invalid, match="did you mean 'system'"):
+            hw.start_run("captured")
 
     def test_a_run_inside_a_run_is_its_child(self, client: hw.Client) -> None:
         with hw.start_run("outer") as outer, hw.start_run("inner") as inner:

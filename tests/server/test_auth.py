@@ -64,6 +64,11 @@ TAKES: list[tuple[Permission, str, str, object]] = [
     (Permission.OPERATE, "POST", "/v1/alerts/a/acknowledge", {}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/resolve", {}),
     (Permission.OPERATE, "PUT", "/v1/project", {}),
+    (Permission.WRITE, "POST", "/v1/records/rn_0/delete", None),
+    (Permission.WRITE, "POST", "/v1/records/rn_0/restore", None),
+    (Permission.OPERATE, "POST", "/v1/records/rn_0/purge", {"why": "w"}),
+    (Permission.OPERATE, "POST", "/v1/gc", {"dry_run": True}),
+    (Permission.READ, "GET", "/v1/usage", None),
     (Permission.OPERATE, "POST", "/v1/changes/1/cancel", {"reason": "r"}),
     (Permission.BREAK_GLASS, "POST", "/v1/changes", {"deployment": "d", "pipeline": "p", "break_glass": "fire"}),
     (Permission.GRANT, "GET", "/v1/tokens", None),
@@ -187,6 +192,41 @@ def test_without_authentication_whoever_is_here_is_the_owner(open_house: tuple[h
     assert client.get("/v1/me", headers={"host": "evil.example"}).status_code == 403
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//", "\xe9"])
+def test_an_origin_that_is_none_is_a_foreign_one(world: World, origin: str) -> None:
+    answer = world.client(Role.OWNER).post(
+        "/v1/runs", json={"experiment": "e"}, headers={b"origin": origin.encode("latin-1")}
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+ALLOWED = [
+    ("127.0.0.1", "ml.example", 200), ("127.0.0.1", "ML.example:7070", 200), ("127.0.0.1", "localhost:1", 200),
+    ("127.0.0.1", "proxy:8443", 200), ("127.0.0.1", "proxy:8444", 403), ("127.0.0.1", "evil.example", 403),
+    ("0.0.0.0", "ml.example", 200), ("0.0.0.0", "localhost", 200), ("0.0.0.0", "evil.example", 403),
+    ("0.0.0.0", "ml.example.evil.example", 403), ("10.1.2.3", "10.1.2.3:7070", 200), ("10.1.2.3", "10.1.2.4", 403),
+    ("10.1.2.3", "", 403),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("listens", "host", "status"), ALLOWED)
+def test_a_server_answers_to_the_names_that_its_operator_lists(
+    home: Path, listens: str, host: str, status: int
+) -> None:
+    application = compose(Settings(home=home, host=listens, hosts=("ml.example", "proxy:8443")))
+    with httpx2.Client(transport=LocalTransport(application), base_url="http://localhost") as client:
+        assert client.get("/health", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize("name", ["host", "origin", "authorization"])
+def test_what_decides_is_told_once(world: World, name: str) -> None:
+    client = world.client(Role.OWNER)
+    mine = {"host": "localhost", "origin": "http://localhost", "authorization": client.headers["authorization"]}
+    request = client.build_request("GET", "/v1/me")
+    request.headers = httpx2.Headers([*mine.items(), (name, "other")])
+    assert client.send(request).status_code == 400
+
+
 def test_a_server_for_all_the_world_takes_any_name(home: Path) -> None:
     application = compose(Settings(home=home, host="0.0.0.0"))
     transport = LocalTransport(application)
@@ -215,6 +255,11 @@ def test_settings_say_what_is_wrong_with_them(home: Path, tmp_path: Path) -> Non
         Settings.of(home, project=tmp_path)
     with pytest.raises(BadSettings, match="most_json_bytes"):
         replace(Settings(home=home), most_json_bytes=0)
+    for wrong in ("", "http://x", "A.example", "0x7f.1"):
+        with pytest.raises(BadSettings, match="hosts that are allowed"):
+            Settings(home=home, hosts=(wrong,))
+        with pytest.raises(BadSettings, match="hosts that are allowed"):
+            Settings(home=home, webhook_hosts=(wrong,))
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(BadSettings, match="cannot be the home"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from headway.errors import Conflict, HeadwayError, Invalid
+from headway.errors import Conflict, HeadwayError, Invalid, Unavailable
 from headway.kernel.access import SYSTEM, Role
 from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.metrics import Logged
@@ -47,6 +48,41 @@ def test_each_caller_gets_its_own_answer() -> None:
     ingest.close()
     assert [type(answer) for answer in answers] == [type(None), Invalid, Conflict, type(None)]
     assert written.runs == ["a", "b"]
+
+
+def test_work_among_points_gets_what_it_returns_or_raises() -> None:
+    ingest, written = Ingest(Written()), list[str]()
+
+    def refused() -> None:
+        raise Conflict("it is over")
+
+    async def send() -> list[Any]:
+        work = [ingest.write(lambda: written.append("kept") or 7), ingest.write(refused), ingest.add(_logged("bad"))]
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    answers = asyncio.run(send())
+    ingest.close()
+    assert answers[0] == 7
+    assert [type(answer) for answer in answers[1:]] == [Conflict, Invalid]
+    assert written == ["kept"]
+
+
+def test_a_commit_that_fails_is_told_to_all_that_shared_it() -> None:
+    @contextmanager
+    def together() -> Iterator[None]:
+        yield
+        raise Unavailable("the disk is full")
+
+    ingest = Ingest(Written(), together)
+
+    async def send() -> list[Any]:
+        return await asyncio.gather(
+            ingest.add(_logged("a")), ingest.write(lambda: 7), ingest.write(lambda: 8), return_exceptions=True
+        )
+
+    answers = asyncio.run(send())
+    ingest.close()
+    assert [type(answer) for answer in answers] == [Unavailable] * 3
 
 
 def test_what_waits_is_written_before_it_closes() -> None:

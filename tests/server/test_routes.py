@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from headway.kernel.access import Role
 from headway.kernel.records import digest
+from headway.lifecycle.runs.imported import imported_run_id
 from headway.lifecycle.status import Status
 from headway.server.api import routed
 from headway.server.openapi import routes_of
@@ -22,7 +24,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/datasets", "/v1/datasets/versions?dataset=flights&limit=1", "/v1/datasets/versions/flights@1")
     yield "/v1/datasets/versions/flights/data"
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
-    yield from ("/v1/experiments", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
+    yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
@@ -44,7 +46,10 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from (f"/v1/changes/dora?since={AT}&until=2099-01-01T00:00:00Z", "/v1/triggers")
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
     yield from (f"/v1/lineage/{ids['model_version']}", "/v1/tokens", "/v1/project")
+    yield from ("/v1/webhooks", "/v1/webhooks/chat", "/v1/webhooks/chat/deliveries?state=pending&limit=1")
     yield f"/v1/blobs/{digest(table(0))}"
+    yield from ("/v1/tombstones?kind=rn&limit=3", f"/v1/tombstones/{ids['spare']}")
+    yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
@@ -56,6 +61,10 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     )
     yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
+    yield "/v1/runs/search", {"experiments": ["delays"], "where": "run_id != ''", "order": ["run_name"], "limit": 1}
+    yield "/v1/runs/count", {"where": "params.depth = '3'", "deleted": None}
+    yield from ((f"{run}/{verb}", {}) for verb in ("delete", "restore"))
+    yield from ((f"/v1/experiments/delays/{verb}", {}) for verb in ("delete", "restore"))
     points = [{"key": "val/loss", "value": value, "at": AT} for value in (0.5, "NaN", "-Infinity")]
     yield f"{run}/log", {"params": {"a": "1"}, "tags": {"b": "2"}, "metrics": points}
     yield f"{run}/points", {"curves": {"val/loss": {"steps": [1], "at_us": [0], "values": ["Infinity"]}}}
@@ -79,7 +88,33 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/ledger/verify", None
     yield f"/v1/rollouts/{ids['rollout']}/roll-back", {"reason": "enough"}
     yield f"{run}/move", {"state": "finished"}
+    spare = f"/v1/records/{ids['spare']}"
+    yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
+    yield f"{spare}/purge", {"why": "not needed"}
+    yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
+    hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
+    yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
+    yield "/v1/webhooks/gone/test", {"event": "change.opened"}
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
+    yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
+
+
+def imports(blob: str) -> Iterator[tuple[str, Any]]:
+    """What another tracker knows, in the order in which it is handed in."""
+    yield "experiment", {"experiment": {"source_id": "1", "name": "theirs", "created_at": AT}}
+    run = {"source_id": "abc", "experiment": "theirs", "started_at": AT, "state": "finished", "digest": "b3:x"}
+    ours = imported_run_id("abc", msgspec.convert(AT, datetime))
+    yield "runs", {"runs": [run], "settled": False}
+    yield "points", {"runs": {ours: {"loss": {"steps": [1], "at_us": [0], "values": ["NaN"]}}}}
+    yield "artifacts", {"artifacts": [{"owner": ours, "name": "a/b", "blob": blob, "size": 10}]}
+    yield "runs", {"runs": [run], "settled": True}
+    times = {"created_at": AT, "updated_at": AT}
+    model = {"source_id": "m-1", "experiment": "theirs", "name": "forest", "state": "ready", **times}
+    yield "logged-models", {"logged_models": [model], "settled": False}
+    yield "logged-models", {"logged_models": [model], "settled": True}
+    yield "traces", {"traces": [{"request": "tr-1", "experiment": "theirs", "created_at": AT}]}
+    version = {"number": 7, "source": "models:/m-1", "run": ours, **times}
+    yield "model", {"model": {"name": "taken over", "versions": [version], **times}}
 
 
 PROJECT = """
@@ -111,6 +146,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         path: handler for path, handler in routes_of(routed(world.application)) if "GET" in handler.http_methods
     }
     put_blob(owner, b"")
+    ids = ids | {"spare": owner.post("/v1/runs", json={"experiment": "spare"}).json()["id"]}
     assert owner.head(f"/v1/blobs/{digest(b'')}").status_code == 200
     data = segment(ids["release"], rows=5)
     kept_segment = owner.put(f"/v1/deployments/arrivals/segments/{digest(data)}", content=data).json()
@@ -128,6 +164,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         answer = client.post(path, json=body) if body is not None else client.post(path)
         assert answer.is_success, (path, answer.text)
     assert owner.delete("/v1/tokens/night%2Fly").json()["revoked_at"] is not None
+    assert owner.delete("/v1/webhooks/gone").json()["state"] == "removed"
     for path in reads(ids):
         answer = owner.get(path)
         assert answer.status_code == 200, (path, answer.text)

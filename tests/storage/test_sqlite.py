@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from headway.errors import Invalid, Unavailable
+from headway.errors import AlreadyExists, Invalid, Unavailable
 from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
 from headway.kernel.ledger import verify
@@ -56,8 +56,8 @@ def _start(home: Path, threads: int, acts: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
-def _add(opened: Opened, name: str) -> None:
-    record = Experiment(id=f"ex_{name}", created_at=FrozenClock().now(), name=name)
+def _add(opened: Opened, name: str, *, id: str = "") -> None:
+    record = Experiment(id=id or f"ex_{name}", created_at=FrozenClock().now(), name=name)
     with opened.journal.act("ada", "experiment.add") as act:
         act.save(opened.stores.experiments, record)
 
@@ -145,6 +145,60 @@ def test_an_act_that_fails_among_others_undoes_itself_alone(reopen: Open) -> Non
         assert [each.result(10) for each in [holding, *good]] == [None] * 5
     assert {record.name for record in opened.stores.experiments.all().items} == {f"good-{n}" for n in range(4)}
     assert verify(opened.stores.ledger) == 4
+
+
+def test_acts_together_share_one_commit_and_see_each_other(reopen: Open) -> None:
+    opened, other, commits = reopen(), reopen(), list[Connection]()
+
+    def count(connection: Connection) -> None:
+        commits.append(connection)
+
+    event.listen(Engine, "commit", count)
+    try:
+        with opened.journal.together():
+            _add(opened, "first")
+            assert opened.stores.experiments.named("first") is not None
+            with pytest.raises(AlreadyExists, match="another Experiment"):
+                _add(opened, "first", id="ex_other")
+            _add(opened, "second")
+            assert opened.stores.experiments.all().items[0].name == "second"
+            assert other.stores.experiments.named("first") is None, "nobody else may see it before it is durable"
+    finally:
+        event.remove(Engine, "commit", count)
+    assert len(commits) == 1
+    assert [record.name for record in other.stores.experiments.all().items] == ["second", "first"]
+    assert verify(opened.stores.ledger) == 2
+
+
+def test_acts_together_whose_commit_fails_are_all_refused(reopen: Open) -> None:
+    opened = reopen()
+    with opened.engine.transaction() as transaction:
+        transaction.connection.exec_driver_sql("CREATE TABLE bound (number INTEGER PRIMARY KEY)")
+        transaction.connection.exec_driver_sql(
+            "CREATE TABLE loose (number INTEGER REFERENCES bound (number) DEFERRABLE INITIALLY DEFERRED)"
+        )
+
+    def spoil() -> None:
+        with opened.journal.together():
+            _add(opened, "before")
+            with opened.journal.act("ada", "experiment.add"):
+                opened.engine.write("INSERT INTO loose VALUES (?)", [(1,)])
+
+    with pytest.raises(Unavailable, match="nothing was written"):
+        spoil()
+    assert opened.stores.experiments.named("before") is None
+    _add(opened, "after")
+    assert verify(opened.stores.ledger) == 1
+
+
+def test_others_are_not_kept_waiting_by_acts_together(reopen: Open) -> None:
+    opened = reopen()
+    with ThreadPoolExecutor(1) as threads, opened.journal.together():
+        _add(opened, "mine")
+        threads.submit(_add, opened, "theirs").result(10)
+        _add(opened, "mine-too")
+    assert len(opened.stores.experiments.all().items) == 3
+    assert verify(opened.stores.ledger) == 3
 
 
 def test_when_the_commit_fails_nobody_is_told_otherwise(reopen: Open, home: Path) -> None:

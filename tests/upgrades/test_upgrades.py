@@ -55,7 +55,7 @@ def _check(home: Path) -> None:
         assert stores.metrics.summaries("rn_1")["loss"].highest == 0.5
         assert [step.step for step in stores.runs.steps("rn_1")] == ["load"]
         where = parsed_filter("params.depth = '3' AND start_time > 0", RUNS)
-        assert len(stores.runs.search(RunSearch(experiments=("late",), where=where))) == 1
+        assert len(stores.runs.search(RunSearch(experiments=("late",), where=where)).items) == 1
         assert stores.predictions.find(["pr_1"])["pr_1"].score == 0.5
         assert stores.predictions.labels(["pr_1"])["pr_1"].value == 1.0
         assert [sums.n for sums in stores.predictions.quality("late")] == [1]

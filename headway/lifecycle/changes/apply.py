@@ -16,6 +16,7 @@ from headway.lifecycle.changes.service import ChangeService
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.names import CHECKS, settings_of
 from headway.lifecycle.monitors.service import MonitorService
+from headway.lifecycle.retention.sweeping import SweepService
 from headway.lifecycle.rollouts.service import RolloutService
 
 
@@ -37,6 +38,8 @@ class Services(Protocol):
     def rollouts(self) -> RolloutService: ...
     @property
     def monitors(self) -> MonitorService: ...
+    @property
+    def sweeps(self) -> SweepService: ...
     @property
     def changes(self) -> ChangeService: ...
 
@@ -61,6 +64,7 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
     for name, trigger in project.triggers.items():
         made = Trigger(id=ids(Trigger.prefix), created_at=clock.now(), name=name, **asdict(trigger))
         services.changes.declare(made, by=by)
+    services.sweeps.declare(project.retention, project.quotas, by=by)
     return Applied(
         environments=tuple(project.environments),
         deployments=tuple(project.deployments),

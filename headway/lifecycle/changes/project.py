@@ -13,6 +13,7 @@ from typing import Any
 
 from headway.errors import BadPipeline, BadSettings
 from headway.kernel.naming import nearest
+from headway.kernel.quotas import Quotas, checked_quotas
 from headway.kernel.records import Value
 from headway.lifecycle.changes.cron import cron_mistake
 from headway.lifecycle.changes.records import Cause
@@ -30,6 +31,8 @@ from headway.lifecycle.changes.tables import (
 from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -95,10 +98,30 @@ class Project(Value):
     deployments: dict[str, DeploymentSpec]
     monitors: dict[str, MonitorSpec]
     triggers: dict[str, TriggerSpec]
+    retention: RetentionPolicy = RetentionPolicy()
+    quotas: Quotas = Quotas()
+    capture: CaptureSpec = CaptureSpec()
     runtimes: dict[str, PythonRuntime] = {}
 
 
 _SECTIONS = Project.__struct_fields__[1:]
+
+
+def read_capture(text: str) -> CaptureSpec:
+    """What runs of the project that `text` declares record by themselves, whatever else it says.
+
+    Raises `BadSettings` as `read_project` does.
+    """
+    spec = convert(table(_whole(text).get("capture", {}), "[capture]"), CaptureSpec, "[capture]")
+    _must(spec.every_s >= 1, f"[capture] every_s must be at least 1, not {spec.every_s}")
+    return spec
+
+
+def _whole(text: str) -> Table:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSettings(f"headway.toml cannot be read: {error}") from None
 
 
 def read_project(text: str, *, checks: Collection[str] | None = None) -> Project:
@@ -106,10 +129,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
 
     Raises `BadSettings` naming the place: the line of what is no TOML, else table and key.
     """
-    try:
-        whole = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadSettings(f"headway.toml cannot be read: {error}") from None
+    whole = _whole(text)
     check_keys(whole, ("project", *_SECTIONS), "headway.toml")
     check_values(whole, "")
     project = table(whole.get("project", {}), "[project]")
@@ -126,6 +146,9 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         runtimes={name: _runtime(each, at) for name, each, at in _each(whole, "runtimes")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
+        retention=_retention(table(whole.get("retention", {}), "[retention]")),
+        quotas=checked_quotas(convert(table(whole.get("quotas", {}), "[quotas]"), Quotas, "[quotas]"), "[quotas]"),
+        capture=read_capture(text),
     )
     _check_references(found)
     return found
@@ -205,7 +228,8 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
         _must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
     for name in ("min_requests", "min_labels", "quality_margin"):
         _must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
-    for name in ("latency_budget_us", "patience_s"):
+    _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
+    for name in ("latency_budget_us", "patience_s", "period_days", "period_labels"):
         _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
 
 
@@ -239,6 +263,10 @@ def _trigger(given: Table, at: str) -> TriggerSpec:
     elif spec.on is Cause.PERSON:
         _must(not spec.source, f"{at} source: a person needs none; remove it")
     return spec
+
+
+def _retention(given: Table) -> RetentionPolicy:
+    return checked_policy(convert(given, RetentionPolicy, "[retention]"), "[retention]")
 
 
 def _check_references(project: Project) -> None:

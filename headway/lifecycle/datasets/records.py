@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.schema import Column
@@ -12,6 +14,8 @@ from headway.lifecycle.datasets.schema import Column
 class Dataset(Record, prefix="ds"):
     name: str
     about: str = ""
+    last_number: int = 0
+    """The highest number of a version that was purged: it is not given again."""
 
 
 class DatasetVersion(Record, prefix="dv"):
@@ -20,16 +24,17 @@ class DatasetVersion(Record, prefix="dv"):
     dataset: str
     """The dataset's name."""
     number: int
-    blob: str
+    blob: BlobDigest
     size: int
     rows: int
     schema: tuple[Column, ...]
     contract: Contract | None = None
-    profile: str | None = None
+    profile: BlobDigest | None = None
     """Blob of the profiles: the whole and, with a time column, each day."""
     note: str = ""
     made_by: str = ""
     """The run that wrote it, if one did."""
+    deleted_at: datetime | None = None
 
     @property
     def label(self) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from headway.errors import ContractBroken, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
-from headway.kernel.paging import Page
+from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract, violations
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion, facts
@@ -40,25 +40,27 @@ class DatasetService:
         by.must(Permission.WRITE)
         name = checked_name(command.dataset, "dataset")
         data = self._blobs.get(checked_digest(command.blob))
-        newest = self._versions.of(name)
+        newest = self._newest(name)
         contract = command.contract or (newest.contract if newest else None)
         same = self._versions.holding(name, command.blob)
-        if same and same.contract == contract:
+        if same and same.contract == contract and same.deleted_at is None:
             return same
         summary = self._inspector.summarise(data)
         if contract:
             _must_hold(name, contract, summary)
         profile = self._blobs.put(self._inspector.reference(data, contract))
         with self._journal.act(by.name, "dataset.add", why=command.note) as act:
-            if self._store.named(name) is None:
-                now = self._clock.now()
-                act.save(self._store, Dataset(id=self._ids(Dataset.prefix), created_at=now, name=name))
+            line = self._store.named(name)
+            if line is None:
+                made = Dataset(id=self._ids(Dataset.prefix), created_at=self._clock.now(), name=name)
+                line = act.save(self._store, made)
             newest = self._versions.of(name)
+            must_be_kept(self._blobs, command.blob, profile)
             version = DatasetVersion(
                 id=self._ids(DatasetVersion.prefix),
                 created_at=self._clock.now(),
                 dataset=name,
-                number=newest.number + 1 if newest else 1,
+                number=1 + max(newest.number if newest else 0, line.last_number),
                 blob=command.blob,
                 size=len(data),
                 rows=summary.rows,
@@ -77,10 +79,16 @@ class DatasetService:
         if kind_of(reference) == DatasetVersion.prefix:
             found = self._versions.get(reference)
         else:
-            found = self._versions.of(*split_reference(reference))
+            name, number = split_reference(reference)
+            found = self._newest(name) if number is None else self._versions.of(name, number)
         if found is None:
             raise NotFound(f"no dataset version {reference!r}; `headway dataset list` shows what there is")
         return found
+
+    def _newest(self, name: str) -> DatasetVersion | None:
+        """The newest that is not deleted."""
+        versions = every(lambda before: self._versions.list(name, before=before))
+        return next((version for version in versions if version.deleted_at is None), None)
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Dataset]:
         return self._store.all(limit=limit, before=before)
@@ -88,7 +96,9 @@ class DatasetService:
     def versions(
         self, dataset: str | None = None, *, limit: int = 100, before: str | None = None
     ) -> Page[DatasetVersion]:
-        return self._versions.list(dataset, limit=limit, before=before)
+        """Without those that are deleted: a page may be shorter than `limit` though more follow."""
+        page = self._versions.list(dataset, limit=limit, before=before)
+        return page.but(items=tuple(version for version in page.items if version.deleted_at is None))
 
     def check(self, blob: str, contract: Contract) -> None:
         """Raise `ContractBroken` unless the table in `blob` keeps `contract`."""

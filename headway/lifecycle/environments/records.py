@@ -32,9 +32,15 @@ class RolloutPolicy(Value):
     """The share of requests that may be slower than the budget."""
     quality_margin: float = 0.01
     """How much worse (in mean loss) than the release before it the candidate may be."""
+    period_days: int = 1
+    """Days of events whose labels are one piece of evidence, because rows of one day resemble each other."""
+    period_labels: int = 30
+    """A period with fewer labels is no evidence yet."""
+    label_lag_days: int = 1
+    """How many more days labels may take to come before a period counts."""
     alpha: float = 0.05
-    patience_s: float = 86_400.0
-    """How long a step may stay undecided before the rollout goes back."""
+    patience_s: float = 2_592_000.0
+    """How long a step may stay undecided before the rollout goes back: 30 days, for quality takes days to tell."""
     mirror: bool = True
     """Score each captured request with the other release too, off the request's path: paired, so quicker to tell."""
 

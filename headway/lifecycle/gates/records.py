@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 
 
@@ -31,7 +32,7 @@ class Evidence(Record, prefix="ev"):
     settings: dict[str, Any]
     subject: str
     """Id of the model version."""
-    subject_blob: str
+    subject_blob: BlobDigest
     """Digest of what was tested."""
     inputs: dict[str, str]
     """Name -> id or digest of everything the check looked at."""

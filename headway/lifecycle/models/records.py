@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from headway.errors import Invalid
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
 
@@ -103,7 +104,7 @@ class ModelFile(Value):
     """One file of a model that is a folder; `name` is its path inside."""
 
     name: str
-    blob: str
+    blob: BlobDigest
     size: int
 
 
@@ -141,7 +142,7 @@ class Baseline(Value):
     """A simpler model, kept with the version it was beaten by, in the same served form and signature."""
 
     name: str
-    blob: str
+    blob: BlobDigest
 
 
 class Model(Record, prefix="md"):
@@ -150,6 +151,8 @@ class Model(Record, prefix="md"):
     tags: dict[str, str] = {}
     aliases: dict[str, int] = {}
     """Names for numbers of versions."""
+    last_number: int = 0
+    """The highest number of a version that was purged: it is not given again."""
     updated_at: datetime | None = None
     deleted_at: datetime | None = None
 
@@ -191,7 +194,7 @@ class ModelVersion(Record, prefix="mv"):
 
     model: str
     number: int
-    blob: str
+    blob: BlobDigest
     size: int
     signature: Signature
     task: Task
@@ -206,12 +209,15 @@ class ModelVersion(Record, prefix="mv"):
     """The features' contract, enforced at the endpoint."""
     metrics: dict[str, float] = {}
     note: str = ""
+    deleted_at: datetime | None = None
     form: Form = Form.ONNX
     feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it was made from."""
     registered_by: str = ""
     """Who registered that."""
+    files: tuple[ModelFile, ...] = ()
+    """What the folder lists, if it is one: held as long as the version is."""
     as_logged: bool = False
     """What is served is byte by byte what was registered: nothing was converted."""
 

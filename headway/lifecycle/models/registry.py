@@ -8,7 +8,9 @@ from headway.errors import AlreadyExists, Invalid, NotFound, Refused
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
-from headway.kernel.journal import Journal
+from headway.kernel.journal import Act, Journal
+from headway.kernel.paging import MOST, every
+from headway.lifecycle.models.announced import announce_alias, announce_model, announce_registration, announce_tags
 from headway.lifecycle.models.records import Model, ModelVersion, Register, Registration
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
 
@@ -31,16 +33,19 @@ class RegistryService:
     def create(self, name: str, *, by: Actor, about: str = "", tags: Mapping[str, str] | None = None) -> Model:
         """A new model line; raises `AlreadyExists`. A deleted one comes back empty, and counts its versions on."""
         by.must(Permission.WRITE)
-        _check_name(name)
-        fresh = {"about": _checked_about(about), "tags": _checked_tags(tags or {})}
+        check_model_name(name)
+        fresh = {"about": checked_about(about), "tags": checked_model_tags(tags or {})}
         with self._journal.act(by.name, "model.create") as act:
             known, now = self._models.named(name), self._clock.now()
             if known is not None and known.deleted_at is None:
                 raise AlreadyExists(f"there is a registered model {name!r} already")
             if known is not None:
-                return act.save(self._models, known.but(**fresh, updated_at=now, deleted_at=None))
-            made = Model(id=self._ids(Model.prefix), created_at=now, updated_at=now, name=name, **fresh)  # type: ignore[arg-type]
-            return act.save(self._models, made)
+                made = known.but(**fresh, updated_at=now, deleted_at=None)
+            else:
+                made = Model(id=self._ids(Model.prefix), created_at=now, updated_at=now, name=name, **fresh)  # type: ignore[arg-type]
+            act.save(self._models, made)
+            announce_model(act, made)
+            return made
 
     def model(self, name: str) -> Model:
         found = self._models.named(name)
@@ -57,11 +62,15 @@ class RegistryService:
         return [model for model in found if model.deleted_at is None]
 
     def describe(self, name: str, about: str, *, by: Actor) -> Model:
-        return self._change(name, "model.describe", by, lambda _: {"about": _checked_about(about)})
+        return self._change(name, "model.describe", by, lambda _: {"about": checked_about(about)})
 
     def tag(self, name: str, tags: Mapping[str, str | None], *, by: Actor) -> Model:
         """Set tags; one of None is taken away."""
-        return self._change(name, "model.tag", by, lambda model: {"tags": _merged(model.tags, tags)})
+
+        def announce(act: Act, model: Model) -> None:
+            announce_tags(act, model, "ModelTag", model.id, tags, name=name)
+
+        return self._change(name, "model.tag", by, lambda model: {"tags": _merged(model.tags, tags)}, announce)
 
     def alias(self, name: str, alias: str, number: int | None, *, by: Actor) -> Model:
         """Let `alias` name a version, or nothing any more. Raises `NotFound` for a version that is not there."""
@@ -74,12 +83,14 @@ class RegistryService:
             kept = {key: value for key, value in model.aliases.items() if key != alias}
             return {"aliases": kept if number is None else kept | {alias: number}}
 
-        return self._change(name, "model.alias", by, changed)
+        return self._change(
+            name, "model.alias", by, changed, lambda act, model: announce_alias(act, model, alias, number)
+        )
 
     def rename(self, name: str, new_name: str, *, by: Actor) -> Model:
         """Raises `AlreadyExists` for a name that is taken, `Refused` for a model that gates have judged."""
         by.must(Permission.WRITE)
-        _check_name(new_name)
+        check_model_name(new_name)
         with self._journal.act(by.name, "model.rename") as act:
             model, now = self.model(name), self._clock.now()
             self._refuse_judged(name, "renamed")
@@ -108,14 +119,17 @@ class RegistryService:
         with self._journal.act(by.name, "model.register") as act:
             model, now = self.model(command.model), self._clock.now()
             newest, judged = self._registrations.of(model.name), self._versions.of(model.name)
-            number = 1 + max(newest.number if newest else 0, judged.number if judged else 0)
+            given = (newest.number if newest else 0, judged.number if judged else 0, model.last_number)
+            number = 1 + max(given)
             registration = Registration(
                 id=self._ids(Registration.prefix), created_at=now, updated_at=now, model=model.name, number=number,
                 source=command.source, run=command.run, logged_model=command.logged_model, run_link=command.run_link,
-                about=_checked_about(command.about), tags=_checked_tags(command.tags), registered_by=by.name,
+                about=checked_about(command.about), tags=checked_model_tags(command.tags), registered_by=by.name,
             )  # fmt: skip
             act.save(self._models, model.but(updated_at=now))
-            return act.save(self._registrations, registration, came_from=[command.run, command.logged_model])
+            act.save(self._registrations, registration, came_from=[command.run, command.logged_model])
+            announce_registration(act, model, registration)
+            return registration
 
     def registered(self, name: str, number: int) -> Registration | ModelVersion:
         """The version of this number, in whatever form; raises `NotFound`."""
@@ -123,21 +137,17 @@ class RegistryService:
         if found is not None and found.deleted_at is None:
             return found
         judged = self._versions.of(name, number) if found is None else None
-        if judged is None:
+        if judged is None or judged.deleted_at is not None:
             raise NotFound(f"registered model {name[:200]!r} has no version {number}")
         return judged
 
     def versions(self, name: str | None = None) -> Sequence[Registration | ModelVersion]:
         """All versions in whatever form, newest first."""
         kept = [registration for registration in self._all_of(name) if registration.deleted_at is None]
-        judged: list[ModelVersion] = []
-        page = self._versions.list(name, limit=1000)
-        judged += page.items
-        while page.next:
-            page = self._versions.list(name, limit=1000, before=page.next)
-            judged += page.items
-        every: list[Registration | ModelVersion] = [*kept, *(each for each in judged if not each.registration)]
-        return sorted(every, key=lambda version: (version.created_at, version.number), reverse=True)
+        versions = every(lambda before: self._versions.list(name, limit=MOST, before=before))
+        judged = [each for each in versions if each.deleted_at is None and not each.registration]
+        whole: list[Registration | ModelVersion] = [*kept, *judged]
+        return sorted(whole, key=lambda version: (version.created_at, version.number), reverse=True)
 
     def amend(
         self, name: str, number: int, *, by: Actor, about: str | None = None, stage: str | None = None,
@@ -148,9 +158,12 @@ class RegistryService:
         with self._journal.act(by.name, "model.amend") as act:
             found = self._registration(name, number)
             changes: dict[str, object] = {"tags": _merged(found.tags, tags)} if tags else {}
-            changes |= {} if about is None else {"about": _checked_about(about)}
+            changes |= {} if about is None else {"about": checked_about(about)}
             changes |= {} if stage is None else {"stage": stage}
-            return act.save(self._registrations, found.but(updated_at=self._clock.now(), **changes))
+            amended = act.save(self._registrations, found.but(updated_at=self._clock.now(), **changes))
+            version = {"name": name, "version": str(number)}
+            announce_tags(act, self.model(name), "ModelVersionTag", found.id, tags or {}, **version)
+            return amended
 
     def remove(self, name: str, number: int, *, by: Actor) -> None:
         """Put a registration aside, with its aliases."""
@@ -168,11 +181,16 @@ class RegistryService:
             raise Refused(f"{found.label} is what gates judge, and does not change; tag its model instead")
         return found
 
-    def _change(self, name: str, verb: str, by: Actor, changes: Callable[[Model], dict[str, object]]) -> Model:
+    def _change(
+        self, name: str, verb: str, by: Actor, changes: Callable[[Model], dict[str, object]],
+        announce: Callable[[Act, Model], None] = lambda act, model: None,
+    ) -> Model:  # fmt: skip
         by.must(Permission.WRITE)
         with self._journal.act(by.name, verb) as act:
             model = self.model(name)
-            return act.save(self._models, model.but(updated_at=self._clock.now(), **changes(model)))
+            changed = act.save(self._models, model.but(updated_at=self._clock.now(), **changes(model)))
+            announce(act, changed)
+            return changed
 
     def _refuse_judged(self, name: str, what: str) -> None:
         if self._versions.of(name) is not None:
@@ -187,7 +205,7 @@ class RegistryService:
         return found
 
 
-def _check_name(name: str) -> None:
+def check_model_name(name: str) -> None:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("/:@"):
         raise Invalid(f"{name[:100]!r} cannot name a registered model: take printable characters other than / : @")
 
@@ -196,13 +214,13 @@ def _is_version(alias: str) -> bool:
     return alias[:1] in "vV" and alias[1:].isdecimal()
 
 
-def _checked_about(text: str) -> str:
+def checked_about(text: str) -> str:
     if len(text) > LONGEST_ABOUT:
         raise Invalid(f"a description has at most {LONGEST_ABOUT} characters, not {len(text)}")
     return text
 
 
-def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def checked_model_tags(tags: Mapping[str, str]) -> dict[str, str]:
     for key, value in tags.items():
         if not 0 < len(key) <= LONGEST_KEY or len(value) > LONGEST_VALUE:
             raise Invalid(f"tag {key[:60]!r}: a key has 1 to {LONGEST_KEY} characters, a value at most {LONGEST_VALUE}")
@@ -210,5 +228,5 @@ def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _merged(old: Mapping[str, str], new: Mapping[str, str | None]) -> dict[str, str]:
-    given = _checked_tags({key: value for key, value in new.items() if value is not None})
+    given = checked_model_tags({key: value for key, value in new.items() if value is not None})
     return {key: value for key, value in {**old, **given}.items() if new.get(key, "") is not None}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from headway.errors import AlreadyExists, Invalid, NotFound, NotTrusted
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
-from headway.kernel.paging import Page
+from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
+from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
 from headway.lifecycle.models.records import (
     AddVersion,
@@ -73,35 +74,35 @@ class ModelService:
             known = self._known(command, source)
             if known:
                 return known
-            if self._store.named(name) is None:
-                now = self._clock.now()
-                act.save(self._store, Model(id=self._ids(Model.prefix), created_at=now, name=name))
-            version = self._made(command, source, run, (training, evaluation), len(data)).but(as_logged=as_logged)
+            files = read_folder(data).files if command.form is Form.MLFLOW else ()
+            held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
+            must_be_kept(self._blobs, command.blob, *held)
+            line = self._store.named(name)
+            if line is None:
+                made = Model(id=self._ids(Model.prefix), created_at=self._clock.now(), name=name)
+                line = act.save(self._store, made)
+                announce_model(act, line)
+            number = source.registration.number if source else self._next_number(line)
+            version = self._made(command, source, number, len(data)).but(
+                run=run, training=training, evaluation=evaluation, as_logged=as_logged, files=files
+            )
             act.save(self._versions, version, came_from=[run, version.registration, *training, evaluation])
-            act.emit("ModelVersionAdded", version.id, model=name, number=version.number)
+            announce_version(act, version)
             return version
 
-    def _made(
-        self,
-        command: AddVersion,
-        source: Registered | None,
-        run: str,
-        data: tuple[tuple[str, ...], str],
-        size: int,
-    ) -> ModelVersion:
-        training, evaluation = data
+    def _made(self, command: AddVersion, source: Registered | None, number: int, size: int) -> ModelVersion:
         return ModelVersion(
             id=self._ids(ModelVersion.prefix),
             created_at=self._clock.now(),
             model=command.model,
-            number=source.registration.number if source else self._next_number(command.model),
+            number=number,
             blob=command.blob,
             size=size,
             signature=command.signature,
             task=command.task,
-            run=run,
-            training=training,
-            evaluation=evaluation,
+            run=command.run,
+            training=command.training,
+            evaluation=command.evaluation,
             parity=command.parity,
             baselines=command.baselines,
             contract=self._request_contract(command),
@@ -113,15 +114,16 @@ class ModelService:
             registered_by=source.registration.registered_by if source else "",
         )
 
-    def _next_number(self, name: str) -> int:
-        newest, registered = self._versions.of(name), self._registrations.of(name)
-        return 1 + max(newest.number if newest else 0, registered.number if registered else 0)
+    def _next_number(self, line: Model) -> int:
+        newest, registered = self._versions.of(line.name), self._registrations.of(line.name)
+        return 1 + max(newest.number if newest else 0, registered.number if registered else 0, line.last_number)
 
     def _known(self, command: AddVersion, source: Registered | None) -> ModelVersion | None:
         """The version that this command has made before."""
         if source is None:
             known = self._versions.made_by(command.run)
-            return known if known and known.blob == command.blob and known.model == command.model else None
+            same = known is not None and (known.blob, known.model) == (command.blob, command.model)
+            return known if known and same and known.deleted_at is None else None
         known = self._versions.of(command.model, source.registration.number)
         if known is None:
             return None
@@ -158,7 +160,8 @@ class ModelService:
         if kind_of(reference) == ModelVersion.prefix:
             found = self._versions.get(reference)
         else:
-            found = self._versions.of(*split_reference(reference))
+            name, number = split_reference(reference)
+            found = self._newest(name) if number is None else self._versions.of(name, number)
         if found is None:
             raise NotFound(f"no model version {reference!r}; `headway model list` shows what there is")
         return found
@@ -204,6 +207,11 @@ class ModelService:
             )
         return found
 
+    def _newest(self, name: str) -> ModelVersion | None:
+        """The newest that is not deleted."""
+        versions = every(lambda before: self._versions.list(name, before=before))
+        return next((version for version in versions if version.deleted_at is None), None)
+
     def made_by(self, run: str) -> ModelVersion | None:
         return self._versions.made_by(run)
 
@@ -211,4 +219,6 @@ class ModelService:
         return self._store.all(limit=limit, before=before)
 
     def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
-        return self._versions.list(model, limit=limit, before=before)
+        """Without those that are deleted: a page may be shorter than `limit` though more follow."""
+        page = self._versions.list(model, limit=limit, before=before)
+        return page.but(items=tuple(version for version in page.items if version.deleted_at is None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.clock import Instant
 from headway.kernel.records import Record, Value
 
@@ -21,7 +22,7 @@ class Segment(Record, prefix="sg"):
     """A columnar piece of captured predictions. `blob` is Parquet; written once."""
 
     deployment: str
-    blob: str
+    blob: BlobDigest
     size: int
     rows: int
     first_event_at: datetime

@@ -7,9 +7,10 @@ proper, bounded for probabilities, and its sums can be added over any days and r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 
 from headway.lifecycle.predictions.records import Captured, Label, Quality
-from headway.lifecycle.rollouts.records import Paired
+from headway.lifecycle.rollouts.records import PairedDay
 
 
 def loss(score: float, label: float) -> float:
@@ -58,11 +59,10 @@ def _add(
     )
 
 
-def total(sums: Iterable[Quality], release: str, rival: str) -> Paired:
-    """The paired sums of `release` against `rival` over all days."""
-    mine = [quality for quality in sums if (quality.release, quality.rival) == (release, rival)]
-    return Paired(
-        n=sum(quality.paired_n for quality in mine),
-        total=sum(quality.paired for quality in mine),
-        squares=sum(quality.paired_squares for quality in mine),
+def paired_days(sums: Iterable[Quality], release: str, rival: str) -> tuple[PairedDay, ...]:
+    """The paired sums of `release` against `rival`, day by day."""
+    return tuple(
+        PairedDay(day=date.fromisoformat(quality.day), n=quality.paired_n, total=quality.paired)
+        for quality in sums
+        if (quality.release, quality.rival) == (release, rival) and quality.paired_n
     )

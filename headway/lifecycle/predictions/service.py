@@ -7,7 +7,7 @@ from datetime import datetime
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
@@ -15,9 +15,9 @@ from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment
-from headway.lifecycle.predictions.rules import joined, total
+from headway.lifecycle.predictions.rules import joined, paired_days
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
-from headway.lifecycle.rollouts.records import Paired, Tally
+from headway.lifecycle.rollouts.records import PairedDay, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
@@ -55,6 +55,7 @@ class PredictionService:
             known = self._segments.holding(deployment, blob)
             if known:
                 return known
+            must_be_kept(self._blobs, blob)
             segment = Segment(
                 id=identifier,
                 created_at=self._clock.now(),
@@ -115,9 +116,9 @@ class PredictionService:
         """Realised quality by release and day of events."""
         return self._predictions.quality(deployment, release, since_day=since_day)
 
-    def paired(self, deployment: str, release: str, rival: str) -> Paired:
-        """Loss of `release` minus loss of `rival` over the labelled predictions that both scored."""
-        return total(self._predictions.quality(deployment), release, rival)
+    def paired(self, deployment: str, release: str, rival: str) -> tuple[PairedDay, ...]:
+        """Loss of `release` minus loss of `rival` over the labelled predictions that both scored, by day of events."""
+        return paired_days(self._predictions.quality(deployment, release), release, rival)
 
     def tallies(self, segments: Iterable[Segment], budget_us: int) -> dict[str, Tally]:
         """Requests, errors and slow requests by release over `segments`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 
 
@@ -51,7 +52,7 @@ class Release(Record, prefix="rl"):
     model_version: str
     label: str
     """`model@number`, for people."""
-    blob: str
+    blob: BlobDigest
     environment: str
     change: str
     verdict: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.models.records import PythonRuntime
@@ -98,20 +98,23 @@ class Tally(Value):
         )
 
 
-class Paired(Value):
-    """Sums over labelled predictions that both releases scored: loss of the candidate minus loss of the incumbent."""
+class PairedDay(Value):
+    """Over one day's labelled predictions that both releases scored: loss of the candidate minus loss of the
+    incumbent, summed."""
 
-    n: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    day: date
+    n: int
+    total: float
 
 
 class Health(Value):
-    """All that a decision about a rollout looks at. `step_requests` and `step_labels` count since the step began."""
+    """All that a decision about a rollout looks at. `step_requests` and `step_labels` count since the step began;
+    `newest_day` is that of the newest event, by which a day is known to be over."""
 
     candidate: Tally = Tally()
     incumbent: Tally = Tally()
-    quality: Paired = Paired()
+    quality: tuple[PairedDay, ...] = ()
+    newest_day: date | None = None
     step_requests: int = 0
     step_labels: int = 0
     live: bool = True

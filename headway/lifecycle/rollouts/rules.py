@@ -1,19 +1,26 @@
 """What a rollout does next: the decision is looked at again and again, so every bound in it is always-valid.
 
 Three questions are asked of the candidate: does it fail too often, is it too slow too often, does it predict worse
-than the release before it. Each is answered by a confidence sequence (Howard et al. 2021; Waudby-Smith et al. 2021),
-which holds at all times at once: peeking does not raise the chance of a wrong answer above `alpha`.
+than the release before it. Each is answered by a confidence sequence (Howard et al. 2021; Wang and Ramdas 2023), which
+holds at all times at once: peeking does not raise the chance of a wrong answer above `alpha`. Requests are counted one
+by one, but the loss by the day, because the rows of one day stray together.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from statistics import fmean
 
 from headway.kernel.records import Value
-from headway.kernel.statistics import bernoulli_sequence, mean_sequence
+from headway.kernel.statistics import UNBOUNDED, bernoulli_sequence, student_sequence
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.gates.records import Finding, Outcome
-from headway.lifecycle.rollouts.records import Health, Paired, Rollout, RolloutState, Share, Tally
+from headway.lifecycle.rollouts.periods import period_means
+from headway.lifecycle.rollouts.records import Health, Rollout, RolloutState, Share, Tally
+
+_HARM, _PROOF = 3.0, 1.0
+"""Effects (mean over deviation between days) that the two ends of the loss are made for: a large harm shows on the
+third day, while a promotion takes five at least. Measured by benchmarks/canary_quality.py."""
 
 
 class Advance(Value):
@@ -82,7 +89,7 @@ def answers(health: Health, policy: RolloutPolicy, *, compare: bool) -> tuple[Fi
         _rate(health.candidate, health.candidate.slow, policy.max_slow_rate, policy.alpha, "slow requests"),
     ]
     if compare and policy.min_labels:
-        found.append(_quality(health.quality, policy))
+        found.append(_quality(health, policy))
     return tuple(found)
 
 
@@ -97,17 +104,31 @@ def _rate(tally: Tally, bad: int, limit: float, alpha: float, what: str) -> Find
     return Finding(outcome=outcome, reason=f"{seen} (limit {limit:.2%})", numbers=numbers)
 
 
-def _quality(paired: Paired, policy: RolloutPolicy) -> Finding:
-    if paired.n < 2:
-        return Finding(outcome=Outcome.UNPROVEN, reason=f"quality: {paired.n} labelled predictions by both releases")
-    interval = mean_sequence(paired.n, paired.total, paired.squares, policy.alpha)
-    mean, margin = paired.total / paired.n, policy.quality_margin
-    numbers = {"n": paired.n, "mean": mean, "low": interval.low, "high": interval.high, "margin": margin}
-    seen = f"loss {mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}] against the release before, n={paired.n}"
-    if interval.low > margin:
-        return Finding(outcome=Outcome.FAIL, reason=f"quality is worse: {seen}", numbers=numbers)
-    outcome = Outcome.PASS if interval.high <= margin else Outcome.UNPROVEN
+def _quality(health: Health, policy: RolloutPolicy) -> Finding:
+    means = period_means(health.quality, health.newest_day, policy)
+    margin, numbers = policy.quality_margin, {"periods": len(means), "margin": policy.quality_margin}
+    low = student_sequence(means, policy.alpha, _HARM).low
+    high = student_sequence(means, policy.alpha, _PROOF).high
+    if low == -UNBOUNDED:
+        reason = f"quality: {_counted(len(means), policy)} of labels by both releases, too few to tell"
+        return Finding(outcome=Outcome.UNPROVEN, reason=reason, numbers=numbers)
+    mean = fmean(means)
+    numbers |= {"mean": mean, "low": low} | ({"high": high} if high < UNBOUNDED else {})
+    most = f"at most {high:+.4f}" if high < UNBOUNDED else "no upper bound yet"
+    seen = f"loss {mean:+.4f} against the release before, at least {low:+.4f}, {most}, "
+    seen += f"in {_counted(len(means), policy)}"
+    if low > margin:
+        return Finding(
+            outcome=Outcome.FAIL, reason=f"quality is worse: {seen}; the margin is {margin:g}", numbers=numbers
+        )
+    outcome = Outcome.PASS if high <= margin else Outcome.UNPROVEN
     return Finding(outcome=outcome, reason=f"quality: {seen}, margin {margin:g}", numbers=numbers)
+
+
+def _counted(periods: int, policy: RolloutPolicy) -> str:
+    if policy.period_days == 1:
+        return f"{periods} day{'' if periods == 1 else 's'}"
+    return f"{periods} period{'' if periods == 1 else 's'} of {policy.period_days} days"
 
 
 def shares(rollout: Rollout, percent: int) -> tuple[Share, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headway.errors import NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
@@ -25,9 +25,9 @@ class ArtifactService:
         """Name a blob of `size` bytes as a file of `owner`; the same name again replaces."""
         by.must(Permission.WRITE)
         checked_path(name)
-        if not self._blobs.has(checked_digest(blob)):
-            raise NotFound(f"no blob {blob}; put it first")
+        checked_digest(blob)
         with self._journal.act(by.name, "artifact.put") as act:
+            must_be_kept(self._blobs, blob)
             known = self._store.named(owner, name)
             artifact = Artifact(
                 id=known.id if known else self._ids(Artifact.prefix),

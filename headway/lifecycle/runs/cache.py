@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore
+from headway.kernel.blobs import BlobStore, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
@@ -35,6 +35,7 @@ class PipelineService:
     def keep(self, key: str, step: str, run: str, outputs: Sequence[Output], *, by: Actor) -> StepResult:
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "step.keep") as act:
+            must_be_kept(self._blobs, *(output.blob for output in outputs))
             known = self._results.keyed(key)
             result = StepResult(
                 id=known.id if known else self._ids(StepResult.prefix),

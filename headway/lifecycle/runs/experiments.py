@@ -9,6 +9,7 @@ from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.naming import nearest
 from headway.lifecycle.runs.records import Experiment
 from headway.lifecycle.runs.rules import checked_tags, checked_title
 from headway.lifecycle.runs.store import ExperimentStore, RunStore
@@ -43,6 +44,14 @@ class ExperimentService:
         found = self._store.get(identifier)
         if found is None:
             raise NotFound(f"no experiment {identifier[:100]!r}")
+        return found
+
+    def find(self, reference: str) -> Experiment:
+        """By id or by name; raises `NotFound`."""
+        found = self._store.get(reference) or self._store.named(reference)
+        if found is None:
+            known = nearest(reference, (each.name for each in self.every()))
+            raise NotFound(f"no experiment {reference[:200]!r}{known}; `headway experiment list` shows what there is")
         return found
 
     def named(self, name: str) -> Experiment | None:

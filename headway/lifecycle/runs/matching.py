@@ -1,4 +1,4 @@
-"""Conditions and orders carried out on values in memory."""
+"""Conditions carried out on values in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from headway.lifecycle.runs.search import Condition, Field, Operator, Order
+from headway.lifecycle.runs.search import Condition, Field, Operator
 
 Item = TypeVar("Item")
 Values = Callable[[Item, Field], Sequence[Any]]
@@ -38,20 +38,8 @@ def _holds(condition: Condition, found: Sequence[Any]) -> bool:
     if condition.operator is Operator.IS_NOT_NULL:
         return bool(found)
     compare = _COMPARE[condition.operator]
-    return any(not _is_nan(value) and compare(value, condition.value) for value in found)
-
-
-def ordered(items: Iterable[Item], orders: Sequence[Order], values: Values[Item]) -> list[Item]:
-    """In the order asked for, else as they come: NaN after all numbers and what is absent after that, either way."""
-    found = list(items)
-    for order in reversed(orders):
-        keyed = [(_first(values(item, order.field)), item) for item in found]
-        present = [pair for pair in keyed if pair[0] is not None and not _is_nan(pair[0])]
-        nan = [item for value, item in keyed if _is_nan(value)]
-        absent = [item for value, item in keyed if value is None]
-        present.sort(key=lambda pair: pair[0], reverse=order.descending)
-        found = [item for _, item in present] + nan + absent
-    return found
+    comparable = (value for value in found if not _is_nan(value) and _alike(value, condition.value))
+    return any(compare(value, condition.value) for value in comparable)
 
 
 def like(text: str, pattern: str) -> bool:
@@ -84,8 +72,8 @@ def _same(text: str, part: str, place: int) -> bool:
     return len(piece) == len(part) and all(mine in ("_", theirs) for mine, theirs in zip(part, piece, strict=True))
 
 
-def _first(found: Sequence[Any]) -> Any:
-    return found[0] if found else None
+def _alike(value: Any, wanted: Any) -> bool:
+    return isinstance(wanted, tuple) or isinstance(value, str) is isinstance(wanted, str)
 
 
 def _is_nan(value: Any) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from headway.errors import Conflict, HeadwayError, Invalid, NotFound
+from headway.errors import Conflict, HeadwayError, Invalid, NotFound, QuotaExceeded
 from headway.kernel.access import Actor, Permission
 from headway.kernel.journal import Journal
 from headway.lifecycle.runs.curve import Curve, Summary, checked_most
 from headway.lifecycle.runs.records import Metric, Run
+from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.rules import LONGEST_KEY
 from headway.lifecycle.runs.store import MetricStore, RunStore
 
@@ -28,8 +29,8 @@ class Logged(NamedTuple):
 
 
 class MetricService:
-    def __init__(self, journal: Journal, runs: RunStore, store: MetricStore) -> None:
-        self._journal, self._runs, self._store = journal, runs, store
+    def __init__(self, journal: Journal, runs: RunStore, store: MetricStore, room: Room) -> None:
+        self._journal, self._runs, self._store, self._room = journal, runs, store, room
 
     def add(self, logged: Logged) -> None:
         """Add points to one run. Raises `Conflict` when it is over."""
@@ -44,13 +45,20 @@ class MetricService:
             known = {logged.run: self._runs.get(logged.run) for logged in group}
             curves: dict[tuple[str, str], list[Curve]] = {}
             for place, logged in enumerate(group):
-                errors[place] = errors[place] or _closed(logged, known[logged.run])
+                errors[place] = errors[place] or _closed(logged, known[logged.run]) or self._full(logged)
                 if errors[place] is None:
                     for key, curve in logged.curves.items():
                         curves.setdefault((logged.run, key), []).append(curve)
             for turn in range(max(map(len, curves.values()), default=0)):
                 self._store.add({name: parts[turn] for name, parts in curves.items() if len(parts) > turn})
         return errors
+
+    def _full(self, logged: Logged) -> HeadwayError | None:
+        try:
+            self._room.for_points(logged.run, sum(map(len, logged.curves.values())))
+        except QuotaExceeded as error:
+            return error
+        return None
 
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         """The last value of each metric, by run and key."""

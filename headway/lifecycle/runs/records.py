@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.clock import Instant
 from headway.kernel.records import Record, State, Value
 
@@ -104,7 +105,7 @@ class Artifact(Record, prefix="ar"):
 
     run: str
     name: str
-    blob: str
+    blob: BlobDigest
     size: int
     media_type: str = "application/octet-stream"
     removed_at: datetime | None = None
@@ -141,7 +142,7 @@ class StepResult(Record, prefix="sr"):
 class Output(Value):
     """A value of a step, stored as `blob` in `format` (parquet, json, onnx, bytes, ...)."""
 
-    blob: str
+    blob: BlobDigest
     format: str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from headway.errors import Conflict, IllegalMove, Invalid
@@ -38,6 +38,12 @@ def must_be_open(run: Run) -> None:
         raise Conflict(f"run {run.id} is {run.state}; start a new run to log more")
 
 
+def must_be_active(run: Run) -> None:
+    """Raise `Invalid` for a run that is deleted."""
+    if run.deleted_at is not None:
+        raise Invalid(f"run {run.id} is deleted; restore it first")
+
+
 def amended(run: Run, amendment: AmendRun) -> Run:
     """The run with what `amendment` says; an input that it has already is kept once."""
     removed = {key for key, value in amendment.tags.items() if value is None}
@@ -54,28 +60,35 @@ def amended(run: Run, amendment: AmendRun) -> Run:
 
 
 def with_logged(run: Run, batch: LogBatch) -> Run:
-    """The run with params and tags of `batch`; a param that has a value keeps it."""
+    """The run with params and tags of `batch`, or the very same when it has them all; a param keeps its value."""
     _check_sizes(batch)
     for key, value in batch.params.items():
         if run.params.get(key, value) != value:
             raise Invalid(
                 f"param {key!r} of run {run.id} is {run.params[key]!r} already; params do not change, log it as a tag"
             )
-    if batch.params or batch.tags:
-        return run.but(params=run.params | batch.params, tags=run.tags | batch.tags)
-    return run
+    params, tags = run.params | batch.params, run.tags | batch.tags
+    return run if params == run.params and tags == run.tags else run.but(params=params, tags=tags)
 
 
 def _check_sizes(batch: LogBatch) -> None:
     if len(batch.metrics) > MOST_METRICS:
         raise Invalid(f"a batch holds at most {MOST_METRICS} metric points, not {len(batch.metrics)}; send it in parts")
-    texts = {**batch.params, **batch.tags}
     if len(batch.params) + len(batch.tags) > MOST_TEXTS:
         raise Invalid(f"a batch holds at most {MOST_TEXTS} params and tags; send it in parts")
-    keys = [*batch.params, *batch.tags, *(metric.key for metric in batch.metrics)]
+    _check_keys(metric.key for metric in batch.metrics)
+    check_texts({**batch.params, **batch.tags})
+
+
+def _check_keys(keys: Iterable[str]) -> None:
     wrong = next((key for key in keys if not 0 < len(key) <= LONGEST_KEY), None)
     if wrong is not None:
         raise Invalid(f"a key has 1 to {LONGEST_KEY} characters, not {len(wrong)}: {wrong[:40]!r}")
+
+
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Raise `Invalid` for a key or a value of a param or a tag that is too long; any number of them will do."""
+    _check_keys(texts)
     long = next((key for key, value in texts.items() if len(value) > LONGEST_VALUE), None)
     if long is not None:
         raise Invalid(f"the value of {long!r} is longer than {LONGEST_VALUE} characters; log it as an artifact")

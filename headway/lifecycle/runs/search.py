@@ -27,6 +27,10 @@ class Kind(StrEnum):
     TAG = "tag"
     ATTRIBUTE = "attribute"
     INPUT = "input"
+    METADATA = "metadata"
+    SPAN = "span"
+    FEEDBACK = "feedback"
+    EXPECTATION = "expectation"
 
 
 class Field(Value):
@@ -64,14 +68,41 @@ class Order(Value):
 
 class RunSearch(Value):
     """Command: the runs of `experiments` (names) for which all conditions hold. Without an order of its own, and among
-    equals: those that started last first. `deleted` None takes both."""
+    equals: those that started last first. `deleted` None takes both. `after` is the `next` of the page before."""
 
     experiments: tuple[str, ...]
     where: tuple[Condition, ...] = ()
     order: tuple[Order, ...] = ()
     deleted: bool | None = False
     limit: int = 1000
-    offset: int = 0
+    after: str = ""
+
+    @property
+    def asked(self) -> RunSearch:
+        """What is asked on every page: a token leads on in this and in nothing else."""
+        return self.but(limit=0, after="")
+
+
+class CountRuns(Value):
+    """Command: how many runs of `experiments` (names; none for all) fit the filter `where`. `deleted` None takes both
+    those that are deleted and those that are not."""
+
+    experiments: tuple[str, ...] = ()
+    where: str = ""
+    deleted: bool | None = False
+
+
+class SearchRuns(CountRuns):
+    """Command: one page of these runs in the order of `order`, such as `metrics.auc DESC`. `after` is the `next` of
+    the page before."""
+
+    order: tuple[str, ...] = ()
+    limit: int = 100
+    after: str = ""
+
+
+class RunCount(Value):
+    runs: int
 
 
 @dataclass(frozen=True)
@@ -97,11 +128,18 @@ RUNS = Vocabulary(
     },
 )  # fmt: skip
 _INPUT_FIELDS = frozenset({"name", "digest", "context"})
+_SPAN_FIELDS = frozenset({"name", "type", "status"})
+_SPAN_ATTRIBUTES = "attributes."
+_ASSESSED = frozenset({Kind.FEEDBACK, Kind.EXPECTATION})
 _KINDS = {
     **dict.fromkeys(("metric", "metrics"), Kind.METRIC),
     **dict.fromkeys(("param", "params", "parameter", "parameters"), Kind.PARAM),
     **dict.fromkeys(("tag", "tags"), Kind.TAG),
-    **dict.fromkeys(("attribute", "attributes", "attr", "run"), Kind.ATTRIBUTE),
+    **dict.fromkeys(("attribute", "attributes", "attr", "run", "trace"), Kind.ATTRIBUTE),
+    **dict.fromkeys(("metadata", "request_metadata"), Kind.METADATA),
+    "span": Kind.SPAN,
+    "feedback": Kind.FEEDBACK,
+    "expectation": Kind.EXPECTATION,
     **dict.fromkeys(("dataset", "datasets"), Kind.INPUT),
 }
 _TOKEN = re.compile(
@@ -196,7 +234,7 @@ class _Reader:
             return Condition(field=field, operator=operator)
         if operator in _LISTS:
             return Condition(field=field, operator=operator, value=self._list())
-        number = self._numeric(field)
+        number = self._numeric(field) or (field.kind in _ASSESSED and self._before_number())
         return Condition(field=field, operator=operator, value=self._number() if number else self._text())
 
     def field(self) -> Field:
@@ -217,6 +255,8 @@ class _Reader:
             return self._attribute(key)
         if not key or (kind is Kind.INPUT and key not in _INPUT_FIELDS):
             raise Invalid(f"{token.text[:60]!r} is no field{nearest(key[:60], _INPUT_FIELDS)}")
+        if kind is Kind.SPAN and key not in _SPAN_FIELDS and len(key.removeprefix(_SPAN_ATTRIBUTES)) in (0, len(key)):
+            raise Invalid(f"{token.text[:60]!r} is no field of a span; take name, type, status or attributes.KEY")
         return Field(kind=kind, name=key)
 
     def _attribute(self, name: str) -> Field:
@@ -247,8 +287,10 @@ class _Reader:
     def _check(self, field: Field, operator: Operator) -> None:
         if self._numeric(field):
             able = _NUMERIC
-        elif field.kind is Kind.INPUT:
+        elif field.kind in (Kind.INPUT, Kind.SPAN):
             able = _TEXTUAL | _LISTS
+        elif field.kind in _ASSESSED:
+            able = _TEXTUAL | _NUMERIC | _NULLS
         elif field.kind is Kind.ATTRIBUTE:
             able = _TEXTUAL | (_LISTS if field.name in self._vocabulary.listed else frozenset())
         else:
@@ -257,6 +299,9 @@ class _Reader:
             raise Invalid(
                 f"{field.kind} {field.name[:60]!r} cannot be asked {operator}; it takes: {', '.join(sorted(able))}"
             )
+
+    def _before_number(self) -> bool:
+        return not self.at_end and self._tokens[self._place].kind == "number"
 
     def _number(self) -> float:
         token = self.take()

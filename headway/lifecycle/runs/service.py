@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from headway.errors import Conflict, LeaseLost, NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
-from headway.kernel.naming import checked_name
-from headway.kernel.paging import Page
+from headway.kernel.naming import checked_name, nearest
+from headway.kernel.paging import MOST, Page, checked
 from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import (
     AmendRun,
@@ -26,8 +26,17 @@ from headway.lifecycle.runs.records import (
     StartRun,
     StepRun,
 )
-from headway.lifecycle.runs.rules import amended, moved, must_be_open, resumed, with_logged
-from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.room import Room
+from headway.lifecycle.runs.rules import amended, moved, must_be_active, must_be_open, resumed, with_logged
+from headway.lifecycle.runs.search import (
+    RUNS,
+    CountRuns,
+    RunCount,
+    RunSearch,
+    SearchRuns,
+    parsed_filter,
+    parsed_order,
+)
 from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, MetricStore, RunStore
 
 LEASE_S = 10.0
@@ -43,11 +52,13 @@ class RunService:
         artifacts: ArtifactStore,
         blobs: BlobStore,
         leases: LeaseStore,
+        room: Room,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._experiments, self._artifacts = journal, store, experiments, artifacts
         self._metrics, self._blobs, self._leases, self._clock, self._ids = metrics, blobs, leases, clock, ids
+        self._room = room
 
     def start(self, command: StartRun, *, by: Actor) -> Run:
         """Create a run; with a `change`, the run of this pipeline that the change has already is returned."""
@@ -59,6 +70,7 @@ class RunService:
                 if known:
                     return known[0]
             self._ensure_experiment(act, command.experiment)
+            self._room.for_run(command.experiment)
             run = Run(
                 id=self._ids(Run.prefix),
                 created_at=now,
@@ -108,9 +120,40 @@ class RunService:
     def experiments(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._experiments.all(limit=limit, before=before)
 
-    def search(self, question: RunSearch) -> Sequence[Run]:
-        """The runs that fit, in the order asked for."""
+    def search(self, command: SearchRuns) -> Page[Run]:
+        """A page of the runs that fit, in the order asked for, without those that other pages hold, whatever is
+        written meanwhile. Raises `Invalid` for a filter that cannot be read and for an `after` of another search,
+        `NotFound` for an experiment that is not there."""
+        question = self._question(command).but(
+            order=parsed_order(command.order, RUNS), limit=checked(command.limit), after=command.after
+        )
+        return self.found(question)
+
+    def found(self, question: RunSearch) -> Page[Run]:
+        """As `search`, for a question that is read already."""
         return self._store.search(question)
+
+    def count(self, command: CountRuns) -> RunCount:
+        """How many runs fit. Raises `Invalid` for a filter that cannot be read, `NotFound` for an experiment that is
+        not there."""
+        return RunCount(runs=self._store.count(self._question(command)))
+
+    def _question(self, command: CountRuns) -> RunSearch:
+        names = command.experiments or tuple(self._known(deleted=command.deleted is not False))
+        for name in command.experiments:
+            if self._experiments.named(name) is None:
+                known = nearest(name, self._known(deleted=True))
+                raise NotFound(f"no experiment {name[:200]!r}{known}; `headway experiment list` shows what there is")
+        return RunSearch(experiments=names, where=parsed_filter(command.where, RUNS), deleted=command.deleted)
+
+    def _known(self, *, deleted: bool) -> Iterator[str]:
+        before = None
+        while True:
+            page = self._experiments.all(limit=MOST, before=before)
+            yield from (each.name for each in page.items if deleted or each.deleted_at is None)
+            before = page.next
+            if before is None:
+                return
 
     def amend(self, identifier: str, amendment: AmendRun, *, by: Actor) -> Run:
         """Rename, tag, or add inputs and models; the same again changes nothing."""
@@ -144,11 +187,12 @@ class RunService:
             return act.save(self._store, run.but(deleted_at=at))
 
     def log(self, identifier: str, batch: LogBatch, *, by: Actor, late: bool = False) -> None:
-        """Add params, tags and metric points. Raises `Conflict` when the run is over, with `late` only when it belongs
-        to a pipeline or a change besides."""
+        """Add params, tags and metric points. Raises `Invalid` when the run is deleted, and `Conflict` when it is over,
+        with `late` only when it belongs to a pipeline or a change besides."""
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "run.log") as act:
             run = self.get(identifier)
+            must_be_active(run)
             must_be_open(run)
             if run.over and not late:
                 raise Conflict(f"run {identifier} is {run.state}; start a new run to log more")
@@ -156,6 +200,7 @@ class RunService:
             if logged is not run:
                 act.save(self._store, logged)
             if batch.metrics:
+                self._room.for_points(identifier, len(batch.metrics))
                 self._metrics.add({(identifier, key): curve for key, curve in curves(batch.metrics).items()})
 
     def metrics(self, identifiers: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -215,6 +260,7 @@ class RunService:
         size = len(self._blobs.get(checked_digest(blob)))
         with self._journal.act(by.name, "run.artifact") as act:
             self.get(identifier)
+            must_be_kept(self._blobs, blob)
             known = self._artifacts.named(identifier, name)
             artifact = Artifact(
                 id=known.id if known else self._ids(Artifact.prefix),

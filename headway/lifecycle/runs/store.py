@@ -10,7 +10,7 @@ from headway.lifecycle.runs.curve import Curve, Summary
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
-from headway.lifecycle.runs.traces import Trace
+from headway.lifecycle.runs.traces import Span, Trace
 
 
 class ExperimentStore(Protocol):
@@ -27,8 +27,13 @@ class RunStore(Protocol):
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None: ...
     def steps(self, run: str) -> list[StepRun]: ...
 
-    def search(self, question: RunSearch) -> list[Run]:
-        """The runs that fit. Absent values come last in both directions, NaN before them."""
+    def search(self, question: RunSearch) -> Page[Run]:
+        """The runs that fit, and the `after` of the next page. Absent values come last in both directions, NaN before
+        them. Raises `Invalid` for an `after` of another question."""
+        ...
+
+    def count(self, question: RunSearch) -> int:
+        """How many runs fit, whatever the limit."""
         ...
 
     def list(
@@ -109,6 +114,14 @@ class TraceStore(Protocol):
 
     def of(self, request: str) -> Trace | None:
         """The trace that its client gave this id."""
+        ...
+
+    def put_spans(self, spans: Sequence[Span]) -> None:
+        """Keep spans, each in the place of one of the same request and id."""
+        ...
+
+    def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
+        """By request, in the order in which they began."""
         ...
 
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]: ...

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from anyio import to_thread
 from blake3 import blake3
 
-from headway.errors import Invalid, NotFound
+from headway.errors import Invalid, LedgerBroken, NotFound
 from headway.kernel.access import Permission
 from headway.kernel.blobs import BlobStore
 from headway.lifecycle.platform import Platform
@@ -121,20 +121,23 @@ async def kept(desk: Desk, path: str, chunks: AsyncIterator[bytes]) -> Artifact:
             hasher.update(chunk)
             size += file.write(chunk)
         file.flush()
-        await to_thread.run_sync(_keep, desk.blobs, Path(file.name), size)
+        return await to_thread.run_sync(kept_file, desk, place, Path(file.name), hasher.hexdigest(), size)
+
+
+def kept_file(desk: Desk, place: Place, path: Path, hexdigest: str, size: int) -> Artifact:
+    """Keep the file at `path` as a blob, and name it; raises `LedgerBroken` when it no longer has its BLAKE3."""
+    digest = f"b3:{hexdigest}"
+    if _keep(desk.blobs, path, size) != digest:
+        raise LedgerBroken(f"what was uploaded changed on the disk before it was kept as {digest}; send it again")
     media_type = mimetypes.guess_type(place.name)[0] or "application/octet-stream"
-    digest = f"b3:{hasher.hexdigest()}"
-    return await to_thread.run_sync(
-        lambda: desk.platform.artifacts.put(*place, digest, size, by=desk.by, media_type=media_type)
-    )
+    return desk.platform.artifacts.put(*place, digest, size, by=desk.by, media_type=media_type)
 
 
-def _keep(blobs: BlobStore, path: Path, size: int) -> None:
+def _keep(blobs: BlobStore, path: Path, size: int) -> str:
     if size == 0:  # an empty file cannot be mapped
-        blobs.put(b"")
-        return
+        return blobs.put(b"")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as view:
-        blobs.put(cast(bytes, view))
+        return blobs.put(cast(bytes, view))
 
 
 def removed(desk: Desk, path: str) -> Answer:

@@ -8,11 +8,12 @@ from typing import Any
 from headway.errors import AlreadyExists, Invalid, NotFound
 from headway.kernel.access import SYSTEM
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.records import Experiment
 from headway.lifecycle.runs.search import Field, Kind, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.wire import Answer, Ask, Desk, KeyValue, checked_most, ms, paged, pairs, tags_of, with_next
+from headway.server.mlflow.wire import Answer, Ask, Desk, KeyValue, checked_most, ms, page_of, pairs, tags_of, with_next
 
 DEFAULT, DEFAULT_ID = "Default", "0"
 _ATTRIBUTES = frozenset({"creation_time", "last_update_time"})
@@ -105,7 +106,8 @@ def get_by_name(ask: ExperimentName, desk: Desk) -> Answer:
 
 
 def search(ask: SearchExperiments, desk: Desk) -> Answer:
-    most, view = checked_most(ask.max_results, 50_000), view_of(ask.view_type)
+    checked_most(ask.max_results, 50_000)
+    view = view_of(ask.view_type)
     where, order = parsed_filter(ask.filter, EXPERIMENTS), parsed_order(ask.order_by, EXPERIMENTS)
     default(desk.platform)
     found = [
@@ -113,9 +115,9 @@ def search(ask: SearchExperiments, desk: Desk) -> Answer:
         for experiment in desk.platform.experiments.every()
         if view in (None, experiment.deleted_at is not None) and fits(experiment, where, _values)
     ]
-    found.sort(key=lambda experiment: (experiment.updated_at or experiment.created_at, experiment.id), reverse=True)
-    page, token = paged(ordered(found, order, _values), most, ask.page_token)
-    return with_next({"experiments": [shown(experiment) for experiment in page]}, token)
+    ties = [By[Experiment](lambda found: ms(found.updated_at or found.created_at), True)]
+    page = page_of(found, [*by(order, _values), *ties, By(lambda found: found.id, True)], ask)
+    return with_next({"experiments": [shown(experiment) for experiment in page.items]}, page.next)
 
 
 def delete(ask: ExperimentId, desk: Desk) -> Answer:

@@ -2,58 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
-import posixpath
 import re
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import msgspec
-from blake3 import blake3
 from litestar.types import ASGIApp, Receive, Send
 
 from headway.errors import Invalid
+from headway.kernel.access import Permission
+from headway.kernel.version import VERSION
 from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import Artifact
 from headway.server.app import Application
 from headway.server.auth import actor_of
+from headway.server.links import Links
 from headway.server.mlflow import (
     artifacts,
+    assessments,
     experiments,
     logged_models,
     metrics,
+    otlp,
     registered_models,
     runs,
     traces,
+    users,
     versions,
+    webhooks,
 )
+from headway.server.mlflow.multipart import AbortUpload, CompleteUpload, CreateUpload, Uploads
 from headway.server.mlflow.routing import Table, asked
+from headway.server.mlflow.sending import CutOff, in_thread, send_answer, send_body, send_file
 from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
 _PROXY = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/(?P<path>.*))?", re.DOTALL)
+_PARTS = re.compile(
+    r"/(?:ajax-)?api/2\.0/mlflow-artifacts/mpu/(?P<verb>create|complete|abort|part)/(?P<path>.+)", re.DOTALL
+)
+_LINKED = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/presigned/(?P<path>.+)", re.DOTALL)
 _INFO = re.compile(r"/(?:ajax-)?api/3\.0/mlflow/server-info")
-_MODULES = (experiments, runs, metrics, registered_models, versions, logged_models, artifacts, traces)
+_MODULES = (
+    experiments,
+    runs,
+    metrics,
+    registered_models,
+    versions,
+    logged_models,
+    artifacts,
+    traces,
+    assessments,
+    users,
+    webhooks,
+)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
-    "multipart_uploads_enabled": False, "multipart_downloads_enabled": False,
+    "multipart_uploads_enabled": True, "multipart_downloads_enabled": False,
     "presigned_upload_run_id_supported": False, "presigned_upload_model_id_supported": False,
-    "features_enabled": {"gateway": False},
+    "features_enabled": {"gateway": False}, "headway_version": VERSION,
 }  # fmt: skip
-_JSON = "application/json"
-_CHUNK_BYTES = 1 << 20
-
-
-class CutOff(Exception):
-    """A file turned out to be damaged after its answer had begun."""
 
 
 class Front:
     """Answers MLflow's paths, and leaves all others to `app`."""
 
-    def __init__(self, app: ASGIApp, application: Application) -> None:
-        self._app, self._application = app, application
+    def __init__(self, app: ASGIApp, application: Application, links: Links) -> None:
+        self._app, self._application, self._links = app, application, links
+        self._uploads = Uploads(application.home.uploads, links, application.settings.most_blob_bytes)
         self._table = Table(endpoint for module in _MODULES for endpoint in module.ENDPOINTS)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -66,20 +82,26 @@ class Front:
             raise
         except Exception as error:
             status, body, headers = failure(error)
-            await _send(send, status, body, **headers)
+            await send_body(send, status, body, **headers)
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         app = self._application
-        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope))
+        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope), app.clock)
         path, method = scope["path"], scope["method"]
         proxied = _PROXY.fullmatch(path)
         if proxied is not None:
             await self._proxied(desk, proxied["path"], scope, receive, send)
-        elif path.endswith("/get-artifact"):
-            artifact = await _run(lambda: _linked(desk, path, _query(scope)))
-            await _send_file(send, desk, artifact)
+        elif (parts := _PARTS.fullmatch(path)) is not None:
+            await self._in_parts(desk, parts["verb"], parts["path"], scope, receive, send)
+        elif method == "GET" and (linked := _LINKED.fullmatch(path)) is not None:
+            scope["path_template"] = "/api/mlflow-artifacts/presigned/{path}"
+            await send_answer(send, await in_thread(lambda: self._link(desk, linked["path"], _origin(scope))))
+        elif path == "/v1/traces":
+            await self._exported(desk, scope, receive, send)
+        elif path.endswith("artifact"):
+            await _send(scope, send, desk, await in_thread(lambda: _linked(desk, path, _query(scope))))
         elif method == "GET" and _INFO.fullmatch(path):
-            await _send(send, 200, msgspec.json.encode(_SERVER))
+            await send_body(send, 200, msgspec.json.encode(_SERVER))
         else:
             await self._called(desk, scope, receive, send)
 
@@ -97,42 +119,96 @@ class Front:
             points = endpoint.points(ask)
             if points is not None:
                 await self._application.ingest.add(Logged(ask.run, points, desk.by, late=True))
-                await _send(send, 200, b"{}")
+                await send_body(send, 200, b"{}")
                 return
 
         def answer() -> bytes:
             ask = asked(endpoint.ask, scope["query_string"], body, content_type, in_path)
             return msgspec.json.encode(endpoint.answer(ask, desk))
 
-        await _send(send, 200, await _run(answer))
+        written = self._application.ingest.write(answer) if endpoint.brief else in_thread(answer)
+        await send_body(send, 200, await written)
+
+    async def _in_parts(self, desk: Desk, verb: str, path: str, scope: Any, receive: Receive, send: Send) -> None:
+        """Uploads in parts: only a part has a body of its own."""
+        scope["path_template"] = f"/api/mlflow-artifacts/mpu/{verb}"
+        method, settings, uploads = scope["method"], self._application.settings, self._uploads
+        if method != ("PUT" if verb == "part" else "POST"):
+            raise Nothing(f"{method} {path[:200]} is no call that this server answers")
+        if verb == "part":
+            desk.by.must(Permission.WRITE)
+            identifier, _, number = path.partition("/")
+            if not (number.isascii() and number.isdecimal() and len(number) < 6):
+                raise Invalid("a part has a number")
+            digest = await uploads.write(identifier, int(number), _stream(receive, settings.most_blob_bytes))
+            await send_body(send, 200, b"", etag=f'"{digest}"')
+            return
+        body = b"".join([chunk async for chunk in _stream(receive, settings.most_json_bytes)])
+        kinds: dict[str, type[Any]] = {"create": CreateUpload, "complete": CompleteUpload, "abort": AbortUpload}
+        ask: Any = asked(kinds[verb], scope["query_string"], body, _header(scope, b"content-type"), {})
+        if verb == "complete":
+            await uploads.complete(desk, path, ask)
+            await send_body(send, 200, b"{}")
+        elif verb == "create":
+            await send_answer(send, await in_thread(lambda: uploads.create(desk, path, ask, _origin(scope))))
+        else:
+            await send_answer(send, await in_thread(lambda: uploads.abort(desk, ask)))
+
+    def _link(self, desk: Desk, path: str, origin: str) -> Answer:
+        """A link to download a file by, for clients that fetch it in parts."""
+        artifact = artifacts.opened(desk.platform, artifacts.place_of(desk.platform, path))
+        link = self._links.signed("GET", f"/api/2.0{artifacts.PROXIED}/{path}", desk.by)
+        return {"url": origin + link, "headers": {}, "file_size": artifact.size}
+
+    async def _exported(self, desk: Desk, scope: Any, receive: Receive, send: Send) -> None:
+        """Spans by OpenTelemetry's protocol."""
+        if scope["method"] != "POST":
+            raise Nothing("spans are sent by POST")
+        scope["path_template"] = "/v1/traces"
+        desk.by.must(Permission.WRITE)
+        experiment = _header(scope, b"x-mlflow-experiment-id")
+        if not experiment:
+            raise Invalid("name the experiment that the spans belong to in the header x-mlflow-experiment-id")
+        most, content_type = self._application.settings.most_json_bytes, _header(scope, b"content-type")
+        body = b"".join([chunk async for chunk in _stream(receive, most)])
+
+        def keep() -> None:
+            encoding = _header(scope, b"content-encoding").strip().lower()
+            spans = otlp.spans_of(body, content_type, encoding, most)
+            traces.export(desk, experiment, _header(scope, b"x-mlflow-run-id"), spans)
+
+        await in_thread(keep)
+        if otlp.JSON in content_type:
+            await send_body(send, 200, b"{}")
+        else:
+            await send_body(send, 200, b"", otlp.PROTOBUF)
 
     async def _proxied(self, desk: Desk, path: str | None, scope: Any, receive: Receive, send: Send) -> None:
         method = scope["method"]
         scope["path_template"] = "/api/mlflow-artifacts/artifacts/{path}"
         if method == "GET" and not path:
             asked_for = _query(scope).get("path", "")
-            await _send_answer(send, await _run(lambda: artifacts.list_proxied(desk.platform, asked_for)))
+            await send_answer(send, await in_thread(lambda: artifacts.list_proxied(desk.platform, asked_for)))
         elif method == "GET":
-            place = await _run(lambda: artifacts.place_of(desk.platform, path or ""))
-            await _send_file(send, desk, await _run(lambda: artifacts.opened(desk.platform, place)))
+            place = await in_thread(lambda: artifacts.place_of(desk.platform, path or ""))
+            await _send(scope, send, desk, await in_thread(lambda: artifacts.opened(desk.platform, place)))
         elif method == "PUT":
             await artifacts.kept(desk, path or "", _stream(receive, self._application.settings.most_blob_bytes))
-            await _send(send, 200, b"{}")
+            await send_body(send, 200, b"{}")
         elif method == "DELETE":
-            await _send_answer(send, await _run(lambda: artifacts.removed(desk, path or "")))
+            await send_answer(send, await in_thread(lambda: artifacts.removed(desk, path or "")))
         else:
             raise Nothing(f"artifacts do not take {method}")
 
 
 def _linked(desk: Desk, path: str, query: dict[str, str]) -> Artifact:
+    if path.endswith("/get-trace-artifact"):
+        trace = desk.platform.traces.get(query.get("request_id") or query.get("trace_id", ""))
+        return artifacts.opened(desk.platform, artifacts.Place(trace.id, "traces.json"))
     if path.startswith("/model-versions"):
         return artifacts.of_version(desk.platform, *(query.get(name, "") for name in ("name", "version", "path")))
     run = desk.platform.runs.get(query.get("run_uuid") or query.get("run_id", ""))
     return artifacts.opened(desk.platform, artifacts.Place(run.id, query.get("path", "")))
-
-
-async def _run(work: Callable[[], Any]) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 async def _stream(receive: Receive, most: int) -> AsyncIterator[bytes]:
@@ -162,43 +238,11 @@ def _query(scope: Any) -> dict[str, str]:
     return {name: values[-1] for name, values in given.items()}
 
 
-async def _send_answer(send: Send, answer: Answer) -> None:
-    await _send(send, 200, msgspec.json.encode(answer))
+async def _send(scope: Any, send: Send, desk: Desk, artifact: Artifact) -> None:
+    await send_file(send, desk, artifact, _header(scope, b"range"), _header(scope, b"if-range"))
 
 
-async def _send(send: Send, status: int, body: bytes, media_type: str = _JSON, **headers: str) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _head(len(body), media_type, **headers)})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _head(size: int, media_type: str, **headers: str) -> Any:
-    head = {"content-type": media_type, "content-length": str(size), "x-content-type-options": "nosniff", **headers}
-    return [(name.replace("_", "-").encode(), value.encode()) for name, value in head.items()]
-
-
-async def _send_file(send: Send, desk: Desk, artifact: Artifact) -> None:
-    """As something to save: a page that somebody logged must not run as one of ours."""
-    name = quote(posixpath.basename(artifact.name), safe="")
-    disposition = f"attachment; filename*=UTF-8''{name}"
-    path = Path(desk.blobs.address(artifact.blob))
-    if artifact.size <= _CHUNK_BYTES or not path.is_file():
-        body = await _run(lambda: desk.blobs.get(artifact.blob))
-        await _send(send, 200, body, artifact.media_type, content_disposition=disposition)
-        return
-    head = _head(artifact.size, artifact.media_type, content_disposition=disposition)
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await _send_stored(send, path, artifact.blob)
-
-
-async def _send_stored(send: Send, path: Path, digest: str) -> None:
-    """The last chunk leaves only if all of them had the digest: else the client sees an answer that was cut off."""
-    hasher, held = blake3(), b""
-    with await _run(lambda: path.open("rb")) as file:
-        while chunk := await _run(lambda: file.read(_CHUNK_BYTES)):
-            hasher.update(chunk)
-            if held:
-                await send({"type": "http.response.body", "body": held, "more_body": True})
-            held = chunk
-    if f"b3:{hasher.hexdigest()}" != digest:
-        raise CutOff(f"blob {digest} is not as it was written; restore it from a backup")
-    await send({"type": "http.response.body", "body": held, "more_body": False})
+def _origin(scope: Any) -> str:
+    """Where the client reached this server, for links back to it; a proxy in front says when that was by HTTPS."""
+    secure = _header(scope, b"x-forwarded-proto").strip().lower() == "https"
+    return f"{'https' if secure else scope.get('scheme', 'http')}://{_header(scope, b'host')}"

@@ -7,7 +7,8 @@ from typing import Any
 from headway.errors import Invalid, NotFound
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.logged import LoggedModel, LoggedModelState, LogModel, ModelMetric
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Field, Kind, Order, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow.experiments import experiment_of, names_of, shown_id
 from headway.server.mlflow.routing import Endpoint
@@ -20,7 +21,7 @@ from headway.server.mlflow.wire import (
     checked_most,
     ms,
     number,
-    paged,
+    page_of,
     pairs,
     present,
     tags_of,
@@ -140,7 +141,8 @@ def log_params(ask: LogModelParams, desk: Desk) -> Answer:
 
 
 def search(ask: SearchLoggedModels, desk: Desk) -> Answer:
-    most, where = checked_most(ask.max_results, 1000), parsed_filter(ask.filter, LOGGED_MODELS)
+    checked_most(ask.max_results, 1000)
+    where = parsed_filter(ask.filter, LOGGED_MODELS)
     experiments = names_of(desk.platform, ask.experiment_ids)
     among = {(dataset.dataset_name, dataset.dataset_digest) for dataset in ask.datasets}
 
@@ -149,11 +151,9 @@ def search(ask: SearchLoggedModels, desk: Desk) -> Answer:
 
     models = desk.platform.logged_models.within([experiment.id for experiment in experiments.values()])
     found = [model for model in models if fits(model, where, values)]
-    for asked in reversed(ask.order_by):
-        narrowed = {(asked.dataset_name, asked.dataset_digest)} if asked.dataset_name else among
-        found = ordered(found, [_order(asked)], lambda model, field, narrowed=narrowed: _values(model, field, narrowed))  # type: ignore[misc]
-    page, token = paged(found, most, ask.page_token)
-    return with_next({"models": [shown(desk.platform, model) for model in page]}, token)
+    keys = [_key(asked, among) for asked in ask.order_by]
+    page = page_of(found, [*keys, By(lambda model: model.id, descending=True)], ask)
+    return with_next({"models": [shown(desk.platform, model) for model in page.items]}, page.next)
 
 
 def shown(platform: Platform, model: LoggedModel) -> Answer:
@@ -191,8 +191,10 @@ def _metric(metric: ModelMetric, model: str) -> Answer:
     )
 
 
-def _order(asked: AskedOrder) -> Order:
-    return parsed_order([asked.field_name], LOGGED_MODELS)[0].but(descending=not asked.ascending)
+def _key(asked: AskedOrder, among: set[tuple[str, str]]) -> By[LoggedModel]:
+    order: Order = parsed_order([asked.field_name], LOGGED_MODELS)[0].but(descending=not asked.ascending)
+    narrowed = {(asked.dataset_name, asked.dataset_digest)} if asked.dataset_name else among
+    return by([order], lambda model, field: _values(model, field, narrowed))[0]
 
 
 def _values(model: LoggedModel, field: Field, among: set[tuple[str, str]]) -> list[Any]:

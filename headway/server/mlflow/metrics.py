@@ -19,8 +19,8 @@ from headway.server.mlflow.wire import (
     checked_most,
     moment,
     number,
+    number_token,
     offset_of,
-    page_token,
     tags_of,
     with_next,
 )
@@ -146,9 +146,6 @@ def _params(given: Sequence[KeyValue | LogParam]) -> dict[str, str]:
 
 
 def _log(run: str, metrics: Sequence[GivenMetric], params: dict[str, str], tags: dict[str, str], desk: Desk) -> Answer:
-    known = desk.platform.runs.get(run)
-    if known.deleted_at is not None:
-        raise Invalid(f"run {run} is deleted; restore it first")
     points = tuple(_point(metric) for metric in metrics)
     desk.platform.runs.log(run, LogBatch(params=params, tags=tags, metrics=points), by=desk.by, late=True)
     if NAME_TAG in tags:
@@ -179,7 +176,7 @@ def history(ask: History, desk: Desk) -> Answer:
         return {"metrics": [shown_metric(metric) for metric in _every(desk, ask.run, ask.metric_key)]}
     most, after = checked_most(ask.max_results, 25_000), offset_of(ask.page_token)
     curve = desk.platform.metrics.curve(ask.run, ask.metric_key, limit=most, after=after)
-    token = page_token(after + most) if len(curve) == most else None
+    token = number_token(after + most) if len(curve) == most else None
     return with_next({"metrics": _rows(ask.metric_key, curve)}, token)
 
 
@@ -240,8 +237,8 @@ def _rows(key: str, curve: Curve) -> list[Answer]:
 
 ENDPOINTS = (
     Endpoint("POST", "runs/log-metric", LogMetric, log_metric, lambda ask: _only_points(ask.run, [ask])),
-    Endpoint("POST", "runs/log-parameter", LogParam, log_param),
-    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch),
+    Endpoint("POST", "runs/log-parameter", LogParam, log_param, brief=True),
+    Endpoint("POST", "runs/log-batch", LogAll, log_batch, _points_of_batch, brief=True),
     Endpoint("GET", "metrics/get-history", History, history),
     Endpoint("GET", "metrics/get-history-bulk", BulkHistory, bulk),
     Endpoint("GET", "metrics/get-history-bulk-interval", BulkInterval, bulk_interval),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from headway.errors import NotFound
+from headway.errors import Invalid
 from headway.lifecycle.models.records import Model
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Condition, Field, Kind, Operator, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow import versions
 from headway.server.mlflow.routing import Endpoint
@@ -18,13 +20,16 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     ms,
-    paged,
+    page_of,
     pairs,
     present,
     tags_of,
     with_next,
 )
 
+_LATEST = "latest"
+"""An alias that nobody sets: of the newest version."""
+_NUMBERED = re.compile(r"[vV]\d+")
 _PROMPT = "mlflow.prompt.is_prompt"
 MODELS = Vocabulary(
     texts=frozenset({"name"}),
@@ -107,6 +112,8 @@ def delete_tag(ask: TagModel, desk: Desk) -> Answer:
 
 
 def set_alias(ask: AliasModel, desk: Desk) -> Answer:
+    if ask.alias.lower() == _LATEST or _NUMBERED.fullmatch(ask.alias):
+        raise Invalid(f"the alias {ask.alias!r} is reserved: it means a version by itself")
     desk.platform.registry.alias(ask.name, ask.alias, versions.number_of(ask.version), by=desk.by)
     return {}
 
@@ -118,8 +125,12 @@ def delete_alias(ask: AliasModel, desk: Desk) -> Answer:
 
 def by_alias(ask: AliasModel, desk: Desk) -> Answer:
     model = desk.platform.registry.model(ask.name)
+    if ask.alias.lower() == _LATEST:
+        newest = max(desk.platform.registry.versions(ask.name), key=lambda version: version.number, default=None)
+        if newest is not None:
+            return {"model_version": versions.shown(newest, model)}
     if ask.alias not in model.aliases:
-        raise NotFound(f"registered model {ask.name!r} has no alias {ask.alias[:100]!r}")
+        raise Invalid(f"registered model {ask.name!r} has no alias {ask.alias[:100]!r}")
     found = desk.platform.registry.registered(ask.name, model.aliases[ask.alias])
     return {"model_version": versions.shown(found, model)}
 
@@ -131,16 +142,15 @@ def latest_versions(ask: LatestVersions, desk: Desk) -> Answer:
 
 
 def search(ask: SearchModels, desk: Desk) -> Answer:
-    most, where, order = (
-        checked_most(ask.max_results, 1000), parsed_filter(ask.filter, MODELS), parsed_order(ask.order_by, MODELS)
-    )  # fmt: skip
-    models = sorted(desk.platform.registry.models(), key=lambda model: model.name)
+    checked_most(ask.max_results, 1000)
+    where, order = parsed_filter(ask.filter, MODELS), parsed_order(ask.order_by, MODELS)
+    models = desk.platform.registry.models()
     if not any(_of_prompts(condition) for condition in where):
         models = [model for model in models if _PROMPT not in model.tags]
     where = tuple(condition for condition in where if not _of_models(condition))
     found = [model for model in models if fits(model, where, _values)]
-    page, token = paged(ordered(found, order, _values), most, ask.page_token)
-    return with_next({"registered_models": [shown(desk.platform, model) for model in page]}, token)
+    page = page_of(found, [*by(order, _values), By(lambda model: model.name)], ask)
+    return with_next({"registered_models": [shown(desk.platform, model) for model in page.items]}, page.next)
 
 
 def shown(platform: Platform, model: Model) -> Answer:

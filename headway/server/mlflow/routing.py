@@ -30,6 +30,8 @@ class Endpoint:
     points: Callable[[Any], Mapping[str, Curve] | None] | None = None
     """For a call that may add points to the run `ask.run` and do nothing else: these points, or None when it does
     more. They share an act with those of other calls."""
+    brief: bool = False
+    """For a call that only makes an act or two of a few rows: it shares a commit with those of other calls."""
 
 
 class Table:

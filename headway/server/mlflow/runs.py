@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from headway.errors import Invalid, NotFound
+from headway.kernel.paging import Page
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.records import AmendRun, Experiment, Input, Metric, ModelUse, Run, RunState, StartRun
+from headway.lifecycle.runs.rules import must_be_active
 from headway.lifecycle.runs.search import RUNS, Condition, Operator, RunSearch, parsed_filter, parsed_order
 from headway.server.mlflow.experiments import experiment_of, names_of, shown_id, view_of
 from headway.server.mlflow.routing import Endpoint
@@ -21,8 +23,6 @@ from headway.server.mlflow.wire import (
     moment,
     ms,
     number,
-    offset_of,
-    page_token,
     pairs,
     present,
     tags_of,
@@ -70,6 +70,9 @@ class RunId(Ask):
 
     @property
     def run(self) -> str:
+        """Raises `Invalid` when neither is given."""
+        if not (self.run_id or self.run_uuid):
+            raise Invalid("run_id is missing: this call is about one run")
         return self.run_id or self.run_uuid
 
 
@@ -142,7 +145,7 @@ def create(ask: CreateRun, desk: Desk) -> Answer:
         user=ask.user_id or tags.get(USER_TAG, ""),
         started_at=None if ask.start_time is None else moment(ask.start_time),
     )  # fmt: skip
-    return {"run": shown(desk.platform, [desk.platform.runs.start(command, by=desk.by)])[0]}
+    return {"run": _shown(desk.platform.runs.start(command, by=desk.by), experiment, ())}
 
 
 def get(ask: RunId, desk: Desk) -> Answer:
@@ -151,7 +154,7 @@ def get(ask: RunId, desk: Desk) -> Answer:
 
 def update(ask: UpdateRun, desk: Desk) -> Answer:
     run = desk.platform.runs.get(ask.run)
-    _must_be_active(run)
+    must_be_active(run)
     if ask.status is not None:
         run = _moved(run, _state(ask.status), ask.end_time, desk)
     if ask.run_name:
@@ -182,7 +185,7 @@ def restore(ask: RunId, desk: Desk) -> Answer:
 
 
 def set_tag(ask: TagRun, desk: Desk) -> Answer:
-    _must_be_active(desk.platform.runs.get(ask.run))
+    must_be_active(desk.platform.runs.get(ask.run))
     name = ask.value if ask.key == NAME_TAG else None
     desk.platform.runs.amend(ask.run, AmendRun(name=name, tags={ask.key: ask.value}), by=desk.by)
     return {}
@@ -190,7 +193,7 @@ def set_tag(ask: TagRun, desk: Desk) -> Answer:
 
 def delete_tag(ask: TagRun, desk: Desk) -> Answer:
     run = desk.platform.runs.get(ask.run)
-    _must_be_active(run)
+    must_be_active(run)
     if ask.key not in run.tags:
         raise NotFound(f"run {run.id} has no tag {ask.key[:100]!r}")
     desk.platform.runs.amend(run.id, AmendRun(tags={ask.key: None}), by=desk.by)
@@ -225,23 +228,21 @@ def log_legacy_model(ask: LogLegacyModel, desk: Desk) -> Answer:
 def search(ask: SearchRuns, desk: Desk) -> Answer:
     most, view = checked_most(ask.max_results, 50_000), view_of(ask.run_view_type)
     experiments = names_of(desk.platform, ask.experiment_ids)
-    start = offset_of(ask.page_token)
     question = RunSearch(
         experiments=tuple(name for name, found in experiments.items() if view is not False or found.deleted_at is None),
         where=tuple(_native(condition) for condition in parsed_filter(ask.filter, RUNS)),
         order=parsed_order(ask.order_by, RUNS),
         deleted=view,
-        limit=most + 1,
-        offset=start,
+        limit=most,
+        after=ask.page_token,
     )
-    found = desk.platform.runs.search(question) if question.experiments else []
-    token = page_token(start + most) if len(found) > most else None
-    return with_next({"runs": shown(desk.platform, found[:most], experiments)}, token)
+    found = desk.platform.runs.found(question) if question.experiments else Page[Run](items=())
+    return with_next({"runs": shown(desk.platform, found.items, experiments)}, found.next)
 
 
 def search_datasets(ask: SearchDatasets, desk: Desk) -> Answer:
     experiments = names_of(desk.platform, ask.experiment_ids)
-    runs = desk.platform.runs.search(RunSearch(experiments=tuple(experiments))) if experiments else []
+    runs = desk.platform.runs.found(RunSearch(experiments=tuple(experiments))).items if experiments else ()
     seen = {
         (shown_id(experiments[run.experiment]), item.name, item.digest, item.tags.get("mlflow.data.context", "")): None
         for run in runs
@@ -341,11 +342,6 @@ def _state(status: str | int) -> RunState:
     return _STATES[name]
 
 
-def _must_be_active(run: Run) -> None:
-    if run.deleted_at is not None:
-        raise Invalid(f"run {run.id} is deleted; restore it first")
-
-
 def _check_inputs(inputs: Sequence[Input]) -> None:
     limits: dict[str, int] = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 2_000_000}
     for item in inputs:
@@ -370,13 +366,13 @@ def _made_up() -> str:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "runs/create", CreateRun, create),
+    Endpoint("POST", "runs/create", CreateRun, create, brief=True),
     Endpoint("GET", "runs/get", RunId, get),
-    Endpoint("POST", "runs/update", UpdateRun, update),
+    Endpoint("POST", "runs/update", UpdateRun, update, brief=True),
     Endpoint("POST", "runs/delete", RunId, delete),
     Endpoint("POST", "runs/restore", RunId, restore),
-    Endpoint("POST", "runs/set-tag", TagRun, set_tag),
-    Endpoint("POST", "runs/delete-tag", TagRun, delete_tag),
+    Endpoint("POST", "runs/set-tag", TagRun, set_tag, brief=True),
+    Endpoint("POST", "runs/delete-tag", TagRun, delete_tag, brief=True),
     Endpoint("POST", "runs/log-inputs", LogInputs, log_inputs),
     Endpoint("POST", "runs/outputs", LogOutputs, log_outputs),
     Endpoint("POST", "runs/log-model", LogLegacyModel, log_legacy_model),

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Model, ModelVersion, Register, Registration
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits, ordered
+from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Field, Kind, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow.experiments import shown_id
 from headway.server.mlflow.routing import Endpoint
@@ -20,7 +21,7 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     ms,
-    paged,
+    page_of,
     pairs,
     present,
     tags_of,
@@ -33,6 +34,12 @@ VERSIONS = Vocabulary(
     numbers=frozenset({"version_number", "creation_timestamp", "last_updated_timestamp"}),
     listed=frozenset({"name", "run_id"}),
     aliases={"version": "version_number", "timestamp": "creation_timestamp"},
+)
+
+_NEWEST: tuple[By[Registration | ModelVersion], ...] = (
+    By(lambda version: ms(version.created_at), descending=True),
+    By(lambda version: version.number, descending=True),
+    By(lambda version: version.id, descending=True),
 )
 
 
@@ -161,16 +168,16 @@ def download_uri(ask: Version, desk: Desk) -> Answer:
 
 
 def search(ask: SearchVersions, desk: Desk) -> Answer:
-    most, where = checked_most(ask.max_results, 200_000), parsed_filter(ask.filter, VERSIONS)
-    order = parsed_order(ask.order_by, VERSIONS)
+    checked_most(ask.max_results, 200_000)
+    where, order = parsed_filter(ask.filter, VERSIONS), parsed_order(ask.order_by, VERSIONS)
     models = {model.name: model for model in desk.platform.registry.models()}
     found = [
         version
         for version in desk.platform.registry.versions()
         if version.model in models and fits(version, where, _values)
     ]
-    page, token = paged(ordered(found, order, _values), most, ask.page_token)
-    return with_next({"model_versions": [shown(version, models[version.model]) for version in page]}, token)
+    page = page_of(found, [*by(order, _values), *_NEWEST], ask)
+    return with_next({"model_versions": [shown(version, models[version.model]) for version in page.items]}, page.next)
 
 
 def shown(version: Registration | ModelVersion, model: Model) -> Answer:

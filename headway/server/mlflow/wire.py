@@ -23,16 +23,22 @@ from headway.errors import (
     Invalid,
     NotFound,
     NotSignedIn,
+    QuotaExceeded,
     Refused,
     Unavailable,
 )
 from headway.kernel.access import Actor
 from headway.kernel.blobs import BlobStore
+from headway.kernel.clock import Clock
+from headway.kernel.paging import Page
 from headway.kernel.records import RecordType
 from headway.lifecycle.platform import Platform
+from headway.lifecycle.runs.places import By, paged
+from headway.server.errors import clipped
 
 _LOG = logging.getLogger("headway.server")
 _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
+    (QuotaExceeded, 413, "RESOURCE_EXHAUSTED"),  # not 429, on which its clients try again for minutes
     (Invalid, 400, "INVALID_PARAMETER_VALUE"),
     (AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
     (Conflict, 409, "RESOURCE_CONFLICT"),
@@ -42,9 +48,14 @@ _CODES: tuple[tuple[type[HeadwayError], int, str], ...] = (
     (Forbidden, 403, "PERMISSION_DENIED"),
     (Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
 )
-_PATHS = re.compile(r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/get-artifact$|/model-versions/get-artifact$")
+_PATHS = re.compile(
+    r"/(?:ajax-)?api/[23]\.0/?mlflow(?:-artifacts)?/|/(?:ajax-api/2\.0/mlflow/)?get-(?:trace-)?artifact$"
+    r"|/model-versions/get-artifact$|/v1/traces$|/graphql$"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+PROTOCOL = "3.17.2"
+"""The version of MLflow whose clients these calls are held against."""
 Answer = dict[str, Any]
 Item = TypeVar("Item")
 
@@ -70,6 +81,7 @@ class Desk:
     blobs: BlobStore
     uploads: Path
     by: Actor
+    clock: Clock
 
 
 def speaks(path: str) -> bool:
@@ -90,7 +102,7 @@ def failure(error: Exception) -> tuple[int, bytes, dict[str, str]]:
 
 
 def _failed(code: str, message: str) -> bytes:
-    return msgspec.json.encode({"error_code": code, "message": message.encode(errors="replace").decode()})
+    return msgspec.json.encode({"error_code": code, "message": clipped(message).encode(errors="replace").decode()})
 
 
 def moment(ms: int) -> datetime:
@@ -103,6 +115,11 @@ def moment(ms: int) -> datetime:
 
 def ms(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // _MILLISECOND
+
+
+def timestamp(at: datetime) -> str:
+    """A time as protocol buffers write it in JSON."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def number(value: float) -> float | str:
@@ -129,7 +146,7 @@ def checked_most(asked: int, most: int) -> int:
     return asked
 
 
-def page_token(offset: int) -> str:
+def number_token(offset: int) -> str:
     return base64.b64encode(msgspec.json.encode({"offset": offset})).decode()
 
 
@@ -146,11 +163,10 @@ def offset_of(token: str) -> int:
     return offset
 
 
-def paged(items: Sequence[Item], most: int, token: str) -> tuple[Sequence[Item], str | None]:
-    """One page of `items`, and the token of the next one."""
-    start = offset_of(token)
-    page = items[start : start + most]
-    return page, page_token(start + most) if start + most < len(items) else None
+def page_of(items: Iterable[Item], keys: Sequence[By[Item]], ask: Any) -> Page[Item]:
+    """The page of `items`, in the order of `keys`, that `ask` wants; `next` is the token of the next one."""
+    question = msgspec.structs.replace(ask, page_token="", max_results=1)
+    return paged(items, keys, question, limit=ask.max_results, after=ask.page_token)
 
 
 def with_next(answer: Answer, token: str | None) -> Answer:

@@ -11,6 +11,7 @@ from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.runs.records import Artifact, Experiment, Run, RunState, StartRun, StepRun
+from headway.lifecycle.runs.search import CountRuns, RunCount, SearchRuns
 from headway.server.routing import App, By, get, post
 
 
@@ -55,6 +56,48 @@ def runs(
     return app.platform.runs.list(
         experiment=experiment, parent=parent, change=change, state=run_state, limit=limit, before=before
     )
+
+
+@post("/v1/runs/search", status_code=200)
+def search(data: JSONBody[SearchRuns], app: App) -> Page[Run]:
+    """A page of the runs for which a filter holds, in the order asked for; none of `experiments` asks for all."""
+    return app.platform.runs.search(data)
+
+
+@post("/v1/runs/count", status_code=200)
+def count(data: JSONBody[CountRuns], app: App) -> RunCount:
+    """How many runs a filter holds for."""
+    return app.platform.runs.count(data)
+
+
+@post("/v1/runs/{identifier:str}/delete", status_code=200)
+def delete(identifier: FromPath[str], app: App, by: By) -> Run:
+    """Put a run aside; it can be restored."""
+    return app.platform.runs.delete(identifier, by=by)
+
+
+@post("/v1/runs/{identifier:str}/restore", status_code=200)
+def restore(identifier: FromPath[str], app: App, by: By) -> Run:
+    """Bring a run back that was put aside."""
+    return app.platform.runs.restore(identifier, by=by)
+
+
+@get("/v1/experiments/{reference:str}")
+def experiment(reference: FromPath[str], app: App) -> Experiment:
+    """One experiment, by id or by name."""
+    return app.platform.experiments.find(reference)
+
+
+@post("/v1/experiments/{reference:str}/delete", status_code=200)
+def delete_experiment(reference: FromPath[str], app: App, by: By) -> Experiment:
+    """Put an experiment and its runs aside; it can be restored."""
+    return app.platform.experiments.delete(app.platform.experiments.find(reference).id, by=by)
+
+
+@post("/v1/experiments/{reference:str}/restore", status_code=200)
+def restore_experiment(reference: FromPath[str], app: App, by: By) -> Experiment:
+    """Bring an experiment back that was put aside."""
+    return app.platform.experiments.restore(app.platform.experiments.find(reference).id, by=by)
 
 
 @get("/v1/experiments")
@@ -107,4 +150,7 @@ def artifacts(identifier: FromPath[str], app: App) -> list[Artifact]:
     return list(app.platform.runs.artifacts(identifier))
 
 
-ROUTES = (start, runs, experiments, run, move, claim, steps, progress, add_artifact, artifacts)
+ROUTES = (
+    start, runs, search, count, experiments, experiment, delete_experiment, restore_experiment, run, delete, restore,
+    move, claim, steps, progress, add_artifact, artifacts,
+)  # fmt: skip

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from headway.kernel.records import Value
-from headway.kernel.version import VERSION
 from headway.lifecycle.status import Status, status_of
 from headway.server.metrics import exposition
-from headway.server.routing import App, get
+from headway.server.mlflow.wire import PROTOCOL
+from headway.server.routing import TEXT, App, get
 
 
 class Health(Value):
     status: str
-
-
-class Version(Value):
-    version: str
 
 
 @get("/health")
@@ -23,10 +19,10 @@ def health() -> Health:
     return Health(status="ok")
 
 
-@get("/version")
-def version() -> Version:
-    """The version of Headway that runs."""
-    return Version(version=VERSION)
+@get("/version", media_type=TEXT)
+def version() -> str:
+    """The version of MLflow whose protocol is spoken: MLflow's clients send spans only to one that they know."""
+    return PROTOCOL
 
 
 @get("/v1/status")

@@ -36,15 +36,9 @@ class AnchorFile:
     def read(self) -> Anchor | None:
         """What the file says, or None when there is none; raises `LedgerBroken` when it is no anchor."""
         try:
-            data = self._path.read_bytes()
+            return self._decoded(self._path.read_bytes())
         except FileNotFoundError:
             return None
-        if not data:  # a loss of power between the rename and the data
-            return None
-        try:
-            return _read_anchor(data)
-        except msgspec.DecodeError as error:
-            raise LedgerBroken(f"{self._path} is damaged; restore it, or remove it to give up the proof") from error
 
     def advance(self, head: Anchor) -> None:
         """Replace the file, unless another process has brought it further."""
@@ -58,16 +52,20 @@ class AnchorFile:
                 _log.warning("the ledger's anchor %s lags behind: %s", self._path, error)
 
     def _replace(self, head: Anchor) -> None:
-        kept = self.read()
-        if kept is None or kept.number < head.number:
-            _overwrite(self._path, encode(head).ljust(_SIZE))
+        """In place: to rename a new file over it makes file systems write that out first, which takes longer than the
+        commit it follows."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            kept = self._decoded(os.pread(file, _SIZE, 0))
+            if kept is None or kept.number < head.number:
+                os.pwrite(file, encode(head).ljust(_SIZE), 0)
+        finally:
+            os.close(file)
 
-
-def _overwrite(path: Path, content: bytes) -> None:
-    """In place: to rename a new file over it makes file systems write that out first, which takes longer than the
-    commit it follows."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        os.pwrite(file, content, 0)
-    finally:
-        os.close(file)
+    def _decoded(self, data: bytes) -> Anchor | None:
+        if not data:  # a loss of power between the rename and the data
+            return None
+        try:
+            return _read_anchor(data)
+        except msgspec.DecodeError as error:
+            raise LedgerBroken(f"{self._path} is damaged; restore it, or remove it to give up the proof") from error

@@ -9,18 +9,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 
-from headway.errors import AlreadyExists, Invalid, Unavailable
+from headway.errors import AlreadyExists, HeadwayError, Invalid, Unavailable
 from headway.kernel.ledger import Anchor
+from headway.kernel.patience import PATIENCE
 from headway.storage.sql.anchor import AnchorFile
 
-AnyInsert = SqliteInsert | PostgresInsert
+if TYPE_CHECKING:  # a database of the one kind does without the dialect of the other
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    AnyInsert = SqliteInsert | PostgresInsert
 
 
 class Transaction:
@@ -42,6 +46,14 @@ class Database(Protocol):
     mark: str
     """Stands for a value in a statement: the driver's own."""
 
+    takes_arrays: bool
+    """Whether many rows go into one statement, as an array for each column."""
+
+    @property
+    def error(self) -> type[Exception]:
+        """The root of the driver's own errors."""
+        ...
+
     def reading(self) -> AbstractContextManager[Connection]: ...
 
     def snapshot(self) -> AbstractContextManager[Connection]:
@@ -50,6 +62,14 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """One after the other over all threads and processes; leaves only once what was written is durable."""
+        ...
+
+    def interrupt(self, connection: Connection) -> None:
+        """Stop, from another thread, the statement that runs on a connection; it raises there."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """What this thread's transactions inside wrote is durable when it ends, not when they do."""
         ...
 
     def close(self) -> None: ...
@@ -73,6 +93,12 @@ class SqlEngine:
                 self._open.connection, self._open.writable = None, False
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the transactions of this thread inside share one commit."""
+        with _answered(), self._database.together():
+            yield
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads of this thread inside see one state."""
         if self._ambient() is not None:
@@ -88,9 +114,7 @@ class SqlEngine:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """The connection of this thread's transaction; raises `RuntimeError` outside one."""
-        connection = self._ambient()
-        if connection is None or not self._open.writable:
-            raise RuntimeError("a store writes only inside `with journal.act(...)`")
+        connection = self._writable()
         with _answered(), _keepable():
             yield connection
 
@@ -102,13 +126,61 @@ class SqlEngine:
             if connection is not None:
                 yield connection
             else:
-                with self._database.reading() as pooled:
+                with self._database.reading() as pooled, self._stoppable(pooled):
                     yield pooled
+
+    @contextmanager
+    def _stoppable(self, connection: Connection) -> Iterator[None]:
+        """Let the patience of the request that is answered here, if it has one, stop what runs on `connection`."""
+        patience = PATIENCE.get()
+        if patience is None:
+            yield
+            return
+        try:
+            with patience.lasting(lambda: self._database.interrupt(connection)):
+                yield
+        except (DatabaseError, Unavailable) as error:
+            if patience.reason is None:
+                raise
+            connection.invalidate()  # a server may hear of the stop only now, and would stop what runs next
+            raise patience.reason from error
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds, read as by `reading` but straight from the driver: for what every call of a run asks,
+        SQLAlchemy's part would be four times that of the database."""
+        connection = self._ambient()
+        if connection is not None:
+            return self._run(connection, statement, values).fetchall()  # type: ignore[no-any-return]
+        with _answered(), self._database.reading() as pooled, self._stoppable(pooled):
+            return self._run(pooled, statement, values).fetchall()  # type: ignore[no-any-return]
+
+    def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row of values, as in `writing` but straight through the driver."""
+        connection = self._writable()
+        if len(rows) == 1:
+            self._run(connection, statement, rows[0])
+        elif rows:
+            self._run(connection, statement, rows, many=True)
+
+    def _run(self, connection: Connection, statement: str, values: Sequence[Any], *, many: bool = False) -> Any:
+        driver: Any = connection.connection.dbapi_connection
+        try:
+            return driver.cursor().executemany(statement, values) if many else driver.execute(statement, values)
+        except self._database.error as error:
+            known = DBAPIError.instance(statement, None, error, self._database.error)
+            raise _named(known) or known from error
+        except (OverflowError, UnicodeError) as error:
+            raise _named(error) or error from error
 
     @property
     def mark(self) -> str:
         """Stands for a value in a statement that goes straight to the driver."""
         return self._database.mark
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether `write_rows` is given statements whose values are arrays."""
+        return self._database.takes_arrays
 
     def insert(self, table: Table) -> AnyInsert:
         """An insert that knows ON CONFLICT."""
@@ -129,18 +201,14 @@ class SqlEngine:
 
         SQLAlchemy's way from a list of dicts costs more than the database itself does.
         """
-        if not rows:
-            return
-        end = " ON CONFLICT DO NOTHING" if unless_there else ""
-        if replace:
-            keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
-            changes = [f'"{c.name}" = excluded."{c.name}"' for c in table.columns if not c.primary_key]
-            end = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changes)}"
-        names = ", ".join(f'"{column.name}"' for column in table.columns)
-        marks = ", ".join([self.mark] * len(table.columns))
-        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){end}'
-        with self.writing() as connection:
-            connection.exec_driver_sql(statement, list(rows) if len(rows) > 1 else rows[0])
+        arrays = self.takes_arrays and len(rows) > 1
+        statement = _insertion(table, self.mark, unless_there, replace, arrays)
+        self.write(statement, [_columns(rows)] if arrays else rows)
+
+    def write_rows(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement for each of `rows`; where the database takes arrays it is one for all of them."""
+        if rows:
+            self.write(statement, [_columns(rows)] if self.takes_arrays else rows)
 
     def close(self) -> None:
         self._database.close()
@@ -148,25 +216,61 @@ class SqlEngine:
     def _ambient(self) -> Connection | None:
         return getattr(self._open, "connection", None)
 
+    def _writable(self) -> Connection:
+        connection = self._ambient()
+        if connection is None or not self._open.writable:
+            raise RuntimeError("a store writes only inside `with journal.act(...)`")
+        return connection
+
+
+@cache
+def _insertion(table: Table, mark: str, unless_there: bool, replace: bool, arrays: bool) -> str:
+    end = " ON CONFLICT DO NOTHING" if unless_there else ""
+    if replace:
+        keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
+        changes = [f'"{c.name}" = excluded."{c.name}"' for c in table.columns if not c.primary_key]
+        end = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changes)}"
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    source = f"VALUES ({', '.join([mark] * len(table.columns))})"
+    if arrays:
+        from sqlalchemy.dialects.postgresql.base import PGDialect  # noqa: PLC0415
+
+        kinds = [str(column.type.compile(PGDialect())).partition(" COLLATE")[0] for column in table.columns]  # type: ignore[no-untyped-call]
+        source = f"SELECT * FROM unnest({', '.join(f'{mark}::{kind}[]' for kind in kinds)})"
+    return f'INSERT INTO "{table.name}" ({names}) {source}{end}'
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
 
 @contextmanager
 def _answered() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        if type(error) not in (OperationalError, DatabaseError):  # the others are not the database's doing
+        if type(error) not in (OperationalError, DatabaseError):
             raise
-        raise Unavailable(f"the database does not answer, or is damaged: {_first_line(error)}") from error
+        raise _named(error) or error from error
 
 
 @contextmanager
 def _keepable() -> Iterator[None]:
     try:
         yield
-    except (DataError, OverflowError, UnicodeError) as error:
-        raise Invalid(f"the database cannot keep this value: {_first_line(error)}") from error
-    except IntegrityError as error:
-        raise AlreadyExists(f"it is there already: {_first_line(error)}") from error
+    except (DataError, OverflowError, UnicodeError, IntegrityError) as error:
+        raise _named(error) or error from error
+
+
+def _named(error: Exception) -> HeadwayError | None:
+    """What it means for who asked; None for an error that is not the database's doing."""
+    if isinstance(error, (DataError, OverflowError, UnicodeError)):
+        return Invalid(f"the database cannot keep this value: {_first_line(error)}")
+    if isinstance(error, IntegrityError):
+        return AlreadyExists(f"it is there already: {_first_line(error)}")
+    if type(error) in (OperationalError, DatabaseError):
+        return Unavailable(f"the database does not answer, or is damaged: {_first_line(error)}")
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, LargeBinary, Row, Table, select
+from sqlalchemy import BigInteger, Column, LargeBinary, Row, Table, func, select
 
 from headway.kernel.events import Event
 from headway.storage.sql.engine import SqlEngine
@@ -44,6 +44,10 @@ class SqlEventStore:
         query = select(EVENTS).where(EVENTS.c.number > number).order_by(EVENTS.c.number).limit(limit)
         with self._engine.reading() as connection:
             return [_event(row) for row in connection.execute(query)]
+
+    def last(self) -> int:
+        with self._engine.reading() as connection:
+            return connection.scalar(select(func.max(EVENTS.c.number))) or 0
 
     def heard(self, listener: str) -> int:
         with self._engine.reading() as connection:

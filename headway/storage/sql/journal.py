@@ -10,7 +10,7 @@ from typing import Any
 from headway.errors import LedgerBroken
 from headway.kernel.clock import Clock
 from headway.kernel.journal import AnyRecord, Keeps
-from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.ledger import GENESIS, Anchor, Entry, checked_parents, seal
 from headway.kernel.records import digest, encode
 from headway.storage.sql.engine import SqlEngine, Transaction
 from headway.storage.sql.events import EVENTS
@@ -30,7 +30,7 @@ class SqlAct:
         """As `Act.save`; an empty id in `came_from` is left out."""
         store.put(record)
         head, now = self._head(), self._clock.now()
-        parents = tuple(dict.fromkeys(parent for parent in came_from if parent))
+        parents = checked_parents(came_from)
         entry = Entry(
             number=head.number + 1,
             at=now,
@@ -42,8 +42,7 @@ class SqlAct:
         )
         with self._engine.writing():  # which turns a text that cannot be kept into `Invalid`
             entry = seal(entry)
-        row = entry_row(entry)
-        self._engine.insert_rows(LEDGER, [tuple(row[column.name] for column in LEDGER.columns)])
+        self._engine.insert_rows(LEDGER, [entry_row(entry)])
         edges = [(record.id, parent, to_us(now)) for parent in parents]
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
@@ -59,9 +58,8 @@ class SqlAct:
         """The last entry; raises `LedgerBroken` when the ledger no longer holds what was anchored."""
         if self._transaction.head is None:
             anchored = self._engine.anchor.last
-            with self._engine.writing() as connection:
-                head = _HEAD.format(mark=self._engine.mark)
-                kept = {row.number: row.hash for row in connection.exec_driver_sql(head, (anchored.number,))}
+            head = _HEAD.format(mark=self._engine.mark)
+            kept = dict(self._engine.rows(head, (anchored.number,)))
             if kept.get(anchored.number, GENESIS) != anchored.hash:
                 raise LedgerBroken(
                     f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
@@ -86,9 +84,22 @@ class SqlJournal:
             act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
             yield act
         if act.announced:
-            with self._committed:
-                self._acts += 1
-                self._committed.notify_all()
+            self._announce()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Acts of this thread inside become durable with one commit, when it ends; nothing of them may be told of
+        before. Raises `Unavailable` when that commit failed."""
+        acts = self._acts
+        with self._engine.together():
+            yield
+        if acts != self._acts:  # who was woken by an act inside has not found its events yet
+            self._announce()
+
+    def _announce(self) -> None:
+        with self._committed:
+            self._acts += 1
+            self._committed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until an act of this process that emits an event is committed, unless this thread has woken for it."""

@@ -25,16 +25,23 @@ LEDGER = Table(
     *(Column(name, TEXT, nullable=False) for name in _TEXTS),
     Index("ledger_by_subject", "subject", "number"),
 )
+_COLUMNS = tuple(column.name for column in LEDGER.columns)
 _AT_ONCE = 1000
 
 
-def entry_row(entry: Entry) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(entry), "at": to_us(entry.at), "came_from": " ".join(entry.came_from)}
+def entry_row(entry: Entry) -> tuple[Any, ...]:
+    """In the order of the columns."""
+    row = {**msgspec.structs.asdict(entry), "at": to_us(entry.at), "came_from": " ".join(entry.came_from)}
+    return tuple(map(row.__getitem__, _COLUMNS))
+
+
+def _parents(line: str) -> tuple[str, ...]:
+    return tuple(line.split(" ")) if line else ()
 
 
 def _entry(row: Row[Any]) -> Entry:
     try:
-        return Entry(**{**row._mapping, "at": from_us(row.at), "came_from": tuple(row.came_from.split())})
+        return Entry(**{**row._mapping, "at": from_us(row.at), "came_from": _parents(row.came_from)})
     except (OverflowError, TypeError) as error:
         raise LedgerBroken(f"entry {row.number} has no time that could be read", number=row.number) from error
 

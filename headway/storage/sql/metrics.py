@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from operator import lt
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Double, ForeignKey, Index, LargeBinary, Table, select
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinary, Table, select
 
 from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
 from headway.lifecycle.runs.records import Metric
@@ -72,22 +72,22 @@ class Key(NamedTuple):
 class SqlMetricStore:
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
-        self._sql = _Statements(engine.mark)
+        self._sql = _ArrayStatements(engine.mark) if engine.takes_arrays else _Statements(engine.mark)
 
     def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
         wanted = {Key(*name): curve for name, curve in curves.items() if len(curve)}
         added = 0
-        with self._engine.writing() as connection:
-            heads = self._heads(connection, list(wanted))
-            changed = []
+        changed, chunks = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        with self._engine.writing():  # which turns a number that cannot be kept into `Invalid`
+            heads = self._heads(list(wanted))
             for name, curve in wanted.items():
                 head = heads[name]
-                if fresh := self._fresh(connection, head, curve):
-                    self._append(connection, head, fresh)
+                if fresh := self._fresh(head, curve):
+                    chunks += self._appended(head, fresh)
                     changed.append(head.row())
                     added += len(fresh)
-            if changed:
-                connection.exec_driver_sql(self._sql.advance, changed)
+            self._engine.insert_rows(CHUNKS, chunks)
+            self._engine.write_rows(self._sql.advance, changed)
         return added
 
     def latest(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -102,13 +102,10 @@ class SqlMetricStore:
 
     def last_points(self, runs: Sequence[str]) -> dict[str, list[Metric]]:
         found: dict[str, list[Metric]] = {run: [] for run in runs}
-        column = CURVES.c
-        with self._engine.reading() as connection:
-            for start in range(0, len(runs), _AT_ONCE):
-                query = select(column.run, column.key, column.value, column.step, column.at).order_by(column.key)
-                query = query.where(column.run.in_(runs[start : start + _AT_ONCE]), column.at.is_not(None))
-                for run, key, value, step, at in connection.execute(query):
-                    found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
+        for start in range(0, len(runs), _AT_ONCE):
+            asked = runs[start : start + _AT_ONCE]
+            for run, key, value, step, at in self._engine.rows(self._sql.last_points(len(asked)), asked):
+                found[run].append(Metric(key=key, value=_number(value), step=step, at=from_us(at)))
         return found
 
     def summaries(self, run: str) -> dict[str, Summary]:
@@ -126,12 +123,11 @@ class SqlMetricStore:
             }
 
     def curve(self, run: str, key: str, *, limit: int, after: int = 0) -> Curve:
-        with self._engine.reading() as connection:
-            rows = connection.exec_driver_sql(self._sql.stretch, (run, key, after, after + limit)).all()
+        rows = self._engine.rows(self._sql.stretch, (run, key, after, after + limit))
         if not rows:
             return Curve()
-        skip = after + 1 - rows[0].first
-        return joined([unpacked(row.body) for row in rows]).part(max(skip, 0), max(skip, 0) + limit)
+        skip = after + 1 - rows[0][0]
+        return joined([unpacked(body) for _, body in rows]).part(max(skip, 0), max(skip, 0) + limit)
 
     def sample(
         self, run: str, key: str, *, most: int, first_step: int | None = None, last_step: int | None = None
@@ -145,24 +141,23 @@ class SqlMetricStore:
             parts = [unpacked(data) for (data,) in connection.exec_driver_sql(exactly, window)]
         return thinned(within(joined(parts), first_step, last_step), most) if parts else Curve()
 
-    def _heads(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
-        heads = self._known(connection, names)
+    def _heads(self, names: list[Key]) -> dict[Key, _Head]:
+        heads = self._known(names)
         missing = sorted(name for name in names if name not in heads)
         if missing:
-            connection.exec_driver_sql(self._sql.begin, [(*name, name.run) for name in missing])
-            heads |= self._known(connection, missing)
+            self._engine.write_rows(self._sql.begin, missing)
+            heads |= self._known(missing)
         return heads
 
-    def _known(self, connection: Connection, names: list[Key]) -> dict[Key, _Head]:
+    def _known(self, names: list[Key]) -> dict[Key, _Head]:
         heads: dict[Key, _Head] = {}
         for start in range(0, len(names), _AT_ONCE):
             asked = names[start : start + _AT_ONCE]
-            values = tuple(part for name in asked for part in name)
-            for run, key, *rest in connection.exec_driver_sql(self._sql.heads(len(asked)), values):
+            for run, key, *rest in self._engine.rows(*self._sql.heads(asked)):
                 heads[Key(run, key)] = _Head(*rest)
         return heads
 
-    def _fresh(self, connection: Connection, head: _Head, curve: Curve) -> Curve:
+    def _fresh(self, head: _Head, curve: Curve) -> Curve:
         """The points that are not there yet, each once."""
         pairs = list(zip(curve.steps, curve.at_us, strict=True))
         once = all(map(lt, pairs, pairs[1:]))
@@ -171,7 +166,7 @@ class SqlMetricStore:
         seen = set[tuple[int, int, int]]()
         if not head.surely_new(curve):
             asked = (head.number, max(curve.steps), min(curve.steps), max(curve.at_us), min(curve.at_us))
-            for (body,) in connection.exec_driver_sql(self._sql.overlapping, asked):
+            for (body,) in self._engine.rows(self._sql.overlapping, asked):
                 seen.update(identities(unpacked(body)))
         places = []
         for place, point in enumerate(identities(curve)):
@@ -180,25 +175,25 @@ class SqlMetricStore:
                 places.append(place)
         return curve if len(places) == len(curve) else curve.at(places)
 
-    def _append(self, connection: Connection, head: _Head, curve: Curve) -> None:
-        """Write the points behind the others, and fold loose chunks when there are enough of them."""
+    def _appended(self, head: _Head, curve: Curve) -> list[tuple[Any, ...]]:
+        """The chunks to write behind the others; loose ones are folded into them when there are enough of them."""
         loose_points = head.points - head.loose_from + 1 + len(curve)
         if loose_points < FULL and head.loose < _MOST_LOOSE:
-            connection.exec_driver_sql(self._sql.chunk, _row(head.number, head.points + 1, curve, full=False))
+            row = _row(head.number, head.points + 1, curve, full=False)
             head.grow(curve, loose=head.loose + 1, loose_from=head.loose_from)
-            return
+            return [row]
         whole = curve
         if head.loose:
-            bodies = connection.exec_driver_sql(self._sql.loose, (head.number, head.loose_from))
+            bodies = self._engine.rows(self._sql.loose, (head.number, head.loose_from))
             whole = joined([*(unpacked(body) for (body,) in bodies), curve])
-            connection.exec_driver_sql(self._sql.drop, (head.number, head.loose_from))
+            self._engine.write(self._sql.drop, [(head.number, head.loose_from)])
         rows, first = [], head.loose_from
         for start in range(0, len(whole), FULL):
             part = whole.part(start, start + FULL)
             rows.append(_row(head.number, first + start, part, full=len(part) == FULL))
-        connection.exec_driver_sql(self._sql.chunk, rows)
         rest = len(whole) % FULL
         head.grow(curve, loose=1 if rest else 0, loose_from=head.points + len(curve) - rest + 1)
+        return rows
 
 
 class _Head:
@@ -263,23 +258,19 @@ class _Statements:
     """Straight for the driver, whose sign for a value is `mark`: what SQLAlchemy adds costs more than the database."""
 
     def __init__(self, mark: str) -> None:
-        m = mark
+        self._mark = m = mark
         state = "points, loose, loose_from, last_at, step, at, value, lowest, highest"
         named = f"FROM chunks c JOIN curves v ON v.number = c.curve WHERE v.run = {m} AND v.key = {m}"
         window = f"{named} AND c.last_step >= {m} AND c.first_step <= {m}"
         self._heads = f"SELECT run, key, number, {state} FROM curves WHERE "
         self._name = f"(run = {m} AND key = {m})"
-        experiment = f"coalesce((SELECT experiment FROM runs WHERE id = {m}), '')"
         self.begin = (
             "INSERT INTO curves (run, key, experiment, points, loose, loose_from)"
-            f" VALUES ({m}, {m}, {experiment}, 0, 0, 1)"
+            " SELECT n.run, n.key, coalesce(r.experiment, ''), 0, 0, 1"
+            f" FROM (SELECT {m} AS run, {m} AS key) n LEFT JOIN runs r ON r.id = n.run"
         )
         self.advance = (
             f"UPDATE curves SET {', '.join(f'{name} = {m}' for name in state.split(', '))} WHERE number = {m}"
-        )
-        self.chunk = (
-            "INSERT INTO chunks (curve, first, points, first_step, last_step, first_at, last_at, outline, body)"
-            f" VALUES ({', '.join([m] * 9)})"
         )
         self.overlapping = (
             f"SELECT body FROM chunks WHERE curve = {m} AND first_step <= {m} AND last_step >= {m}"
@@ -297,5 +288,34 @@ class _Statements:
             f" THEN c.outline ELSE c.body END {window} ORDER BY c.first"
         )
 
-    def heads(self, count: int) -> str:
-        return self._heads + " OR ".join([self._name] * count)
+    def last_points(self, runs: int) -> str:
+        among = ", ".join([self._mark] * runs)
+        return f"SELECT run, key, value, step, at FROM curves WHERE run IN ({among}) AND at IS NOT NULL ORDER BY key"
+
+    def heads(self, names: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        """The statement that finds these curves, and its values."""
+        return self._heads + " OR ".join([self._name] * len(names)), tuple(part for name in names for part in name)
+
+
+class _ArrayStatements(_Statements):
+    """One statement for all rows, each value an array: a column of them."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(mark)
+        names = f"unnest({mark}::text[], {mark}::text[]) AS n(run, key)"
+        self.begin = self.begin.replace(f"(SELECT {mark} AS run, {mark} AS key) n", names)
+        state = {
+            **dict.fromkeys(("points", "loose", "loose_from", "last_at", "step", "at"), "bigint"),
+            **dict.fromkeys(("value", "lowest", "highest"), "double precision"), "number": "bigint",
+        }  # fmt: skip
+        changes = ", ".join(f"{name} = n.{name}" for name in state if name != "number")
+        arrays = ", ".join(f"{mark}::{kind}[]" for kind in state.values())
+        self.advance = (
+            f"UPDATE curves SET {changes} FROM unnest({arrays}) AS n({', '.join(state)}) WHERE curves.number = n.number"
+        )
+        self._join = self._heads.replace("SELECT run, key, ", "SELECT curves.run, curves.key, ").replace(
+            "FROM curves WHERE ", f"FROM curves JOIN {names} ON curves.run = n.run AND curves.key = n.key"
+        )
+
+    def heads(self, names: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        return self._join, ([name.run for name in names], [name.key for name in names])

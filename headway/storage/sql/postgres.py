@@ -15,14 +15,18 @@ from headway.storage.sql.engine import Transaction
 _ONE_WRITER = text("SELECT pg_advisory_xact_lock(5209163247)")
 """Any number that no other program takes; it is released with the end of the transaction."""
 
+_CANCELLED_WITHIN_S = 5.0
+
 
 class PostgresDatabase:
     insert = Insert
     mark = "%s"
+    takes_arrays = True
 
     def __init__(self, url: URL, anchor: AnchorFile) -> None:
         self._anchor = anchor
         self._engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        self.error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._readers = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._turn = threading.Lock()  # so that waiting threads hold no connection of the pool
@@ -46,6 +50,15 @@ class PostgresDatabase:
                 yield transaction
             if transaction.head is not None:
                 self._anchor.advance(transaction.head)
+
+    def interrupt(self, connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        if raw is not None:
+            raw.cancel_safe(timeout=_CANCELLED_WITHIN_S)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield  # each is committed by itself
 
     def close(self) -> None:
         self._engine.dispose()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Column, Integer, LargeBinary, Table, select
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
-from headway.lifecycle.runs.traces import Trace
-from headway.storage.sql.search import index_run, searched
+from headway.lifecycle.runs.traces import Span, Trace
+from headway.storage.sql.search import index_run
+from headway.storage.sql.searching import counted, found
 from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
@@ -33,7 +34,17 @@ STEPS = Table(
     Column("place", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
+SPANS = Table(
+    "spans",
+    METADATA,
+    Column("request", TEXT, primary_key=True),
+    Column("span", TEXT, primary_key=True),
+    Column("started_ns", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
 
+_AT_ONCE = 400
+_read_span = msgspec.json.Decoder(Span).decode
 _read_step = msgspec.json.Decoder(StepRun).decode
 
 
@@ -41,7 +52,7 @@ class SqlExperimentStore(SqlRecordStore[Experiment]):
     table = EXPERIMENTS
 
     def named(self, name: str) -> Experiment | None:
-        return self._first(EXPERIMENTS.rows.c.name == name)
+        return self._by("name", name)
 
     def all(self, *, limit: int = 100, before: str | None = None) -> Page[Experiment]:
         return self._page(limit, before)
@@ -52,12 +63,22 @@ class SqlRunStore(SqlRecordStore[Run]):
 
     def put(self, record: Run) -> None:
         super().put(record)
-        with self._engine.writing() as connection:
-            index_run(self._engine, connection, record)
+        index_run(self._engine, record)
 
-    def search(self, question: RunSearch) -> list[Run]:
+    def search(self, question: RunSearch) -> Page[Run]:
         with self._engine.reading() as connection:
-            return [RUNS.read(body) for body in connection.scalars(searched(question, RUNS.rows))]
+            page = found(connection, question)
+            bodies: dict[str, bytes] = {}
+            for start in range(0, len(page.runs), _AT_ONCE):
+                asked = page.runs[start : start + _AT_ONCE]
+                query = f"SELECT id, body FROM runs WHERE id IN ({', '.join([self._engine.mark] * len(asked))})"
+                for run, body in connection.exec_driver_sql(query, tuple(asked)).all():
+                    bodies[run] = body
+        return Page(items=tuple(RUNS.read(bodies[run]) for run in page.runs if run in bodies), next=page.next)
+
+    def count(self, question: RunSearch) -> int:
+        with self._engine.reading() as connection:
+            return int(connection.execute(counted(question)).scalar_one())
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         """Keep the state of each of `steps`; those of the run that are not named stay as they are."""
@@ -122,6 +143,20 @@ class SqlTraceStore(SqlRecordStore[Trace]):
 
     def of(self, request: str) -> Trace | None:
         return self._first(TRACES.rows.c.request == request)
+
+    def put_spans(self, spans: Sequence[Span]) -> None:
+        rows = [(span.request, span.id, span.started_ns, encode(span)) for span in spans]
+        self._engine.insert_rows(SPANS, rows, replace=True)
+
+    def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
+        found: dict[str, list[Span]] = {request: [] for request in requests}
+        with self._engine.reading() as connection:
+            for start in range(0, len(requests), _AT_ONCE):
+                query = select(SPANS.c.request, SPANS.c.body).order_by(SPANS.c.started_ns, SPANS.c.span)
+                query = query.where(SPANS.c.request.in_(requests[start : start + _AT_ONCE]))
+                for request, body in connection.execute(query):
+                    found[request].append(_read_span(body))
+        return found
 
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
         return self._page(limit, before, experiment=experiment)

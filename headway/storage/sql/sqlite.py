@@ -45,19 +45,28 @@ class SqliteDatabase:
 
     insert = Insert
     mark = "?"
+    takes_arrays = False
+    error = sqlite3.Error
 
     def __init__(self, path: Path, anchor: AnchorFile) -> None:
         self._anchor = anchor
         self._readers = _engine(path, read_only=True)
         self._writer = _engine(path, read_only=False)
         self._connection = self._writer.connect()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # a thread that reads what it wrote `together` may hold it already
         self._counting = threading.Lock()
         self._waiting = 0
         self._group: _Group | None = None
+        self._held = threading.local()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
+        joined = self._joined()
+        if joined:
+            with self._turn:
+                if self._group in joined:  # what this thread wrote is to be seen by it, though not yet by others
+                    yield self._connection
+                    return
         with self._readers.connect() as connection:
             yield connection
 
@@ -72,6 +81,7 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
+        joined = self._joined()
         with self._my_turn():
             group = self._group = self._group or _Group(self._connection.begin())
             try:
@@ -79,9 +89,30 @@ class SqliteDatabase:
                     yield transaction
             finally:
                 group.members += 1
-                if group is self._group and (self._waiting == 0 or group.members >= _MOST_IN_GROUP):
+                nobody_else = joined is None and self._waiting == 0
+                if group is self._group and (nobody_else or group.members >= _MOST_IN_GROUP):
                     self._commit(group)
-        self._until_committed(group)
+        if joined is None:
+            self._until_committed(group)
+        else:
+            joined.append(group)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        joined = self._held.joined = list[_Group]()
+        try:
+            yield
+        finally:
+            self._held.joined = None
+            with self._turn:
+                if self._group in joined:
+                    self._commit(self._group)
+        for group in joined:
+            self._until_committed(group)
+
+    def _joined(self) -> list[_Group] | None:
+        """The groups that this thread has written in, inside `together`; None outside it."""
+        return getattr(self._held, "joined", None)
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -145,6 +176,11 @@ class SqliteDatabase:
                     self._commit(group)
         if group.error is not None:
             raise Unavailable(f"nothing was written: {group.error}; is the disk full?") from group.error
+
+    def interrupt(self, connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.interrupt()
 
     def close(self) -> None:
         self._readers.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,9 @@ from headway.storage.sql.lineage import SqlLineageStore
 from headway.storage.sql.metrics import SqlMetricStore
 from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore, SqlTrustStore
 from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWindowStore
-from headway.storage.sql.postgres import PostgresDatabase
 from headway.storage.sql.predictions import SqlPredictionStore, SqlSegmentStore
 from headway.storage.sql.releases import SqlApprovalStore, SqlReleaseStore
+from headway.storage.sql.retention import SqlKeptRecords, SqlPolicyStore, SqlSweepStore, SqlTombstoneStore
 from headway.storage.sql.rollouts import SqlDeploymentStore, SqlRolloutStore, SqlTrafficStore
 from headway.storage.sql.runs import (
     SqlArtifactStore,
@@ -41,6 +42,7 @@ from headway.storage.sql.runs import (
 )
 from headway.storage.sql.schema import migrate
 from headway.storage.sql.sqlite import SqliteDatabase
+from headway.storage.sql.webhooks import SqlDeliveryStore, SqlWebhookStore
 
 
 class Opened(NamedTuple):
@@ -70,7 +72,9 @@ def _database(where: str | Path, anchor: AnchorFile) -> Database:
     try:
         if url.get_backend_name() == "sqlite":
             return SqliteDatabase(Path(url.database or ""), anchor)
-        return PostgresDatabase(url.set(drivername="postgresql+psycopg"), anchor)
+        postgres = import_module("headway.storage.sql.postgres")
+        database: Database = postgres.PostgresDatabase(url.set(drivername="postgresql+psycopg"), anchor)
+        return database
     except ModuleNotFoundError as error:
         raise ExtraMissing("PostgreSQL needs its driver: pip install 'headway[postgres]'") from error
     except DatabaseError as error:
@@ -121,6 +125,12 @@ def _stores(engine: SqlEngine) -> Stores:
         alerts=SqlAlertStore(engine),
         triggers=SqlTriggerStore(engine),
         changes=SqlChangeStore(engine),
+        kept=SqlKeptRecords(engine),
+        tombstones=SqlTombstoneStore(engine),
+        sweeps=SqlSweepStore(engine),
+        policies=SqlPolicyStore(engine),
+        webhooks=SqlWebhookStore(engine),
+        deliveries=SqlDeliveryStore(engine),
         tokens=SqlTokenStore(engine),
         predictions=SqlPredictionStore(engine),
         ledger=SqlLedgerStore(engine),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, MetaData, Table, Text, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import UnaryExpression
 
 from headway.errors import AlreadyExists, Invalid
@@ -67,13 +66,23 @@ class RecordTable(Generic[AnyRecord]):
         )
 
     def row(self, record: AnyRecord) -> dict[str, Any]:
-        """The record as a row; raises `Invalid` for one that could not be read again (a number that is not finite)."""
+        """The record as a row, in the order of the columns; raises `Invalid` for one that could not be read again (a
+        number that is not finite)."""
         try:
             body = encode(record)
             self.read(body)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
             kind = self.record_type.__name__
             raise Invalid(f"this {kind} cannot be kept, is a number in it NaN or infinite? ({error})") from error
+        return {"id": record.id, **self._searched(record), "body": body}
+
+    def row_of(self, body: bytes) -> dict[str, Any]:
+        """The row of a record that was written elsewhere, with its bytes as they are; raises `Invalid` for bytes that
+        are none."""
+        try:
+            record = self.read(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Invalid(f"this is no {self.record_type.__name__} of this version: {error}") from error
         return {"id": record.id, "body": body, **self._searched(record)}
 
     def sealed(self, row: Mapping[str, Any]) -> bytes:
@@ -112,24 +121,42 @@ class SqlRecordStore(Generic[AnyRecord]):
 
     def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
-        self._get = f'SELECT body FROM "{self.table.rows.name}" WHERE id = {engine.mark}'
+        name, searched = self.table.rows.name, "".join(f', "{column}"' for column in self.table.columns)
+        self._get = f'SELECT body FROM "{name}" WHERE id = {engine.mark}'
+        self._searched = f'SELECT id{searched} FROM "{name}" WHERE id = {engine.mark}'
 
     def put(self, record: AnyRecord) -> None:
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
         row = self.table.row(record)
+        kept = self._engine.rows(self._searched, (record.id,))
         try:
-            self._engine.insert_rows(
-                self.table.rows, [tuple(row[column.name] for column in self.table.rows.columns)], replace=True
-            )
-        except IntegrityError as error:
+            if kept:
+                self._replace(row, kept[0])
+            else:
+                self._engine.insert_rows(self.table.rows, [tuple(row.values())])
+        except AlreadyExists as error:
             keys = " or ".join(" and ".join(key) for key in self.table.unique)
             kind = self.table.record_type.__name__
             raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
 
+    def _replace(self, row: Mapping[str, Any], kept: Sequence[Any]) -> None:
+        """Only what differs: SQLite writes a page of every index whose column is named, changed or not."""
+        changed = [name for name, before in zip(row, kept, strict=False) if row[name] != before]
+        mark = self._engine.mark
+        settings = ", ".join(f'"{name}" = {mark}' for name in [*changed, "body"])
+        values = [*(row[name] for name in changed), row["body"], row["id"]]
+        self._engine.write(f'UPDATE "{self.table.rows.name}" SET {settings} WHERE id = {mark}', [values])
+
     def get(self, identifier: str) -> AnyRecord | None:
-        with self._engine.reading() as connection:
-            body = connection.exec_driver_sql(self._get, (identifier,)).scalar()
-        return None if body is None else self.table.read(body)
+        found = self._engine.rows(self._get, (identifier,))
+        return self.table.read(found[0][0]) if found else None
+
+    def _by(self, column: str, value: str) -> AnyRecord | None:
+        """The newest whose `column` has this value."""
+        table, mark = self.table.rows.name, self._engine.mark
+        query = f'SELECT body FROM "{table}" WHERE "{column}" = {mark} ORDER BY id DESC LIMIT 1'
+        found = self._engine.rows(query, (value,))
+        return self.table.read(found[0][0]) if found else None
 
     def _first(self, *where: ColumnElement[bool], order: Iterable[Order] = ()) -> AnyRecord | None:
         """The newest that fits, or the first in `order`."""

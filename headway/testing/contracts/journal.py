@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headway.errors import Conflict
+from headway.errors import Conflict, Invalid
 from headway.kernel.ledger import verify
 from headway.testing.contracts.state import State
 
@@ -33,6 +33,7 @@ class JournalContract:
         (event,) = state.stores.events.after(0)
         assert (event.number, event.kind, event.subject, event.at) == (1, "RunStarted", record.id, state.clock.now())
         assert event.facts == {"rows": 3, "names": ["a", "b"]}
+        assert state.stores.events.last() == 1
 
     def test_an_exception_undoes_the_whole_act_and_only_that(self, state: State) -> None:
         kept = state.sample("runs")
@@ -52,6 +53,7 @@ class JournalContract:
         assert state.stores.lineage.children(kept.id) == []
         assert state.stores.events.after(0) == []
         assert state.stores.events.heard("listener") == 0
+        assert state.stores.events.last() == 0
         assert verify(state.stores.ledger) == 1
 
     def test_a_fact_that_is_no_json_undoes_the_act(self, state: State) -> None:
@@ -71,6 +73,18 @@ class JournalContract:
             assert state.stores.runs.get(record.id) == record
             assert other.submit(state.stores.runs.get, record.id).result(5) is None
         assert state.stores.runs.get(record.id) == record
+
+    @pytest.mark.parametrize("parent", ["a b", "a\tb", " a", "a\n", "a\u2028b", "a\x1fb", "x" * 501])
+    def test_what_is_no_id_is_no_parent(self, state: State, parent: str) -> None:
+        """The ledger keeps parents on one line: it would not verify ever after."""
+
+        def fail() -> None:
+            with state.act() as act:
+                act.save(state.stores.runs, state.sample("runs"), came_from=["rn_1", parent])
+
+        with pytest.raises(Invalid, match="takes an id"):
+            fail()
+        assert verify(state.stores.ledger) == 0
 
     def test_acts_cannot_be_nested(self, state: State) -> None:
         with state.act() as act:

@@ -35,6 +35,9 @@ _PAGED: dict[str, dict[str, str]] = {
     "windows": {"monitor": "drift"},
     "alerts": {},
     "changes": {},
+    "tombstones": {"kind": "rn"},
+    "sweeps": {},
+    "policies": {},
 }
 """Stores with pages -> an argument of the page that every sample fits."""
 _UNIQUE = {

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from headway.lifecycle.runs.records import StepRun, StepState
+from headway.lifecycle.runs.search import RunSearch
 from headway.testing.contracts.state import State
 
 
 class RunStoreContract:
+    def test_runs_of_an_experiment_are_counted(self, state: State) -> None:
+        other = state.sample("runs", experiment="other")
+        state.keep("runs", state.sample("runs"), state.sample("runs", deleted_at=state.clock.now()), other)
+        assert [
+            state.stores.runs.count(RunSearch(experiments=(name,), deleted=None)) for name in ("late", "other", "none")
+        ] == [2, 1, 0]
+
     def test_steps_keep_their_order_and_their_last_state(self, state: State) -> None:
         steps = [StepRun(step=name) for name in ("load", "train", "judge")]
         done = steps[1].but(state=StepState.DONE, ended_at=state.clock.now())

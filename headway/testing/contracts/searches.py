@@ -81,8 +81,9 @@ class RunSearchContract:
 
     def test_pages_follow_each_other(self, state: State) -> None:
         runs = _fill(state)
-        assert _numbers(state, runs, limit=4) == [5, 4, 3, 2]
-        assert _numbers(state, runs, limit=4, offset=4) == [1, 0]
+        first = state.stores.runs.search(RunSearch(experiments=("search",), limit=4))
+        assert [runs.index(run.id) for run in first.items] == [5, 4, 3, 2]
+        assert _numbers(state, runs, limit=4, after=first.next or "") == [1, 0]
 
     def test_other_experiments_and_deleted_runs_are_left_out(self, state: State) -> None:
         runs = _fill(state)
@@ -93,7 +94,7 @@ class RunSearchContract:
         assert _numbers(state, runs) == [5, 4, 3, 1, 0]
         assert _numbers(state, runs, deleted=True) == [2]
         assert _numbers(state, runs, deleted=None) == [5, 4, 3, 2, 1, 0]
-        assert state.stores.runs.search(RunSearch(experiments=("nothing",))) == []
+        assert state.stores.runs.search(RunSearch(experiments=("nothing",))).items == ()
 
     def test_what_is_searched_follows_the_record(self, state: State) -> None:
         runs = _fill(state)
@@ -102,12 +103,12 @@ class RunSearchContract:
         state.keep("runs", found.but(tags={"b": "new"}, name="other", experiment="moved"))
         assert _numbers(state, runs) == [5, 4, 3, 2, 1]
         moved = RunSearch(experiments=("moved",), where=parsed_filter("tags.b = 'new' AND tags.`a tag` IS NULL", RUNS))
-        assert [run.name for run in state.stores.runs.search(moved)] == ["other"]
+        assert [run.name for run in state.stores.runs.search(moved).items] == ["other"]
 
     @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_filter_finds_what_memory_finds(self, state: State, data: st.DataObject) -> None:
-        if not state.stores.runs.search(RunSearch(experiments=("search",))):
+        if not state.stores.runs.search(RunSearch(experiments=("search",))).items:
             _fill(state)
         memory = State(*open_memory(state.clock), state.clock)
         _fill(memory)
@@ -115,8 +116,8 @@ class RunSearchContract:
         order = data.draw(st.lists(_ORDERS, max_size=2))
         where, by = parsed_filter(text, RUNS), parsed_order(order, RUNS)
         question = RunSearch(experiments=("search",), where=where, order=by)
-        names = [run.name for run in state.stores.runs.search(question)]
-        assert names == [run.name for run in memory.stores.runs.search(question)], text
+        names = [run.name for run in state.stores.runs.search(question).items]
+        assert names == [run.name for run in memory.stores.runs.search(question).items], text
 
 
 _TEXTS = st.text(alphabet="forestlinaFOR%_* ?[", max_size=6)
@@ -154,5 +155,5 @@ def _fill(state: State) -> list[str]:
 
 
 def _numbers(state: State, runs: list[str], **question: Any) -> list[int]:
-    found = state.stores.runs.search(RunSearch(experiments=("search",), **question))
+    found = state.stores.runs.search(RunSearch(experiments=("search",), **question)).items
     return [runs.index(run.id) for run in found]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from headway.errors import BadSettings
 from headway.lifecycle.changes.cron import cron_mistake
-from headway.lifecycle.changes.project import Project, read_project
+from headway.lifecycle.changes.project import Project, read_capture, read_project
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 
 WHOLE = """
@@ -180,6 +181,9 @@ BROKEN = [
     ("alpha = 0.01", "min_requests = -5", r"min_requests must not be negative"),
     ("alpha = 0.01", "min_requests = 99999999999999999999", r"at most 2\^53"),
     ("patience_s = 3600", "patience_s = 0", r"patience_s must be above 0"),
+    ("patience_s = 3600", "period_days = 0", r"period_days must be above 0"),
+    ("patience_s = 3600", "period_labels = 0", r"period_labels must be above 0"),
+    ("patience_s = 3600", "label_lag_days = -1", r"label_lag_days must not be negative"),
     (
         'environment = "production"',
         'environment = "prodction"',
@@ -291,3 +295,17 @@ def test_what_is_accepted_the_scheduler_takes_too(line: str) -> None:
             next(CronSim(line, datetime(2020, 1, 1, tzinfo=UTC)))
         except CronSimError as error:
             pytest.fail(f"{line}: {error}")
+
+
+def test_what_runs_record_by_themselves() -> None:
+    said = "[capture]\nsystem = false\nevery_s = 30\n"
+    assert read_capture("") == CaptureSpec() == read_project(WHOLE).capture
+    assert read_project(WHOLE + said).capture == read_capture(said) == CaptureSpec(system=False, every_s=30.0)
+    assert read_capture(said + "[pipelines.x]\nentry = 7") == CaptureSpec(system=False, every_s=30.0)
+    for wrong, told in (
+        ("every_s = 0.5", "at least 1"),
+        ("sistem = true", "did you mean 'system'"),
+        ("code = 1", "bool"),
+    ):
+        with pytest.raises(BadSettings, match=told):
+            read_capture(f"[capture]\n{wrong}")

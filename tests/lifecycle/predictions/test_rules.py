@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.lifecycle.predictions.records import Captured, Label
-from headway.lifecycle.predictions.rules import joined, total
+from headway.lifecycle.predictions.rules import joined, paired_days
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ def captured(name: str, score: float | None, mirror: float | None = None) -> Cap
 
 def test_a_mirrored_prediction_is_paired_from_both_sides() -> None:
     sums = joined({"p": captured("p", 0.2, 0.6)}, [Label(prediction="p", value=1.0)])
-    mine, theirs = total(sums, "rl_a", "rl_b"), total(sums, "rl_b", "rl_a")
-    assert mine.n == theirs.n == 1
+    (mine,), (theirs,) = paired_days(sums, "rl_a", "rl_b"), paired_days(sums, "rl_b", "rl_a")
+    assert (mine.day, mine.n) == (theirs.day, theirs.n) == (NOON.date(), 1)
     assert mine.total == pytest.approx(0.64 - 0.16)
     assert theirs.total == pytest.approx(-mine.total)
     own = [quality for quality in sums if quality.n]
@@ -41,4 +41,5 @@ def test_sums_over_all_rows_are_the_sums_of_its_parts(rows: list[tuple[float, fl
     parts = [one for label in labels for one in joined(found, [label])]
     assert sum(quality.n for quality in whole) == len(rows) == sum(quality.n for quality in parts)
     assert sum(quality.loss for quality in whole) == pytest.approx(sum(quality.loss for quality in parts))
-    assert total(whole, "rl_a", "rl_b").n == sum(mirror is not None for _, mirror, _ in rows)
+    paired = sum(one.n for one in paired_days(whole, "rl_a", "rl_b"))
+    assert paired == sum(mirror is not None for _, mirror, _ in rows)

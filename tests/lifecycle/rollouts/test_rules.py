@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import random
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,20 +10,29 @@ from hypothesis import strategies as st
 
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.models.records import Signature
-from headway.lifecycle.rollouts.records import Health, Paired, Rollout, RolloutState, Tally
+from headway.lifecycle.rollouts.periods import period_means
+from headway.lifecycle.rollouts.records import Health, PairedDay, Rollout, RolloutState, Tally
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, RollBack, next_step, shares
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RolloutPolicy(min_requests=100, min_labels=100, patience_s=3600)
+FIRST = date(2026, 1, 1)
+
+
+def days(*means: float, n: int = 200) -> tuple[PairedDay, ...]:
+    return tuple(PairedDay(day=FIRST + timedelta(days=place), n=n, total=n * mean) for place, mean in enumerate(means))
+
+
 GOOD = Health(
     candidate=Tally(requests=3000),
     incumbent=Tally(requests=20_000),
-    quality=Paired(n=5000, total=-10.0, squares=50.0),
+    quality=days(-0.004, 0.001, -0.003, -0.006, 0.0, -0.002, -0.005, 0.002),
+    newest_day=date(2026, 2, 1),
     step_requests=1000,
     step_labels=1000,
 )
-NO_LABELS = GOOD.but(quality=Paired(), step_labels=0)
+NO_LABELS = GOOD.but(quality=(), step_labels=0)
 ERRORS = GOOD.but(candidate=Tally(requests=900, errors=90))
 
 
@@ -44,9 +54,25 @@ TABLE = [
     ("errors send it back", {}, GOOD.but(candidate=Tally(requests=300, errors=60)), RollBack),
     ("errors at the last step send it back", {"step": 2}, ERRORS, RollBack),
     ("slowness sends it back", {}, GOOD.but(candidate=Tally(requests=300, slow=90)), RollBack),
-    ("worse predictions send it back", {}, GOOD.but(quality=Paired(n=5000, total=100.0, squares=50.0)), RollBack),
+    ("worse predictions send it back", {}, GOOD.but(quality=days(0.08, 0.06, 0.09, 0.07, 0.05)), RollBack),
+    ("a catastrophe shows on the third day", {}, GOOD.but(quality=days(0.3, 0.32, 0.29)), RollBack),
+    ("two days prove nothing, whatever they say", {}, GOOD.but(quality=days(0.3, 0.3001, n=10**6)), Hold),
+    ("four good days are too few to move up", {}, GOOD.but(quality=days(-0.01, -0.011, -0.01, -0.012)), Hold),
+    ("one storm does not send a good one back", {}, GOOD.but(quality=days(0.09, -0.01, 0.0, -0.01, 0.0)), Hold),
+    ("many rows of few days do not hide one", {}, GOOD.but(quality=days(-0.01, 0.09, 0.0, -0.01, n=10**6)), Hold),
+    ("worse, but within the margin, moves up", {}, GOOD.but(quality=days(0.004, 0.005, 0.004, 0.003, 0.005)), Advance),
+    ("an equal twin moves up", {}, GOOD.but(quality=days(0.0, 0.0, 0.0, 0.0, 0.0)), Advance),
+    ("around the margin it holds", {}, GOOD.but(quality=days(0.0, 0.02, 0.01, 0.03, -0.01, 0.02)), Hold),
+    ("days with few labels do not count", {}, GOOD.but(quality=days(0.3, 0.32, 0.29, n=29)), Hold),
+    (
+        "the day that goes on does not count",
+        {},
+        GOOD.but(quality=days(0.3, 0.32, 0.29), newest_day=date(2026, 1, 4)),
+        Hold,
+    ),
+    ("no event, no day", {}, GOOD.but(newest_day=None), Hold),
     ("errors that may still be few hold it", {}, GOOD.but(candidate=Tally(requests=120, errors=2)), Hold),
-    ("quality that nobody knows holds it", {}, GOOD.but(quality=Paired()), Hold),
+    ("quality that nobody knows holds it", {}, GOOD.but(quality=()), Hold),
     ("a first release is watched too", {"incumbent": None, "steps": (100,)}, Health(), Hold),
     ("a first release has nobody to compare with", {"incumbent": None, "steps": (100,)}, NO_LABELS, Promote),
     ("a first release can fail", {"incumbent": None, "steps": (100,)}, ERRORS, RollBack),
@@ -59,7 +85,7 @@ def test_what_a_rollout_does_next(story: str, fields: dict[str, Any], health: He
 
 
 def test_a_step_that_stays_undecided_goes_back_when_patience_ends() -> None:
-    undecided = GOOD.but(quality=Paired())
+    undecided = GOOD.but(quality=())
     later = NOW + timedelta(seconds=3601)
     decision = next_step(rollout(), undecided, POLICY, later)
     assert isinstance(decision, RollBack)
@@ -67,14 +93,16 @@ def test_a_step_that_stays_undecided_goes_back_when_patience_ends() -> None:
 
 
 @given(
-    st.integers(0, 2), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500), st.floats(-50, 50), st.booleans()
-)
+    st.integers(0, 2), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500),
+    st.lists(st.floats(-1, 1), max_size=8), st.booleans(),
+)  # fmt: skip
 def test_it_never_moves_up_while_anything_is_unproven(
-    step: int, requests: int, errors: int, labels: int, total: float, live: bool
+    step: int, requests: int, errors: int, labels: int, means: list[float], live: bool
 ) -> None:
     health = Health(
         candidate=Tally(requests=requests, errors=min(errors, requests)),
-        quality=Paired(n=labels, total=total, squares=total**2),
+        quality=days(*means),
+        newest_day=date(2026, 2, 1),
         step_requests=requests,
         step_labels=labels,
         live=live,
@@ -84,10 +112,46 @@ def test_it_never_moves_up_while_anything_is_unproven(
         assert live
         assert requests >= POLICY.min_requests
         assert labels >= POLICY.min_labels
+        assert len(means) >= 5
+        assert sum(means) / len(means) <= POLICY.quality_margin
         assert step < 2
         assert decision.step == step + 1
     if errors > requests * 0.5 and requests > 50:
         assert isinstance(decision, RollBack | Hold)
+
+
+@pytest.mark.parametrize(
+    ("period_days", "lag", "newest", "periods"), [
+        (1, 0, date(2026, 1, 6), 5), (1, 1, date(2026, 1, 6), 4), (1, 3, date(2026, 1, 6), 2), (1, 1, FIRST, 0),
+        (2, 0, date(2026, 1, 7), 3), (2, 1, date(2026, 1, 7), 2), (7, 1, date(2026, 3, 1), 2),
+    ],
+)  # fmt: skip
+def test_which_periods_count(period_days: int, lag: int, newest: date, periods: int) -> None:
+    policy = POLICY.but(period_days=period_days, label_lag_days=lag)
+    assert len(period_means(days(*range(8)), newest, policy)) == periods
+
+
+def test_a_period_is_the_mean_of_its_rows_and_periods_do_not_depend_on_where_the_days_begin() -> None:
+    policy = POLICY.but(period_days=7)
+    whole = [PairedDay(day=date(2026, 1, 5) + timedelta(days=one), n=10 * (one + 1), total=one) for one in range(14)]
+    first, second = period_means(whole, date(2026, 3, 1), policy)
+    assert first == pytest.approx(sum(range(7)) / sum(10 * (one + 1) for one in range(7)))
+    assert period_means(whole[7:], date(2026, 3, 1), policy) == [second]
+    assert period_means(reversed(whole), date(2026, 3, 1), policy) == [first, second]
+
+
+def test_days_that_stray_together_do_not_turn_back_a_good_candidate() -> None:
+    """Equal models, days that stray three times as far as their rows do: a rule on rows turns back one in twelve."""
+    chance = random.Random(3)
+    back = up = 0
+    for _ in range(300):
+        means = [chance.gauss(0, 0.01) for _ in range(30)]
+        decisions = (next_step(rollout(), GOOD.but(quality=days(*means[:n], n=900)), POLICY, NOW) for n in range(1, 31))
+        decided = next((one for one in decisions if not isinstance(one, Hold)), None)
+        back += isinstance(decided, RollBack)
+        up += isinstance(decided, Advance)
+    assert back <= 3
+    assert up >= 200
 
 
 @given(st.sampled_from([0, 10, 50, 99, 100]), st.booleans())
