@@ -90,8 +90,9 @@ def wire(
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
-    registered = (s.registrations, s.trusts, s.artifacts)
-    models = ModelService(j, s.models, s.model_versions, *registered, runs, datasets, blobs, *t)
+    models = ModelService(
+        j, s.models, s.model_versions, s.registrations, s.trusts, s.artifacts, runs, datasets, blobs, *t
+    )
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
