@@ -90,16 +90,14 @@ def wire(
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
-    models = ModelService(
-        j, s.models, s.model_versions, s.registrations, s.trusts, s.artifacts, runs, datasets, blobs, *t
-    )
+    kept = (s.models, s.model_versions, s.registrations, s.trusts, s.artifacts)
+    models = ModelService(j, *kept, runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
     rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
-    upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
@@ -120,7 +118,9 @@ def wire(
         rollouts=rollouts,
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
-        changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
+        changes=ChangeService(
+            j, s.changes, s.triggers, s.leases, runs, models, environments, gates, releases, rollouts, *t
+        ),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
