@@ -120,9 +120,7 @@ def wire(
         rollouts=rollouts,
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
-        changes=ChangeService(
-            j, s.changes, s.triggers, s.leases, runs, models, environments, gates, releases, rollouts, *t
-        ),
+        changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
