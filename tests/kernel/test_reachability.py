@@ -36,8 +36,8 @@ NO_BLOB = {
     ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
     ("tu", "blob"),
 }  # fmt: skip
-"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs; what a word
-of trust is for, which a model version holds."""
+"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs; what
+a word of trust is for, which a model version holds."""
 
 
 def test_the_fields_that_hold_blobs() -> None:
