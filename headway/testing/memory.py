@@ -55,6 +55,7 @@ from headway.testing.memory_stores import (
     MemoryTraceStore,
     MemoryTrafficStore,
     MemoryTriggerStore,
+    MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
 )
@@ -115,6 +116,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         models=MemoryModelStore(journal),
         model_versions=MemoryModelVersionStore(journal, runs),
         registrations=MemoryRegistrationStore(journal),
+        trusts=MemoryTrustStore(journal),
         logged_models=MemoryLoggedModelStore(journal),
         traces=traces,
         environments=MemoryEnvironmentStore(journal),

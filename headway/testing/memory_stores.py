@@ -10,7 +10,7 @@ from headway.lifecycle.changes.records import Change, Trigger
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.gates.records import Evidence, Verdict
-from headway.lifecycle.models.records import Model, ModelVersion, Registration
+from headway.lifecycle.models.records import Model, ModelVersion, Registration, Trust
 from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Window
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
@@ -386,6 +386,14 @@ class MemoryRegistrationStore(MemoryRecordStore[Registration]):
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]:
         return self._page(limit, before, model=model)
+
+
+class MemoryTrustStore(MemoryRecordStore[Trust]):
+    record_type = Trust
+    unique = (("blob",),)
+
+    def of(self, blob: str) -> Trust | None:
+        return self._first(lambda trust: trust.blob == blob)
 
 
 def _values_of(run: Run, field: Field, latest: dict[str, float]) -> list[str | float]:
