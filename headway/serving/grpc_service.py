@@ -87,7 +87,7 @@ class GrpcService:
             return await _refused(context, error)
         head, dialect = _head(context, request.model_version), GrpcInference(request)
         answer = self._inference.turn_away(table, head, dialect) if table.routes else None
-        answer = answer or self._inference.answer(table, body, head, dialect)
+        answer = answer or await self._inference.answer_apart(table, body, head, dialect)
         if answer.status != 200:
             await context.abort(_CODES[answer.status], answer.body.decode())
         return answer.body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 
@@ -23,6 +24,8 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    python: PythonRuntime | None = None
+    """What runs models that are not ONNX here; None for the platform's own interpreter."""
     limits: Limits = UNLIMITED
 
     @property
