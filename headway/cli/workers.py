@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headway.client.active import ACTIVE
 from headway.client.capture import Capture
@@ -25,6 +25,7 @@ from headway.client.client import Client
 from headway.client.session import ClientSession
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.telemetry import open_telemetry
 from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, NotTrusted, Unavailable
 from headway.kernel.clock import SystemClock
@@ -124,11 +125,24 @@ def _execute(client: Client, run: Run) -> None:
     active = ACTIVE.set(handle)
     try:
         session = ClientSession(client, run.id, run.pipeline, code_of(folder))
-        LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
+        _run(session, folder, pipeline, params, run)
     finally:
         ACTIVE.reset(active)
         capture.stop()
         handle.flush()
+
+
+def _run(session: ClientSession, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], run: Run) -> None:
+    telemetry = open_telemetry("headway-worker")
+    if telemetry is None:
+        LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
+        return
+    whole = telemetry.begin(f"run {run.pipeline}", **{"headway.run": run.id})
+    try:
+        LocalExecutor(session, SystemClock(), folder, lambda step: telemetry.step(step, whole)).run(pipeline, params)
+    finally:
+        whole.end()
+        telemetry.close()
 
 
 def _project() -> tuple[Path, Project]:

@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from headway.engines.processes import write_whole
+from headway.engines.telemetry import Telemetry, open_telemetry
 from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import encode
 from headway.server.api import asgi, threads
@@ -23,6 +24,7 @@ from headway.server.app import Application
 from headway.server.connection import BoundedHttp
 from headway.server.home import Home, Serving
 from headway.server.settings import Settings
+from headway.server.traced import Traced
 
 _DRAIN_S = 10
 """How long open requests may still take once it is told to stop."""
@@ -36,21 +38,26 @@ def serve(application: Application, *, ready: Callable[[str], None] = lambda url
     """
     with _alone(application.home), _listening(application.settings) as listener:
         url = _url(application.settings.host, listener.getsockname()[1])
-        server = _Server(application, lambda: ready(url), Serving(url=url, pid=os.getpid()))
+        telemetry = open_telemetry("headway")
+        server = _Server(application, lambda: ready(url), Serving(url=url, pid=os.getpid()), telemetry)
         try:
             with _told_to_stop(server):
                 server.run(sockets=[listener])
         finally:
             application.home.server.unlink(missing_ok=True)
+            if telemetry:
+                telemetry.close()
 
 
 class _Server(uvicorn.Server):
     """Says where it is once it listens, and runs the engines meanwhile."""
 
-    def __init__(self, application: Application, ready: Callable[[], None], note: Serving) -> None:
+    def __init__(
+        self, application: Application, ready: Callable[[], None], note: Serving, telemetry: Telemetry | None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
-                asgi(application),
+                Traced(asgi(application), telemetry) if telemetry else asgi(application),
                 http=BoundedHttp,
                 log_config=None,
                 access_log=False,

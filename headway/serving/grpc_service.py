@@ -144,6 +144,7 @@ def _head(context: Context, version: str) -> Head:
     return Head(
         key=_bytes(metadata.get("headway-key", b"")),
         caller=_bytes(metadata.get("headway-caller", b"")),
+        traceparent=_bytes(metadata.get("traceparent", b"")),
         deadline=b"" if left_s is None else b"%.3f" % min(max(left_s * 1000, 0), LONGEST_MS),
         version=version,
         peer=context.peer().rpartition(":")[0].encode(),

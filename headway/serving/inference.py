@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from headway.engines.runtimes.python import Raised
+from headway.engines.telemetry import Telemetry
 from headway.errors import (
     BadTensor,
     DeadlineExceeded,
@@ -52,8 +53,9 @@ class Sink(Protocol):
 class Inference:
     """Decode, choose, check, run, encode; then count and capture, whatever came of it."""
 
-    def __init__(self, counters: ServerCounters, capture: Sink) -> None:
+    def __init__(self, counters: ServerCounters, capture: Sink, telemetry: Telemetry | None = None) -> None:
         self._counters, self._capture, self.door = counters, capture, Door()
+        self.telemetry = telemetry
 
     def turn_away(self, table: LoadedTable, head: Head, dialect: Dialect[Any]) -> Answer | None:
         """The answer to a request that is not let in; None for one that is."""
@@ -84,7 +86,7 @@ class Inference:
             return self.not_run(table, error, head, dialect)
         except Exception as error:
             answer = _failed(exchange, dialect, error)
-        return self._over(exchange, answer, started_ns)
+        return self._over(exchange, answer, started_ns, head)
 
     async def answer_apart(
         self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
@@ -103,11 +105,13 @@ class Inference:
             return self.not_run(table, error, head, dialect)
         except Exception as error:
             answer = _failed(exchange, dialect, error)
-        return self._over(exchange, answer, started_ns)
+        return self._over(exchange, answer, started_ns, head)
 
-    def _over(self, exchange: Exchange, answer: Answer, started_ns: int) -> Answer:
+    def _over(self, exchange: Exchange, answer: Answer, started_ns: int, head: Head) -> Answer:
         exchange.latency_us = (time.perf_counter_ns() - started_ns) / 1000
         self.settle(exchange)
+        if self.telemetry is not None:
+            _trace(self.telemetry, exchange, head)
         return answer
 
     def settle(self, exchange: Exchange) -> None:
@@ -125,6 +129,22 @@ class Inference:
         answer = _refused(exchange, dialect, status_of(error), str(error), error)
         self.settle(exchange)
         return answer
+
+
+def _trace(telemetry: Telemetry, exchange: Exchange, head: Head) -> None:
+    table = exchange.table.table
+    facts = {
+        "headway.deployment": table.deployment,
+        "headway.release": exchange.release,
+        "headway.request": exchange.request,
+        "headway.rows": exchange.rows,
+        "http.response.status_code": exchange.status,
+    }
+    began_ns = exchange.received_ns
+    telemetry.record(
+        f"infer {table.deployment}", began_ns, began_ns + round(exchange.latency_us * 1000), facts,
+        error=exchange.error, traceparent=head.traceparent.decode("latin-1"), serving=True,
+    )  # fmt: skip
 
 
 def _failed(exchange: Exchange, dialect: Dialect[Any], error: Exception) -> Answer:

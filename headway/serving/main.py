@@ -17,6 +17,7 @@ from types import FrameType
 
 import uvloop
 
+from headway.engines.telemetry import SERVED_SHARE, open_telemetry
 from headway.errors import ExtraMissing
 from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.freeze()
     listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
     uvloop.run(listener.serve(listening, _beside(responder, settings)))
+    if responder.inference.telemetry:
+        responder.inference.telemetry.close()
     log.info("stopped", extra={"facts": {"pid": os.getpid()}})
 
 
@@ -62,7 +65,8 @@ def build(settings: argparse.Namespace) -> Responder:
         lambda: router.active.table.deployment if router.active else "",
     )
     capture = Capture(settings.spool, shipper, settings.capture_rows)
-    return Responder(router, Inference(counters, capture), counters, capture, settings.body_bytes)
+    inference = Inference(counters, capture, open_telemetry("headway-model-server", SERVED_SHARE))
+    return Responder(router, inference, counters, capture, settings.body_bytes)
 
 
 def _beside(responder: Responder, settings: argparse.Namespace) -> tuple[Service, ...]:

@@ -29,6 +29,7 @@ class Head(msgspec.Struct, gc=False):
     accept_encoding: bytes = b""
     expect: bytes = b""
     caller: bytes = b""
+    traceparent: bytes = b""
     deadline: bytes = b""
     """Milliseconds from the request's arrival to when its answer is of no use any more."""
     version: str = ""
@@ -45,6 +46,7 @@ FIELDS = {
     b"accept-encoding": "accept_encoding",
     b"expect": "expect",
     b"headway-caller": "caller",
+    b"traceparent": "traceparent",
     b"headway-deadline-ms": "deadline",
 }
 
