@@ -24,6 +24,8 @@ class ReleaseCounters:
         """Requests that were not run, by the code of the reason; they are in no other figure."""
         self.filled: Counter[str] = Counter()
         """Values that a default stands for, by feature."""
+        self.unsampled = 0
+        """Rows that are not captured because only a share is."""
 
     def add(self, status: int, latency_us: float, rows: int = 1) -> None:
         self.statuses[status] += 1
@@ -43,6 +45,8 @@ class ReleaseStatus(Value):
     """Requests that were not run for want of time or room, by the code of the reason."""
     filled: dict[str, int] = {}
     """Values that a default stands for, by feature."""
+    unsampled: int = 0
+    """Rows that are not captured because only a share is."""
 
 
 class CaptureStatus(Value):
@@ -82,7 +86,16 @@ class ServerCounters:
     def prometheus(self, capture: CaptureStatus) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
         return (
-            "\n".join([*self._requests(), *self._refused(), *self._filled(), *self._latency(), *_capture(capture)])
+            "\n".join(
+                [
+                    *self._requests(),
+                    *self._refused(),
+                    *self._filled(),
+                    *self._unsampled(),
+                    *self._latency(),
+                    *_capture(capture),
+                ]
+            )
             + "\n"
         )
 
@@ -104,6 +117,11 @@ class ServerCounters:
             for feature, count in sorted(counters.filled.items()):
                 labels = f'release="{_escaped(release)}",feature="{_escaped(feature)}"'
                 yield f"headway_filled_values_total{{{labels}}} {count}"
+
+    def _unsampled(self) -> Iterator[str]:
+        yield "# TYPE headway_capture_unsampled_rows_total counter"
+        for release, counters in self.releases.items():
+            yield f'headway_capture_unsampled_rows_total{{release="{_escaped(release)}"}} {counters.unsampled}'
 
     def _latency(self) -> Iterator[str]:
         name = "headway_request_duration_seconds"
@@ -127,6 +145,7 @@ def _status(counters: ReleaseCounters) -> ReleaseStatus:
         latency_us_mean=mean,
         refused=dict(counters.refused),
         filled=dict(counters.filled),
+        unsampled=counters.unsampled,
     )
 
 

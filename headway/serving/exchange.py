@@ -28,6 +28,8 @@ class Exchange(msgspec.Struct, gc=False):
     """The features as `Batch.cells` has them, in the signature's order; empty when they could not be read."""
     filled: dict[str, list[int]] = {}
     """By feature, the rows in which its default stands."""
+    sampled: bool = True
+    """Whether it is of the sample, and not kept for its failure only."""
     scores: list[float] | None = None
     status: int = 200
     error: str = ""

@@ -39,6 +39,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_EVENT_US = 2**53
 _LONGEST_ERROR = 2000
+_OK = 200
 _NO_PARAMETERS = RequestParameters()
 NO_HEAD = Head()
 OPEN_INFERENCE = OpenInference()
@@ -121,7 +122,13 @@ class Inference:
         counters.add(exchange.status, exchange.latency_us, exchange.rows)
         for feature, rows in exchange.filled.items():
             counters.filled[feature] += len(rows)
-        self._capture.add(exchange)
+        sampling = exchange.table.table.capture
+        if sampling.share < 1:
+            exchange.sampled = sampling.takes(exchange.request)
+        if exchange.sampled or (sampling.keep_errors and exchange.status != _OK):
+            self._capture.add(exchange)
+        else:
+            counters.unsampled += exchange.rows
 
     def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
         """The answer to a request whose body is not even looked at."""

@@ -3,8 +3,9 @@
 Columns: the features, typed by the signature, and beside them, set apart by an underscore, `_prediction`, `_request`,
 `_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_rows` and
 `_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
-`_score`, `_mirror_release`, `_mirror_score`. A score that is not finite stands as null. A failed request whose rows
-are not known is one row without features.
+`_share` (of the requests that are captured), `_sampled` (whether the row is of that share; else it was kept for its
+failure, and is of no use for rates), `_score`, `_mirror_release`, `_mirror_score`. A score that is not finite stands
+as null. A failed request whose rows are not known is one row without features.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def _requests(exchanges: Sequence[Exchange]) -> pl.DataFrame:
             pl.Series("_status", [each.status for each in exchanges], pl.Int16),
             pl.Series("_error", [each.error or None for each in exchanges], pl.String),
             pl.Series("_rows", [each.rows for each in exchanges], pl.Int32),
+            pl.Series("_share", [each.table.table.capture.share for each in exchanges], pl.Float64),
+            pl.Series("_sampled", [each.sampled for each in exchanges], pl.Boolean),
             pl.Series("_latency_us", [each.latency_us for each in exchanges], pl.Float64),
         ]
     )

@@ -147,8 +147,9 @@ def reference_of(frame: pl.DataFrame, names: Collection[str], time: str | None) 
 
 
 def features_of(segment: bytes) -> pl.DataFrame:
-    """The rows of a captured segment: its features, and beside them `_prediction`, `_release`, `_day`, `_status`."""
-    frame = _read_segment(segment)
+    """The rows of a captured segment that are of its sample: their features, and beside them `_prediction`, `_release`,
+    `_day`, `_status`."""
+    frame = _read_segment(segment).filter("_sampled")
     features = [name for name in frame.columns if not name.startswith("_")]
     return frame.select(*features, "_prediction", "_release", utc_days(frame["_event_at"]).alias("_day"), "_status")
 
@@ -159,7 +160,8 @@ class PolarsSegmentReader:
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         """A request that never reached a release is counted under no name, and is not in the index.
 
-        An error is any answer but 200, whoever's fault it was: a release that refuses good requests must be seen.
+        An error is any answer but 200, whoever's fault it was: a release that refuses good requests must be seen. Only
+        the sample is counted, where a share is captured: rows that were kept for their error would raise its rate.
         """
         frame = _read_segment(data)
         if frame.is_empty():
@@ -168,7 +170,8 @@ class PolarsSegmentReader:
         return SegmentContent(
             captured=tuple(_captured(frame, deployment, segment)),
             counts=tuple(
-                _counts(release or "", rows) for (release,), rows in frame.group_by("_release", maintain_order=True)
+                _counts(release or "", rows)
+                for (release,), rows in frame.filter("_sampled").group_by("_release", maintain_order=True)
             ),
             first_event_at=events[0],
             last_event_at=events[-1],
@@ -181,11 +184,14 @@ def _read_segment(data: bytes) -> pl.DataFrame:
     if missing := [name for name in _CAPTURE_COLUMNS if name not in frame.columns]:
         raise Invalid(f"this is no segment of captured predictions: it has no {', '.join(missing)}")
     absent = [pl.lit(None, pl.String).alias(name) for name in _MIRROR_COLUMNS if name not in frame.columns]
+    if "_sampled" not in frame.columns:  # written by whoever captures everything
+        absent.append(pl.lit(True).alias("_sampled"))
     try:
         frame = frame.with_columns(absent).with_columns(
             pl.col("_prediction", "_release", "_mirror_release").cast(pl.String),
             pl.col("_event_at").cast(pl.Datetime("us", "UTC")),
             pl.col("_status").cast(pl.Int32),
+            pl.col("_sampled").cast(pl.Boolean).fill_null(True),
             pl.col("_latency_us", "_score", "_mirror_score").cast(pl.Float64).fill_nan(None),
         )
     except pl.exceptions.PolarsError as error:

@@ -33,6 +33,7 @@ from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits, checked_limits
+from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling, checked_sampling
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
@@ -68,6 +69,7 @@ class DeploymentSpec(Value):
     model: str
     target: str = "process"
     limits: Limits = UNLIMITED
+    capture: Sampling = EVERYTHING
     runtime: str = ""
     """What runs models that are not ONNX, by its name in [runtimes]; empty for the platform's own interpreter."""
 
@@ -238,7 +240,9 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
 def _deployment(given: Table, at: str) -> DeploymentSpec:
     place = at.removesuffix("]") + ".limits]"
     limits = checked_limits(convert(table(given.get("limits", {}), place), Limits, place), place)
-    return convert({**given, "limits": {}}, DeploymentSpec, at).but(limits=limits)
+    place = at.removesuffix("]") + ".capture]"
+    capture = checked_sampling(convert(table(given.get("capture", {}), place), Sampling, place), place)
+    return convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
 
 
 def _monitor(given: Table, at: str) -> MonitorSpec:

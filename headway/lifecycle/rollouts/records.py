@@ -7,6 +7,7 @@ from datetime import date, datetime
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
 
 class Share(Value):
@@ -27,6 +28,7 @@ class Deployment(Record, prefix="dp"):
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
     limits: Limits = UNLIMITED
+    capture: Sampling = EVERYTHING
 
     @property
     def serving(self) -> str | None:

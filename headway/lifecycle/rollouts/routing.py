@@ -13,6 +13,7 @@ from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
 
 class Route(Value):
@@ -42,6 +43,7 @@ class RoutingTable(Value):
     routes: tuple[Route, ...] = ()
     mirror: bool = False
     limits: Limits = UNLIMITED
+    capture: Sampling = EVERYTHING
 
     def choose(self, key: str) -> Route:
         """The route for `key`: the same key goes the same way for as long as the shares allow.

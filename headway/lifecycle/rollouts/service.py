@@ -27,6 +27,7 @@ from headway.lifecycle.rollouts.records import (
 )
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 from headway.lifecycle.rollouts.rules import shares
+from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
 
 
@@ -52,6 +53,7 @@ class RolloutService:
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
         python: PythonRuntime | None = None, limits: Limits = UNLIMITED,
+        capture: Sampling = EVERYTHING,
     ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
@@ -69,12 +71,15 @@ class RolloutService:
                     target=target,
                     python=python,
                     limits=limits,
+                    capture=capture,
                 )
                 return act.save(self._deployments, made)
-            declared = known.but(environment=environment, model=model, target=target, python=python, limits=limits)
+            declared = known.but(
+                environment=environment, model=model, target=target, python=python, limits=limits, capture=capture
+            )
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
-            if known.traffic and declared.limits != known.limits:
+            if known.traffic and (declared.limits, declared.capture) != (known.limits, known.capture):
                 declared = declared.but(generation=known.generation + 1)
             return known if declared == known else act.save(self._deployments, declared)
 
@@ -96,6 +101,7 @@ class RolloutService:
             routes=tuple(self._route(share, deployment) for share in deployment.traffic),
             mirror=deployment.mirror,
             limits=deployment.limits,
+            capture=deployment.capture,
         )
 
     def _route(self, share: Share, deployment: Deployment) -> Route:

@@ -119,6 +119,11 @@ def test_a_name_is_enough() -> None:
 
 BROKEN = [
     # old text, new text, what is said
+    (
+        "burst = 100",
+        "[deployments.lateness.capture]\nshare = 0",
+        r"\[deployments.lateness.capture\] share must be above 0",
+    ),
     ("burst = 100", "burst = 0", r"\[deployments.lateness.limits\] burst must be above 0"),
     ("burst = 100", "caller_burst = 3", r"caller_burst needs caller_requests_per_s beside it"),
     ("burst = 100", "bursts = 3", r"\[deployments.lateness.limits\] has an unknown key 'bursts'"),
