@@ -16,7 +16,7 @@ from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.protocol import Tensor
-from headway.serving.wire import must_convert
+from headway.serving.wire import Numbers, must_convert
 
 Feed = dict[str, NDArray[Any]]
 Filled = dict[str, list[int]]
@@ -138,6 +138,8 @@ class Panel:
     def arrays(self, values: Sequence[list[Any]], rows: int) -> NDArray[Any]:
         """One array per tensor, stacked; None becomes NaN. Raises `BadTensor` for an element of another type."""
         elements = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+        if isinstance(elements, Numbers) and elements.array.dtype == self._element.dtype:
+            return elements.array.reshape(1, rows, *self._tail)
         if strange := self._strange(elements):
             for tensor, own in zip(self.tensors, values, strict=True):
                 strange = self._strange(own)
