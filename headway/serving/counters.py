@@ -85,19 +85,8 @@ class ServerCounters:
 
     def prometheus(self, capture: CaptureStatus) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
-        return (
-            "\n".join(
-                [
-                    *self._requests(),
-                    *self._refused(),
-                    *self._filled(),
-                    *self._unsampled(),
-                    *self._latency(),
-                    *_capture(capture),
-                ]
-            )
-            + "\n"
-        )
+        counted = [*self._requests(), *self._refused(), *self._filled(), *self._unsampled(), *self._latency()]
+        return "\n".join([*counted, *_capture(capture)]) + "\n"
 
     def _requests(self) -> Iterator[str]:
         yield "# TYPE headway_requests_total counter"

@@ -23,10 +23,8 @@ class Sampling(Value):
         """
         if self.share >= 1:
             return True
-        point = int.from_bytes(
-            blake3.blake3(request.encode(), derive_key_context="headway capture").digest(4), "little"
-        )
-        return point < self.share * _POINTS
+        hashed = blake3.blake3(request.encode(), derive_key_context="headway capture").digest(4)
+        return int.from_bytes(hashed, "little") < self.share * _POINTS
 
 
 EVERYTHING = Sampling()
