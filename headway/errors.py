@@ -139,6 +139,12 @@ class NotApproved(Refused):
     code = "not_approved"
 
 
+class NotTrusted(Refused):
+    """A model that may hold any code is to be run, and no operator has said that it may."""
+
+    code = "not_trusted"
+
+
 class LedgerBroken(Refused):
     """The ledger's chain does not hold, or a record is not as it was written."""
 
@@ -155,6 +161,24 @@ class ExtraMissing(Unavailable):
     """An optional part is not installed; the message names the extra to install."""
 
     code = "extra_missing"
+
+
+class RateExceeded(Unavailable):
+    """More requests than are taken; `details["retry_after_s"]` tells when the next one is."""
+
+    code = "rate_exceeded"
+
+
+class DeadlineExceeded(Unavailable):
+    """A request could not be answered by the time that it gives."""
+
+    code = "deadline_exceeded"
+
+
+class Overloaded(Unavailable):
+    """Requests come faster than they are answered."""
+
+    code = "overloaded"
 
 
 class Unreachable(Unavailable):

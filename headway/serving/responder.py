@@ -32,7 +32,7 @@ class Responder:
         self, router: Router, inference: Inference, counters: ServerCounters, capture: Capture, most_bytes: int
     ) -> None:
         self._router, self._counters, self._capture = router, counters, capture
-        self.inference, self.most_bytes = inference, most_bytes
+        self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
         self.about = Pages(router, counters)
         self._pages = self.about.fixed | {
             "/v1/status": ("GET", lambda: Answer(200, encode(self.status()))),
@@ -46,13 +46,14 @@ class Responder:
         self._tasks = [asyncio.create_task(self._router.watch()), asyncio.create_task(self._capture.run())]
 
     async def stop(self) -> None:
-        """Return once all that was captured is written."""
+        """Return once all that was captured is written, and no worker is left."""
         watch, flush = self._tasks
         watch.cancel()
         self._capture.close()
         with suppress(asyncio.CancelledError):
             await watch
         await flush
+        await asyncio.to_thread(self._router.close)
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request; a body of None was larger than `most_bytes`. Never raises."""
@@ -110,11 +111,15 @@ class Responder:
         if not table.routes:
             error = Unavailable("no release is deployed here yet")
             return dialect.refuse(status_of(error), str(error), error)
+        if refusal := self.inference.turn_away(table, head, dialect):
+            return refusal
         if body is None:
             limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
             return self.inference.refuse(table, limit, dialect)
         if head.content_encoding:
             return self._unpacked(table, head, body, dialect)
+        if table.apart:
+            return self.inference.answer_apart(table, body, head, dialect)
         return self.inference.answer(table, body, head, dialect)
 
     async def _unpacked(self, table: LoadedTable, head: Head, body: bytes, dialect: Dialect[Any]) -> Answer:
@@ -122,8 +127,12 @@ class Responder:
             plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
         except HeadwayError as refusal:
             return self.inference.refuse(table, refusal, dialect)
+        try:
+            self.door.check_time(table.table.limits, head)
+        except HeadwayError as refusal:
+            return self.inference.not_run(table, refusal, head, dialect)
         newest = self._router.active  # another one may have come meanwhile
-        return self.inference.answer(newest if newest and newest.routes else table, plain, head, dialect)
+        return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
 
     def _page(self, path: str, method: str) -> Answer:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):

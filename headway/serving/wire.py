@@ -71,13 +71,13 @@ def packed(array: NDArray[Any], datatype: Datatype) -> bytes:
     return b"".join(len(text).to_bytes(_LENGTH_BYTES, "little") + text for text in texts)
 
 
-def converted(values: list[Any], datatype: str, wanted: Datatype) -> list[Any]:
-    """`values` of another datatype as elements of `wanted`, where that loses nothing; raises `ValueError` otherwise.
+def must_convert(values: list[Any], datatype: str, wanted: Datatype) -> None:
+    """Raises `ValueError` unless `values` of another datatype are elements of `wanted` without loss.
 
     Integers become wider or narrower integers (whose range is checked with all others) and floats, FP32 becomes FP64.
     """
     if datatype == "FP32" and wanted is Datatype.FP64:
-        return values
+        return
     if datatype not in INTEGERS or wanted in (Datatype.BOOL, Datatype.BYTES):
         raise ValueError(f"has datatype {datatype[:100]!r}, but the model takes {wanted}")
     if strange := {type(value).__name__ for value in values} - {"int"}:
@@ -89,7 +89,6 @@ def converted(values: list[Any], datatype: str, wanted: Datatype) -> list[Any]:
         dtype = np.float32 if wanted is Datatype.FP32 else np.float64
         if any(int(dtype(value)) != value for value in values):
             raise ValueError(f"holds an integer that no {wanted} equals")
-    return values
 
 
 def _texts(count: int, blob: memoryview) -> list[str]:

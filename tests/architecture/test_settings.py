@@ -24,9 +24,11 @@ from headway.lifecycle.changes.project import (
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.gates.names import CHECKS
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.retention.policy import RetentionPolicy
+from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
@@ -38,12 +40,14 @@ ENTRIES: dict[str, type[Value]] = {
     "models": ModelSpec,
     "environments": EnvironmentSpec,
     "deployments": DeploymentSpec,
+    "runtimes": PythonRuntime,
     "monitors": MonitorSpec,
     "triggers": TriggerSpec,
 }
 TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[pipelines.NAME.steps.STEP]": DeclaredStep,
     "[environments.NAME.rollout]": RolloutPolicy,
+    "[deployments.NAME.limits]": Limits,
     "[retention]": RetentionPolicy,
     "[quotas]": Quotas,
     "[capture]": CaptureSpec,

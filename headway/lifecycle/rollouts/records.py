@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.models.records import PythonRuntime
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 
 class Share(Value):
@@ -22,6 +24,9 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    python: PythonRuntime | None = None
+    """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    limits: Limits = UNLIMITED
 
     @property
     def serving(self) -> str | None:
