@@ -167,6 +167,25 @@ def test_missing_and_infinite_numbers() -> None:
         wide(1).read([Tensor("x", [1, 1], "FP64", [float("inf")])])
 
 
+@pytest.mark.parametrize("offset", range(4))
+def test_a_row_in_binary_feeds_the_model_as_one_in_json(offset: int) -> None:
+    blob = memoryview(b" " * offset + np.array([0.5, -2], "<f4").tobytes())[offset:]
+    for datatype, model in (("FP32", Datatype.FP32), ("FP32", Datatype.FP64)):
+        binary = Tensor("x", [1, 2], datatype, elements(datatype, [1, 2], blob))
+        batches = [wide(2, model).read([each]) for each in (binary, Tensor("x", [1, 2], datatype, [0.5, -2.0]))]
+        first, second = (batch.feed["x"] for batch in batches)
+        assert (first.tolist(), first.dtype, first.shape) == (second.tolist(), second.dtype, second.shape)
+        assert first.flags.aligned
+        assert batches[0].cells == batches[1].cells
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf")])
+def test_binary_brings_no_infinite_number(number: float) -> None:
+    blob = memoryview(np.array([number, 1], "<f4").tobytes())
+    with pytest.raises(BadTensor, match="out of the range"):
+        wide(2, Datatype.FP32).read([Tensor("x", [1, 2], "FP32", elements("FP32", [1, 2], blob))])
+
+
 @pytest.mark.parametrize(
     ("datatype", "model", "good", "bad"),
     [
