@@ -32,8 +32,18 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option(
     "--spool", type=click.Path(file_okay=False, path_type=Path), help="Keep requests and answers here, as Parquet."
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port."
+)
 def serve(
-    model: Path, name: str, port: int, grpc_port: int | None, host: str, score: str | None, spool: Path | None
+    model: Path,
+    name: str,
+    port: int,
+    grpc_port: int | None,
+    host: str,
+    score: str | None,
+    spool: Path | None,
+    workers: int,
 ) -> None:
     """Serve one ONNX file, without project, release or control plane."""
     checked_name(name, "model")
@@ -57,4 +67,4 @@ def serve(
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", folder, "--spool", spool or folder / "spool", "--host", host]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        main([*map(str, told), "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
+        main([*map(str, told), "--port", str(port), "--workers", str(workers), *grpc, *(() if spool else _UNCAPTURED)])

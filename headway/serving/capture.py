@@ -7,8 +7,10 @@ alone; the thread gets a batch and gives back a tally.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,8 +39,13 @@ class Capture:
         self._rows = self._bytes = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
         self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
-        for unfinished in spool.glob("*.tmp"):
-            unfinished.unlink()
+        self.on_written: Callable[[], None] = lambda: None
+        """Called once what waited is in the spool."""
+        remove_unfinished(spool)
+
+    def resume(self, counts: CaptureStatus) -> None:
+        """Count on from `counts`, which a worker had that is no more."""
+        self._counts = counts.but(queued=0, unsent=0, error="")
 
     def add(self, exchange: Exchange) -> None:
         """Queue an exchange, or drop it and count its rows."""
@@ -50,6 +57,10 @@ class Capture:
         self._rows, self._bytes = rows, size
         if rows >= FLUSH_ROWS:
             self._wake.set()
+
+    def recount(self) -> None:
+        """Look at the spool anew, where other workers write and send as well."""
+        self._shipper.recount()
 
     def status(self) -> CaptureStatus:
         error = self._counts.error or self._shipper.error
@@ -76,6 +87,7 @@ class Capture:
         """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""
         async with self._flushing:
             await self._write()
+            self.on_written()
             await asyncio.to_thread(self._shipper.send, at_once=at_once)
         return self.status()
 
@@ -132,3 +144,11 @@ def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path
     made = segment(exchanges, inputs)
     write(made.data, spool)
     return made.tally
+
+
+def remove_unfinished(spool: Path) -> None:
+    """Remove the files whose writer died; one that lives holds a lock on its file."""
+    for path in spool.glob("*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from headway.kernel.records import Value
 
 BOUNDS_US = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+
+
+class ReleaseCounts(Value):
+    """What `ReleaseCounters` has counted, to be kept or added up."""
+
+    statuses: dict[int, int]
+    cells: tuple[int, ...]
+    latency_us: float
+    failed_us: float
+    rows: int
 
 
 class ReleaseCounters:
@@ -29,6 +39,23 @@ class ReleaseCounters:
             self.failed_us += latency_us
         self.cells[bisect_left(BOUNDS_US, latency_us)] += 1
         self.latency_us += latency_us
+
+    def counts(self) -> ReleaseCounts:
+        return ReleaseCounts(
+            statuses=dict(self.statuses),
+            cells=tuple(self.cells),
+            latency_us=self.latency_us,
+            failed_us=self.failed_us,
+            rows=self.rows,
+        )
+
+    def resume(self, counts: ReleaseCounts) -> None:
+        """Count on from `counts`, too."""
+        self.statuses.update(counts.statuses)
+        self.cells = [own + other for own, other in zip(self.cells, counts.cells, strict=True)]
+        self.latency_us += counts.latency_us
+        self.failed_us += counts.failed_us
+        self.rows += counts.rows
 
 
 class ReleaseStatus(Value):
@@ -51,8 +78,17 @@ class CaptureStatus(Value):
     error: str = ""
 
 
-class ServerStatus(Value):
+class WorkerStatus(Value):
     """`error` says why the last table was refused; empty when the active one is the last."""
+
+    pid: int
+    generation: int
+    error: str
+    resident_bytes: int
+
+
+class ServerStatus(Value):
+    """Of all workers together. `generation` is the one that every worker has reached, `pid` the one that answered."""
 
     deployment: str
     generation: int
@@ -60,6 +96,7 @@ class ServerStatus(Value):
     pid: int
     releases: dict[str, ReleaseStatus]
     capture: CaptureStatus
+    workers: tuple[WorkerStatus, ...] = ()
 
 
 class ServerCounters:
@@ -71,9 +108,17 @@ class ServerCounters:
     def status(self) -> dict[str, ReleaseStatus]:
         return {release: _status(counters) for release, counters in self.releases.items()}
 
-    def prometheus(self, capture: CaptureStatus) -> str:
+    def counts(self) -> dict[str, ReleaseCounts]:
+        return {release: counters.counts() for release, counters in self.releases.items()}
+
+    def resume(self, counts: dict[str, ReleaseCounts]) -> None:
+        """Count on from `counts`, too."""
+        for release, each in counts.items():
+            self.releases[release].resume(each)
+
+    def prometheus(self, capture: CaptureStatus, workers: Sequence[WorkerStatus] = ()) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
-        return "\n".join([*self._requests(), *self._latency(), *_capture(capture)]) + "\n"
+        return "\n".join([*self._requests(), *self._latency(), *_capture(capture), *_workers(workers)]) + "\n"
 
     def _requests(self) -> Iterator[str]:
         yield "# TYPE headway_requests_total counter"
@@ -112,6 +157,13 @@ def _capture(capture: CaptureStatus) -> Iterator[str]:
     ):
         yield f"# TYPE headway_{name} {kind}"
         yield f"headway_{name} {value}"
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> Iterator[str]:
+    yield "# TYPE headway_workers gauge"
+    yield f"headway_workers {len(workers)}"
+    yield "# TYPE process_resident_memory_bytes gauge"
+    yield f"process_resident_memory_bytes {sum(each.resident_bytes for each in workers)}"
 
 
 def _escaped(label: str) -> str:

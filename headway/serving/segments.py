@@ -8,6 +8,7 @@ stands as null. A failed request whose rows are not known is one row without fea
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -77,6 +78,7 @@ def write(data: bytes, spool: Path) -> Path:
     path = spool / f"{digest(data).removeprefix('b3:')}.parquet"
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # shows that its writer lives
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,0 +1,76 @@
+"""One process of a model server: its parts, wired, and run until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+import uvloop
+
+from headway.serving.capture import Capture
+from headway.serving.counters import ServerCounters
+from headway.serving.inference import Inference
+from headway.serving.listener import Listener, Service
+from headway.serving.responder import Responder
+from headway.serving.router import BlobFolder, Router
+from headway.serving.shipping import Shipper, url_in
+from headway.serving.siblings import Siblings
+from headway.serving.sockets import listening_socket, shared_socket
+
+_SWITCH_INTERVAL_S = 0.0005
+_STDIN = 0
+
+log = logging.getLogger("headway.serving")
+
+
+def serve(settings: argparse.Namespace) -> None:
+    """Return once SIGTERM or SIGINT, or the end of the parent of a worker, has stopped it in order."""
+    signal.signal(signal.SIGTERM, _exit)
+    # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    settings.spool.mkdir(parents=True, exist_ok=True)
+    shared = settings.slot is not None
+    # A port of its own is taken at once, and so is refused at once; at one that is shared nobody may wait for a worker
+    # that is not ready, when others are.
+    listening = (shared_socket if shared else listening_socket)(settings.host, settings.port)
+    responder = build(settings)
+    log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
+    gc.freeze()
+    listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
+    parent = _STDIN if shared else None
+    uvloop.run(listener.serve(listening, _beside(responder, settings), parent))
+    log.info("stopped", extra={"facts": {"pid": os.getpid()}})
+
+
+def build(settings: argparse.Namespace) -> Responder:
+    """The parts of a server, wired."""
+    router, counters = Router(settings.routing, BlobFolder(settings.blobs)), ServerCounters()
+    shipper = Shipper(
+        settings.spool,
+        lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
+        settings.token_file,
+        lambda: router.active.table.deployment if router.active else "",
+    )
+    capture = Capture(settings.spool, shipper, settings.capture_rows)
+    siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
+    return Responder(router, Inference(counters, capture), counters, capture, settings.body_bytes, siblings)
+
+
+def _beside(responder: Responder, settings: argparse.Namespace) -> tuple[Service, ...]:
+    if settings.grpc_port is None:
+        return ()
+    from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
+
+    address = f"{settings.host}:{settings.grpc_port}"
+    shared = settings.slot is not None
+    return (GrpcService(responder.inference, responder.about, address, responder.most_bytes, shared=shared),)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM before or after the listener takes it: leave as one who was asked to."""
+    raise SystemExit(0)
