@@ -49,7 +49,8 @@ def serve(settings: argparse.Namespace) -> None:
 
 def build(settings: argparse.Namespace) -> Responder:
     """The parts of a server, wired."""
-    router, counters = Router(settings.routing, BlobFolder(settings.blobs)), ServerCounters()
+    apart = settings.spool / "workers" / str(settings.slot or 0)
+    router, counters = Router(settings.routing, BlobFolder(settings.blobs), apart), ServerCounters()
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
