@@ -32,6 +32,7 @@ from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
+from headway.lifecycle.rollouts.routing import Workers
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
@@ -66,6 +67,7 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    workers: Workers = 1
     runtime: str = ""
     """What runs models that are not ONNX, by its name in [runtimes]; empty for the platform's own interpreter."""
 

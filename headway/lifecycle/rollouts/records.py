@@ -25,6 +25,7 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    workers: int = 1
 
     @property
     def serving(self) -> str | None:

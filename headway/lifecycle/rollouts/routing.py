@@ -6,12 +6,17 @@ the file says; `generation` tells both sides how far the other is.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import blake3
 import msgspec
 
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
+
+Workers = Annotated[int, msgspec.Meta(ge=1, le=64)]
+"""Processes of one model server."""
 
 
 class Route(Value):
@@ -40,6 +45,7 @@ class RoutingTable(Value):
     generation: int
     routes: tuple[Route, ...] = ()
     mirror: bool = False
+    workers: Workers = 1
 
     def choose(self, key: str) -> Route:
         """The route for `key`: the same key goes the same way for as long as the shares allow.

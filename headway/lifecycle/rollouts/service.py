@@ -50,7 +50,7 @@ class RolloutService:
 
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
-        python: PythonRuntime | None = None,
+        python: PythonRuntime | None = None, workers: int = 1,
     ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
@@ -67,9 +67,10 @@ class RolloutService:
                     model=model,
                     target=target,
                     python=python,
+                    workers=workers,
                 )
                 return act.save(self._deployments, made)
-            declared = known.but(environment=environment, model=model, target=target, python=python)
+            declared = known.but(environment=environment, model=model, target=target, python=python, workers=workers)
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
             return known if declared == known else act.save(self._deployments, declared)
@@ -91,6 +92,7 @@ class RolloutService:
             generation=deployment.generation,
             routes=tuple(self._route(share, deployment) for share in deployment.traffic),
             mirror=deployment.mirror,
+            workers=deployment.workers,
         )
 
     def _route(self, share: Share, deployment: Deployment) -> Route:
