@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from headway.kernel.records import Value
 
 BOUNDS_US = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+
+
+_NO_MODELS: Mapping[str, int] = {}
 
 
 class ReleaseCounts(Value):
@@ -97,6 +100,9 @@ class ServerStatus(Value):
     releases: dict[str, ReleaseStatus]
     capture: CaptureStatus
     workers: tuple[WorkerStatus, ...] = ()
+    models: dict[str, int] = {}
+    """By release, what the resident memory of the process that answered grew by while its model was loaded, in bytes;
+    releases of one blob share it."""
 
 
 class ServerCounters:
@@ -116,9 +122,15 @@ class ServerCounters:
         for release, each in counts.items():
             self.releases[release].resume(each)
 
-    def prometheus(self, capture: CaptureStatus, workers: Sequence[WorkerStatus] = ()) -> str:
+    def prometheus(
+        self,
+        capture: CaptureStatus,
+        workers: Sequence[WorkerStatus] = (),
+        models: Mapping[str, int] = _NO_MODELS,
+    ) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
-        return "\n".join([*self._requests(), *self._latency(), *_capture(capture), *_workers(workers)]) + "\n"
+        process = [*_capture(capture), *_workers(workers), *_models(models)]
+        return "\n".join([*self._requests(), *self._latency(), *process]) + "\n"
 
     def _requests(self) -> Iterator[str]:
         yield "# TYPE headway_requests_total counter"
@@ -164,6 +176,12 @@ def _workers(workers: Sequence[WorkerStatus]) -> Iterator[str]:
     yield f"headway_workers {len(workers)}"
     yield "# TYPE process_resident_memory_bytes gauge"
     yield f"process_resident_memory_bytes {sum(each.resident_bytes for each in workers)}"
+
+
+def _models(models: Mapping[str, int]) -> Iterator[str]:
+    yield "# TYPE headway_model_memory_bytes gauge"
+    for release, size in models.items():
+        yield f'headway_model_memory_bytes{{release="{_escaped(release)}"}} {size}'
 
 
 def _escaped(label: str) -> str:

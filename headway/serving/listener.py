@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from headway.serving.connection import Connection
-from headway.serving.responder import Responder
+from headway.serving.messages import Core
 from headway.serving.sockets import BACKLOG
 
 DRAIN_TIMEOUT_S = 30.0
@@ -30,12 +30,12 @@ class Service(Protocol):
 
 
 class Listener:
-    """Serves a `Responder` over HTTP until SIGTERM or SIGINT.
+    """Serves a `Core` over HTTP until SIGTERM or SIGINT.
 
     `request_timeout_s` is how long a client may take to send a request or to take its answer.
     """
 
-    def __init__(self, responder: Responder, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(self, responder: Core, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self.responder, self.request_timeout_s, self.keep_alive_s = responder, request_timeout_s, keep_alive_s
         self.connections: set[Connection] = set()
         self.draining = False

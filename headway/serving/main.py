@@ -58,7 +58,7 @@ def _supervise(settings: argparse.Namespace, told: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headway.serving.main", description="Serve one deployment.")
-    parser.add_argument("--routing", type=Path, required=True, help="the routing table, watched")
+    parser.add_argument("--routing", type=Path, required=True, help="the routing table, or a folder of them, watched")
     parser.add_argument("--blobs", type=Path, required=True, help="folder of the models, by digest")
     parser.add_argument("--spool", type=Path, required=True, help="folder for segments until they are sent")
     parser.add_argument("--port", type=int, required=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Awaitable, Iterable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -27,7 +27,22 @@ class Head(msgspec.Struct, gc=False):
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
     expect: bytes = b""
+    deployment: bytes = b""
     version: str = ""
+
+
+class Core(Protocol):
+    """What a front needs of that which answers."""
+
+    most_bytes: int
+
+    async def start(self) -> None: ...
+
+    async def meet(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...
 
 
 FIELDS = {
@@ -37,6 +52,7 @@ FIELDS = {
     b"content-encoding": "content_encoding",
     b"accept-encoding": "accept_encoding",
     b"expect": "expect",
+    b"headway-deployment": "deployment",
 }
 
 

@@ -12,10 +12,14 @@ from types import FrameType
 
 import uvloop
 
+from headway.errors import BadSettings
 from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters
+from headway.serving.deployments import Deployments
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
+from headway.serving.memory import OnnxModels
+from headway.serving.messages import Core
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
@@ -47,10 +51,26 @@ def serve(settings: argparse.Namespace) -> None:
     log.info("stopped", extra={"facts": {"pid": os.getpid()}})
 
 
-def build(settings: argparse.Namespace) -> Responder:
-    """The parts of a server, wired."""
+def build(settings: argparse.Namespace) -> Core:
+    """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
+    files = BlobFolder(settings.blobs)
+    onnx = OnnxModels(files)
+    if not settings.routing.is_dir():
+        return _responder(settings, files, onnx)
+
+    def opened(name: str) -> Responder:
+        folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
+        folders["siblings"] = settings.siblings and settings.siblings / name
+        for folder in filter(None, (folders["spool"], folders["siblings"])):
+            folder.mkdir(parents=True, exist_ok=True)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx)
+
+    return Deployments(settings.routing, opened, settings.body_bytes)
+
+
+def _responder(settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels) -> Responder:
     apart = settings.spool / "workers" / str(settings.slot or 0)
-    router, counters = Router(settings.routing, BlobFolder(settings.blobs), apart), ServerCounters()
+    router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
@@ -62,14 +82,16 @@ def build(settings: argparse.Namespace) -> Responder:
     return Responder(router, Inference(counters, capture), counters, capture, settings.body_bytes, siblings)
 
 
-def _beside(responder: Responder, settings: argparse.Namespace) -> tuple[Service, ...]:
+def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
     if settings.grpc_port is None:
         return ()
+    if not isinstance(core, Responder):
+        raise BadSettings("--grpc-port takes one routing table, not a folder of them")
     from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
 
     address = f"{settings.host}:{settings.grpc_port}"
     shared = settings.slot is not None
-    return (GrpcService(responder.inference, responder.about, address, responder.most_bytes, shared=shared),)
+    return (GrpcService(core.inference, core.about, address, core.most_bytes, shared=shared),)
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
 from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
+from headway.serving.memory import resident_bytes
 from headway.serving.messages import Answer, Head
 from headway.serving.mlflow import MLFLOW
 from headway.serving.pages import Pages, model_path
@@ -21,9 +22,9 @@ from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedTable, Router
 from headway.serving.siblings import Siblings
-from headway.serving.snapshots import Snapshot, Totals, resident_bytes, total
+from headway.serving.snapshots import Snapshot, Totals, total
 
-_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _PREDICT = "/v1/predict/"
 TOTALS = ("/v1/status", "/metrics")
 
@@ -107,6 +108,7 @@ class Responder:
             releases=totals.counters.status(),
             capture=totals.capture,
             workers=totals.workers,
+            models=self._router.sizes(),
         )
         return Answer(200, encode(status))
 
@@ -184,8 +186,8 @@ class Responder:
             case "/v1/status":
                 return self._status(totals)
             case "/metrics":
-                text = totals.counters.prometheus(totals.capture, totals.workers)
-                return Answer(200, text.encode(), _METRICS)
+                text = totals.counters.prometheus(totals.capture, totals.workers, self._router.sizes())
+                return Answer(200, text.encode(), METRICS)
         return Pages(self._router, totals.counters).page(path, method)
 
 

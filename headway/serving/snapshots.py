@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from headway.kernel.records import Value
@@ -40,12 +36,3 @@ def total(own: Snapshot, others: Sequence[Snapshot] = (), dead: Sequence[Snapsho
     error = next((each.capture.error for each in (own, *others) if each.capture.error), "")
     capture = own.capture.but(error=error, **summed)
     return Totals(counters, capture, tuple(each.worker for each in (own, *others)))
-
-
-def resident_bytes() -> int:
-    """The resident memory of this process; where the system does not tell, the most that it ever was."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024

@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headway.serving.siblings import socket_path
-
 STOP_TIMEOUT_S = 45.0
 """Longer than a worker takes to drain its requests."""
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 30.0
@@ -99,7 +97,7 @@ class Supervisor:
 
     def _look(self) -> int:
         """Notice who has ended; not 0 when there is no use in going on."""
-        self._proven = self._proven or any(socket_path(self._folder, slot.number).exists() for slot in self._slots)
+        self._proven = self._proven or any(self._folder.rglob("*.sock"))
         for slot in self._slots:
             code = slot.bury(self._elapsed_s())
             if code is None or self._stopping:
