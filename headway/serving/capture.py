@@ -17,8 +17,8 @@ from pathlib import Path
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
 from headway.serving.exchange import Exchange
-from headway.serving.segments import Tally, segment, write
 from headway.serving.shipping import Shipper
+from headway.serving.tally import Tally
 
 FLUSH_INTERVAL_S = 0.5
 FLUSH_ROWS = 20_000
@@ -86,9 +86,11 @@ class Capture:
     async def flush(self, *, at_once: bool = False) -> CaptureStatus:
         """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""
         async with self._flushing:
+            waited = bool(self._queue)
             await self._write()
             self.on_written()
-            await asyncio.to_thread(self._shipper.send, at_once=at_once)
+            if at_once or waited or self._shipper.unsent:
+                await asyncio.to_thread(self._shipper.send, at_once=at_once)
         return self.status()
 
     async def _write(self) -> None:
@@ -141,6 +143,9 @@ def _inputs(exchange: Exchange) -> tuple[TensorSpec, ...]:
 
 
 def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
+    # Here, since polars takes a third of a server's memory, and of the time until its first answer.
+    from headway.serving.segments import segment, write  # noqa: PLC0415
+
     made = segment(exchanges, inputs)
     write(made.data, spool)
     return made.tally

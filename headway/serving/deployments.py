@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from headway.errors import HeadwayError, Invalid, NotFound
+from headway.serving.door import Door
 from headway.serving.inference import status_of
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import encode, encode_error
@@ -34,6 +35,7 @@ class Deployments:
 
     def __init__(self, folder: Path, opened: Callable[[str], Responder], most_bytes: int) -> None:
         self._folder, self._opened, self.most_bytes = folder, opened, most_bytes
+        self.door = Door(by_turn=True)
         self._responders: dict[str, Responder] = {}
         self._by_path: dict[str, Responder] = {}
         self._met = False

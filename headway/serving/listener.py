@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from headway.serving.connection import Connection
-from headway.serving.messages import Core
+from headway.serving.core import Core
 from headway.serving.sockets import BACKLOG
 
 DRAIN_TIMEOUT_S = 30.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +19,8 @@ class Answer(NamedTuple):
 
 
 class Head(msgspec.Struct, gc=False):
-    """The headers that matter here, as they came, and the version that the path names; empty where there is none."""
+    """The headers that matter here, as they came, and the version that the path names; empty where there is none. What
+    the front knows of the request itself stands last."""
 
     key: bytes = b""
     json_size: bytes = b""
@@ -28,21 +29,13 @@ class Head(msgspec.Struct, gc=False):
     accept_encoding: bytes = b""
     expect: bytes = b""
     deployment: bytes = b""
+    caller: bytes = b""
+    deadline: bytes = b""
+    """Milliseconds from the request's arrival to when its answer is of no use any more."""
     version: str = ""
-
-
-class Core(Protocol):
-    """What a front needs of that which answers."""
-
-    most_bytes: int
-
-    async def start(self) -> None: ...
-
-    async def meet(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...
+    peer: bytes = b""
+    """The client's address."""
+    arrived_ns: int = 0
 
 
 FIELDS = {
@@ -53,6 +46,8 @@ FIELDS = {
     b"accept-encoding": "accept_encoding",
     b"expect": "expect",
     b"headway-deployment": "deployment",
+    b"headway-caller": "caller",
+    b"headway-deadline-ms": "deadline",
 }
 
 

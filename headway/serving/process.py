@@ -14,12 +14,12 @@ import uvloop
 
 from headway.errors import BadSettings
 from headway.serving.capture import Capture
+from headway.serving.core import Core
 from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
 from headway.serving.memory import OnnxModels
-from headway.serving.messages import Core
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in

@@ -42,7 +42,7 @@ class Responder:
         siblings: Siblings | None = None,
     ) -> None:
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
-        self.inference, self.most_bytes = inference, most_bytes
+        self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
         self.about = Pages(router, counters)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -144,6 +144,8 @@ class Responder:
         if not table.routes:
             error = Unavailable("no release is deployed here yet")
             return dialect.refuse(status_of(error), str(error), error)
+        if refusal := self.inference.turn_away(table, head, dialect):
+            return refusal
         if body is None:
             limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
             return self.inference.refuse(table, limit, dialect)
@@ -158,6 +160,10 @@ class Responder:
             plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
         except HeadwayError as refusal:
             return self.inference.refuse(table, refusal, dialect)
+        try:
+            self.door.check_time(table.table.limits, head)
+        except HeadwayError as refusal:
+            return self.inference.not_run(table, refusal, head, dialect)
         newest = self._router.active  # another one may have come meanwhile
         return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
 

@@ -14,6 +14,7 @@ import msgspec
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 Workers = Annotated[int, msgspec.Meta(ge=1, le=64)]
 """Processes of one model server."""
@@ -46,6 +47,7 @@ class RoutingTable(Value):
     routes: tuple[Route, ...] = ()
     mirror: bool = False
     workers: Workers = 1
+    limits: Limits = UNLIMITED
 
     def choose(self, key: str) -> Route:
         """The route for `key`: the same key goes the same way for as long as the shares allow.
