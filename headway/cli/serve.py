@@ -39,12 +39,15 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option(
     "--spool", type=click.Path(file_okay=False, path_type=Path), help="Keep requests and answers here, as Parquet."
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port."
+)
 @click.option("--trust", is_flag=True, help="Run what the model holds, whatever it is, in an isolated worker.")
 @click.option("--python", default="", help="The interpreter for a model that is not ONNX: /path/venv/bin/python.")
 @pass_invocation
 def serve(
     invocation: Invocation, /, model: str, name: str, port: int, grpc_port: int | None, host: str, score: str | None,
-    spool: Path | None, trust: bool, python: str,
+    spool: Path | None, workers: int, trust: bool, python: str,
 ) -> None:  # fmt: skip
     """Serve one model, without project, release or control plane."""
     checked_name(name, "model")
@@ -65,7 +68,8 @@ def serve(
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        main([*map(str, told), "--host", host, "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
+        shared = ("--workers", str(workers))
+        main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
 
 
 class _Blobs:

@@ -21,6 +21,8 @@ class Child(Value):
     pid: int
     mark: str
     port: int = 0
+    workers: int = 1
+    """Processes that it was told to be the parent of."""
 
 
 def start(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:

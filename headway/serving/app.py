@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from headway.serving.core import Core
 from headway.serving.messages import Answer, head_of
-from headway.serving.responder import Responder
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -19,7 +19,7 @@ _DRAINED = 8
 class App:
     """`Responder` behind ASGI 3, lifespan included."""
 
-    def __init__(self, responder: Responder) -> None:
+    def __init__(self, responder: Core) -> None:
         self._responder = responder
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -7,16 +7,18 @@ alone; the thread gets a batch and gives back a tally.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
 from headway.serving.exchange import Exchange
-from headway.serving.segments import Tally, segment, write
 from headway.serving.shipping import Shipper
+from headway.serving.tally import Tally
 
 FLUSH_INTERVAL_S = 0.5
 FLUSH_ROWS = 20_000
@@ -37,8 +39,13 @@ class Capture:
         self._rows = self._bytes = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
         self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
-        for unfinished in spool.glob("*.tmp"):
-            unfinished.unlink()
+        self.on_written: Callable[[], None] = lambda: None
+        """Called once what waited is in the spool."""
+        remove_unfinished(spool)
+
+    def resume(self, counts: CaptureStatus) -> None:
+        """Count on from `counts`, which a worker had that is no more."""
+        self._counts = counts.but(queued=0, unsent=0, error="")
 
     def add(self, exchange: Exchange) -> None:
         """Queue an exchange, or drop it and count its rows."""
@@ -50,6 +57,10 @@ class Capture:
         self._rows, self._bytes = rows, size
         if rows >= FLUSH_ROWS:
             self._wake.set()
+
+    def recount(self) -> None:
+        """Look at the spool anew, where other workers write and send as well."""
+        self._shipper.recount()
 
     def status(self) -> CaptureStatus:
         error = self._counts.error or self._shipper.error
@@ -75,8 +86,11 @@ class Capture:
     async def flush(self, *, at_once: bool = False) -> CaptureStatus:
         """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""
         async with self._flushing:
+            waited = bool(self._queue)
             await self._write()
-            await asyncio.to_thread(self._shipper.send, at_once=at_once)
+            self.on_written()
+            if at_once or waited or self._shipper.unsent:
+                await asyncio.to_thread(self._shipper.send, at_once=at_once)
         return self.status()
 
     async def _write(self) -> None:
@@ -129,6 +143,17 @@ def _inputs(exchange: Exchange) -> tuple[TensorSpec, ...]:
 
 
 def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
+    # Here, since polars takes a third of a server's memory, and of the time until its first answer.
+    from headway.serving.segments import segment, write  # noqa: PLC0415
+
     made = segment(exchanges, inputs)
     write(made.data, spool)
     return made.tally
+
+
+def remove_unfinished(spool: Path) -> None:
+    """Remove the files whose writer died; one that lives holds a lock on its file."""
+    for path in spool.glob("*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 import httptools
 
+from headway.serving.core import Core
 from headway.serving.messages import FIELDS, Answer, Head
 from headway.serving.protocol import encode_error
-from headway.serving.responder import Responder
 
 MOST_HEADERS = 64
 MOST_HEAD_BYTES = 32 * 1024
@@ -52,7 +52,7 @@ class Listening(Protocol):
     """What a connection needs of the listener that accepted it."""
 
     loop: asyncio.AbstractEventLoop
-    responder: Responder
+    responder: Core
     request_timeout_s: float
     keep_alive_s: float
     connections: set[Connection]

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from headway.kernel.records import Value
 
 BOUNDS_US = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+
+
+_NO_MODELS: Mapping[str, int] = {}
+
+
+class ReleaseCounts(Value):
+    """What `ReleaseCounters` has counted, to be kept or added up."""
+
+    statuses: dict[int, int]
+    cells: tuple[int, ...]
+    latency_us: float
+    failed_us: float
+    rows: int
+    refused: dict[str, int] = {}
+    filled: dict[str, int] = {}
+    unsampled: int = 0
 
 
 class ReleaseCounters:
@@ -35,6 +51,29 @@ class ReleaseCounters:
             self.failed_us += latency_us
         self.cells[bisect_left(BOUNDS_US, latency_us)] += 1
         self.latency_us += latency_us
+
+    def counts(self) -> ReleaseCounts:
+        return ReleaseCounts(
+            statuses=dict(self.statuses),
+            cells=tuple(self.cells),
+            latency_us=self.latency_us,
+            failed_us=self.failed_us,
+            rows=self.rows,
+            refused=dict(self.refused),
+            filled=dict(self.filled),
+            unsampled=self.unsampled,
+        )
+
+    def resume(self, counts: ReleaseCounts) -> None:
+        """Count on from `counts`, too."""
+        self.statuses.update(counts.statuses)
+        self.refused.update(counts.refused)
+        self.filled.update(counts.filled)
+        self.cells = [own + other for own, other in zip(self.cells, counts.cells, strict=True)]
+        self.latency_us += counts.latency_us
+        self.failed_us += counts.failed_us
+        self.rows += counts.rows
+        self.unsampled += counts.unsampled
 
 
 class ReleaseStatus(Value):
@@ -63,8 +102,17 @@ class CaptureStatus(Value):
     error: str = ""
 
 
-class ServerStatus(Value):
+class WorkerStatus(Value):
     """`error` says why the last table was refused; empty when the active one is the last."""
+
+    pid: int
+    generation: int
+    error: str
+    resident_bytes: int
+
+
+class ServerStatus(Value):
+    """Of all workers together. `generation` is the one that every worker has reached, `pid` the one that answered."""
 
     deployment: str
     generation: int
@@ -72,6 +120,10 @@ class ServerStatus(Value):
     pid: int
     releases: dict[str, ReleaseStatus]
     capture: CaptureStatus
+    workers: tuple[WorkerStatus, ...] = ()
+    models: dict[str, int] = {}
+    """By release, what the resident memory of the process that answered grew by while its model was loaded, in bytes;
+    releases of one blob share it."""
 
 
 class ServerCounters:
@@ -83,10 +135,23 @@ class ServerCounters:
     def status(self) -> dict[str, ReleaseStatus]:
         return {release: _status(counters) for release, counters in self.releases.items()}
 
-    def prometheus(self, capture: CaptureStatus) -> str:
+    def counts(self) -> dict[str, ReleaseCounts]:
+        return {release: counters.counts() for release, counters in self.releases.items()}
+
+    def resume(self, counts: dict[str, ReleaseCounts]) -> None:
+        """Count on from `counts`, too."""
+        for release, each in counts.items():
+            self.releases[release].resume(each)
+
+    def prometheus(
+        self,
+        capture: CaptureStatus,
+        workers: Sequence[WorkerStatus] = (),
+        models: Mapping[str, int] = _NO_MODELS,
+    ) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
         counted = [*self._requests(), *self._refused(), *self._filled(), *self._unsampled(), *self._latency()]
-        return "\n".join([*counted, *_capture(capture)]) + "\n"
+        return "\n".join([*counted, *_capture(capture), *_workers(workers), *_models(models)]) + "\n"
 
     def _requests(self) -> Iterator[str]:
         yield "# TYPE headway_requests_total counter"
@@ -150,6 +215,19 @@ def _capture(capture: CaptureStatus) -> Iterator[str]:
     ):
         yield f"# TYPE headway_{name} {kind}"
         yield f"headway_{name} {value}"
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> Iterator[str]:
+    yield "# TYPE headway_workers gauge"
+    yield f"headway_workers {len(workers)}"
+    yield "# TYPE process_resident_memory_bytes gauge"
+    yield f"process_resident_memory_bytes {sum(each.resident_bytes for each in workers)}"
+
+
+def _models(models: Mapping[str, int]) -> Iterator[str]:
+    yield "# TYPE headway_model_memory_bytes gauge"
+    for release, size in models.items():
+        yield f'headway_model_memory_bytes{{release="{_escaped(release)}"}} {size}'
 
 
 def _escaped(label: str) -> str:

@@ -36,10 +36,16 @@ class Rate:
 
 
 class Door:
-    """Asked once for each request that wants a prediction. Used on the event loop alone."""
+    """Asked once for each request that wants a prediction. Used on the event loop alone.
 
-    def __init__(self, elapsed_ns: Callable[[], int] = time.perf_counter_ns) -> None:
-        self._elapsed_ns = elapsed_ns
+    `by_turn` tells the moment of arrival for others, too, whose limits it does not know. Of `workers` processes that
+    share a port each lets in its part of the rates: the system deals connections out to them about evenly.
+    """
+
+    def __init__(
+        self, elapsed_ns: Callable[[], int] = time.perf_counter_ns, *, by_turn: bool = False, workers: int = 1
+    ) -> None:
+        self._elapsed_ns, self._by_turn, self._workers = elapsed_ns, by_turn, workers
         self._limits, self._open = UNLIMITED, True
         self._rate: Rate | None = None
         self._caller_rate: Rate | None = None
@@ -53,7 +59,7 @@ class Door:
         What lies in a socket has no time of arrival. But all that one turn of the event loop reads was there when the
         turn began, so that the time since then is what each of them waited at least.
         """
-        if self._limits.most_wait_ms is None:
+        if self._limits.most_wait_ms is None and not self._by_turn:
             return self._elapsed_ns()
         if not self._turn_ns:
             self._turn_ns = self._elapsed_ns()
@@ -99,12 +105,16 @@ class Door:
             if len(self._callers) > MOST_CALLERS:
                 self._callers.popitem(last=False)
 
+    def _part(self, requests_per_s: float | None, burst: int | None) -> Rate | None:
+        if not requests_per_s:
+            return None
+        return Rate(requests_per_s / self._workers, burst and math.ceil(burst / self._workers))
+
     def _adopt(self, limits: Limits) -> None:
         """Buckets stay as they are while their rates do: each step of a rollout brings a new table."""
         if limits != self._limits:
-            self._rate = Rate(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
-            rate = limits.caller_requests_per_s
-            self._caller_rate = Rate(rate, limits.caller_burst) if rate else None
+            self._rate = self._part(limits.requests_per_s, limits.burst)
+            self._caller_rate = self._part(limits.caller_requests_per_s, limits.caller_burst)
             self._full_ns = 0.0
             self._callers.clear()
         self._limits, self._open = limits, limits == UNLIMITED

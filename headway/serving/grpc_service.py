@@ -47,10 +47,14 @@ Method = Callable[[bytes, Context], Awaitable[bytes]]
 
 
 class GrpcService:
-    """Answers on `address` until it is stopped; requests and answers pass as bytes, so that each is decoded once."""
+    """Answers on `address`, which may be `shared` with other processes, until it is stopped; requests and answers pass
+    as bytes, so that each is decoded once."""
 
-    def __init__(self, inference: Inference, pages: Pages, address: str, most_bytes: int) -> None:
+    def __init__(
+        self, inference: Inference, pages: Pages, address: str, most_bytes: int, *, shared: bool = False
+    ) -> None:
         self._inference, self._pages, self._address, self._most_bytes = inference, pages, address, most_bytes
+        self._shared = shared
 
     async def start(self) -> None:
         """Raises OSError when the address cannot be had."""
@@ -62,7 +66,7 @@ class GrpcService:
             "ModelMetadata": self._model_metadata,
             "ModelInfer": self._infer,
         }
-        options = (("grpc.max_receive_message_length", self._most_bytes), ("grpc.so_reuseport", 0))
+        options = (("grpc.max_receive_message_length", self._most_bytes), ("grpc.so_reuseport", int(self._shared)))
         self._server = grpc.aio.server(options=options)
         handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
         service = grpc.method_handlers_generic_handler(f"{PACKAGE}.GRPCInferenceService", handlers)

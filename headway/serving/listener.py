@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from headway.serving.connection import Connection
-from headway.serving.responder import Responder
+from headway.serving.core import Core
+from headway.serving.sockets import BACKLOG
 
 DRAIN_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75.0
-_BACKLOG = 2048
 _MOST_SWEEP_S = 1.0
 _DRAIN_PAUSE_S = 0.01
 
@@ -30,27 +30,35 @@ class Service(Protocol):
 
 
 class Listener:
-    """Serves a `Responder` over HTTP until SIGTERM or SIGINT.
+    """Serves a `Core` over HTTP until SIGTERM or SIGINT.
 
     `request_timeout_s` is how long a client may take to send a request or to take its answer.
     """
 
-    def __init__(self, responder: Responder, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(self, responder: Core, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self.responder, self.request_timeout_s, self.keep_alive_s = responder, request_timeout_s, keep_alive_s
         self.connections: set[Connection] = set()
         self.draining = False
 
-    async def serve(self, listening: socket.socket, beside: Sequence[Service] = ()) -> None:
-        """Return once what was asked before the signal is answered and what was captured is written."""
+    async def serve(self, listening: socket.socket, beside: Sequence[Service] = (), parent: int | None = None) -> None:
+        """Return once what was asked before the signal is answered and what was captured is written.
+
+        The end of the stream `parent` is a signal, too.
+        """
         self.loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, stopped.set)
+        if parent is not None:
+            self.loop.add_reader(parent, stopped.set)
         await self.responder.start()
         for service in beside:
             await service.start()
-        server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)
         sweep = asyncio.create_task(self._sweep())
+        await self.responder.meet()
         await stopped.wait()
+        if parent is not None:
+            self.loop.remove_reader(parent)
         server.close()
         await asyncio.gather(self._drain(), *(service.stop() for service in beside))
         sweep.cancel()
@@ -74,11 +82,3 @@ class Listener:
         if self.connections:
             facts = {"connections": len(self.connections), "after_s": DRAIN_TIMEOUT_S}
             log.warning("requests dropped", extra={"facts": facts})
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Raises OSError when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    listening.setblocking(False)
-    return listening

@@ -6,7 +6,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from headway.serving.protocol import encode
+import msgspec
 
 
 class JsonLines(logging.Formatter):
@@ -18,7 +18,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1]:
             line["exception"] = self.formatException(record.exc_info)
-        return encode(line | getattr(record, "facts", {})).decode()
+        return msgspec.json.encode(line | getattr(record, "facts", {})).decode()
 
 
 def log_to_stderr() -> None:

@@ -1,88 +1,64 @@
 """The process of a model server: `python -m headway.serving.main --routing FILE --blobs DIR --spool DIR --port P`.
 
-It needs nothing but its files: it starts, serves and captures while the control plane is away.
+It needs nothing but its files: it starts, serves and captures while the control plane is away. With `--workers` it is
+the parent of so many processes that share its port.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 
-import uvloop
-
-from headway.engines.telemetry import SERVED_SHARE, open_telemetry
 from headway.errors import ExtraMissing
-from headway.serving.capture import Capture
-from headway.serving.counters import ServerCounters
-from headway.serving.inference import Inference
-from headway.serving.listener import Listener, Service, listening_socket
 from headway.serving.log import log_to_stderr
-from headway.serving.responder import Responder
-from headway.serving.router import BlobFolder, Router
-from headway.serving.shipping import Shipper, url_in
+from headway.serving.sockets import reserved_port
+from headway.serving.supervisor import Supervisor
 
 REQUEST_TIMEOUT_S = 30.0
-_SWITCH_INTERVAL_S = 0.0005
+MOST_WORKERS = 64
 
 log = logging.getLogger("headway.serving")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    settings = _parser().parse_args(arguments)
+    told = list(sys.argv[1:] if arguments is None else arguments)
+    settings = _parser().parse_args(told)
     log_to_stderr()
-    signal.signal(signal.SIGTERM, _exit)
-    # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    settings.spool.mkdir(parents=True, exist_ok=True)
-    listening = listening_socket(settings.host, settings.port)
-    responder = build(settings)
-    log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
-    gc.freeze()
-    listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
-    uvloop.run(listener.serve(listening, _beside(responder, settings)))
-    if responder.inference.telemetry:
-        responder.inference.telemetry.close()
-    log.info("stopped", extra={"facts": {"pid": os.getpid()}})
+    if settings.grpc_port is not None:
+        must_have_grpc()
+    if settings.workers > 1 and settings.slot is None:
+        sys.exit(_supervise(settings, told))
+    # Not above: a parent of workers needs a tenth of the memory without it.
+    from headway.serving.process import serve  # noqa: PLC0415
+
+    serve(settings)
 
 
-def build(settings: argparse.Namespace) -> Responder:
-    """The parts of a server, wired."""
-    router, counters = (
-        Router(settings.routing, BlobFolder(settings.blobs), settings.spool / "workers"),
-        ServerCounters(),
-    )
-    shipper = Shipper(
-        settings.spool,
-        lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
-        settings.token_file,
-        lambda: router.active.table.deployment if router.active else "",
-    )
-    capture = Capture(settings.spool, shipper, settings.capture_rows)
-    inference = Inference(counters, capture, open_telemetry("headway-model-server", SERVED_SHARE))
-    return Responder(router, inference, counters, capture, settings.body_bytes)
+def must_have_grpc() -> None:
+    """Raises `ExtraMissing`."""
+    for package in ("grpc", "google"):
+        if find_spec(package) is None:
+            raise ExtraMissing(f"--grpc-port needs {package}: pip install 'headway[grpc]'")
 
 
-def _beside(responder: Responder, settings: argparse.Namespace) -> tuple[Service, ...]:
-    if settings.grpc_port is None:
-        return ()
-    try:
-        from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(f"--grpc-port needs {error.name}: pip install 'headway[grpc]'") from None
-    address = f"{settings.host}:{settings.grpc_port}"
-    return (GrpcService(responder.inference, responder.about, address, responder.most_bytes),)
+def _supervise(settings: argparse.Namespace, told: Sequence[str]) -> int:
+    ports = [port for port in (settings.port, settings.grpc_port) if port is not None]
+    with ExitStack() as held:
+        for port in ports:
+            held.enter_context(reserved_port(settings.host, port))
+        log.info("supervise", extra={"facts": {"pid": os.getpid(), "workers": settings.workers}})
+        return Supervisor([sys.executable, "-m", "headway.serving.main", *told], settings.workers).run()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headway.serving.main", description="Serve one deployment.")
-    parser.add_argument("--routing", type=Path, required=True, help="the routing table, watched")
+    parser.add_argument("--routing", type=Path, required=True, help="the routing table, or a folder of them, watched")
     parser.add_argument("--blobs", type=Path, required=True, help="folder of the models, by digest")
     parser.add_argument("--spool", type=Path, required=True, help="folder for segments until they are sent")
     parser.add_argument("--port", type=int, required=True)
@@ -97,12 +73,16 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a client may take to send a request or to take its answer",
     )  # fmt: skip
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")
+    parser.add_argument("--workers", type=_count, default=1, help="processes that share the port, one for each core")
+    parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)  # what the parent tells its workers
+    parser.add_argument("--siblings", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
-def _exit(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM before or after the listener takes it: leave as one who was asked to."""
-    raise SystemExit(0)
+def _count(text: str) -> int:
+    if not 1 <= (count := int(text)) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_WORKERS}, not {text}")
+    return count
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Head(msgspec.Struct, gc=False):
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
     expect: bytes = b""
+    deployment: bytes = b""
     caller: bytes = b""
     traceparent: bytes = b""
     deadline: bytes = b""
@@ -45,6 +46,7 @@ FIELDS = {
     b"content-encoding": "content_encoding",
     b"accept-encoding": "accept_encoding",
     b"expect": "expect",
+    b"headway-deployment": "deployment",
     b"headway-caller": "caller",
     b"traceparent": "traceparent",
     b"headway-deadline-ms": "deadline",

@@ -10,40 +10,55 @@ from typing import Any
 
 from headway.errors import HeadwayError, TooLarge, Unavailable
 from headway.serving.capture import Capture
-from headway.serving.counters import ServerCounters, ServerStatus
+from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
 from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
+from headway.serving.memory import resident_bytes
 from headway.serving.messages import Answer, Head
 from headway.serving.mlflow import MLFLOW
 from headway.serving.pages import Pages, model_path
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedTable, Router
+from headway.serving.siblings import Siblings
+from headway.serving.snapshots import Snapshot, Totals, total
 
-_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _PREDICT = "/v1/predict/"
+TOTALS = ("/v1/status", "/metrics")
 
 
 class Responder:
     """Answers at once where it can, so that the usual request costs no task; `most_bytes` bounds a body."""
 
     def __init__(
-        self, router: Router, inference: Inference, counters: ServerCounters, capture: Capture, most_bytes: int
+        self,
+        router: Router,
+        inference: Inference,
+        counters: ServerCounters,
+        capture: Capture,
+        most_bytes: int,
+        siblings: Siblings | None = None,
     ) -> None:
-        self._router, self._counters, self._capture = router, counters, capture
+        self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
         self.about = Pages(router, counters)
-        self._pages = self.about.fixed | {
-            "/v1/status": ("GET", lambda: Answer(200, encode(self.status()))),
-            "/metrics": ("GET", lambda: Answer(200, counters.prometheus(capture.status()).encode(), _METRICS)),
-        }
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load the routing table, then keep watching it and keep writing what is captured."""
+        if self._siblings and (before := self._siblings.before()):
+            self._counters.resume(before.releases)
+            self._capture.resume(before.capture)
         await self._router.refresh()
         self._tasks = [asyncio.create_task(self._router.watch()), asyncio.create_task(self._capture.run())]
+
+    async def meet(self) -> None:
+        """Be known to the other workers from now on."""
+        if self._siblings:
+            await self._siblings.start(self.snapshot, lambda: self._capture.flush(at_once=True))
+            self._capture.on_written = self._siblings.keep
 
     async def stop(self) -> None:
         """Return once all that was captured is written, and no worker is left."""
@@ -54,6 +69,8 @@ class Responder:
             await watch
         await flush
         await asyncio.to_thread(self._router.close)
+        if self._siblings:
+            await self._siblings.stop()
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request; a body of None was larger than `most_bytes`. Never raises."""
@@ -71,16 +88,29 @@ class Responder:
             return _packed(answer, head.accept_encoding)
         return answer
 
-    def status(self) -> ServerStatus:
+    def snapshot(self) -> Snapshot:
         table = self._router.active.table if self._router.active else None
-        return ServerStatus(
-            deployment=table.deployment if table else "",
+        worker = WorkerStatus(
+            pid=os.getpid(),
             generation=table.generation if table else 0,
             error=self._router.error,
-            pid=os.getpid(),
-            releases=self._counters.status(),
-            capture=self._capture.status(),
+            resident_bytes=resident_bytes(),
         )
+        return Snapshot(worker=worker, releases=self._counters.counts(), capture=self._capture.status())
+
+    def _status(self, totals: Totals) -> Answer:
+        table = self._router.active.table if self._router.active else None
+        status = ServerStatus(
+            deployment=table.deployment if table else "",
+            generation=min(worker.generation for worker in totals.workers),
+            error=next((worker.error for worker in totals.workers if worker.error), ""),
+            pid=os.getpid(),
+            releases=totals.counters.status(),
+            capture=totals.capture,
+            workers=totals.workers,
+            models=self._router.sizes(),
+        )
+        return Answer(200, encode(status))
 
     def _post(self, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         if path == "/v1/flush":
@@ -96,7 +126,10 @@ class Responder:
         return self._page(path, "POST")
 
     async def _flush(self) -> Answer:
-        return Answer(200, encode(await self._capture.flush(at_once=True)))
+        await self._capture.flush(at_once=True)
+        others, dead = await self._siblings.snapshots(flush=True) if self._siblings else ([], [])
+        self._capture.recount()
+        return Answer(200, encode(total(self.snapshot(), others, dead).capture))
 
     def _invoke(self, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         table = self._router.active
@@ -134,13 +167,34 @@ class Responder:
         newest = self._router.active  # another one may have come meanwhile
         return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
 
-    def _page(self, path: str, method: str) -> Answer:
+    def _page(self, path: str, method: str) -> Answer | Awaitable[Answer]:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
             return Answer(405, encode_error(f"{path} takes POST"))
-        taken, page = self._pages.get(path, ("", None))
-        if page is None:
+        if not (path in TOTALS or path.endswith("/stats")):
             return self.about.page(path, method)
-        return page() if method == taken else Answer(405, encode_error(f"{path} takes {taken}"))
+        if self._siblings is None:
+            return self._page_of(total(self.snapshot()), path, method)
+        return self._page_of_all(self._siblings, path, method)
+
+    async def _page_of_all(self, siblings: Siblings, path: str, method: str) -> Answer:
+        others, dead = await siblings.snapshots()
+        self._capture.recount()
+        try:
+            return self._page_of(total(self.snapshot(), others, dead), path, method)
+        except HeadwayError as error:
+            return Answer(status_of(error), encode_error(str(error)))
+
+    def _page_of(self, totals: Totals, path: str, method: str) -> Answer:
+        """What tells of all workers."""
+        if path in TOTALS and method != "GET":
+            return Answer(405, encode_error(f"{path} takes GET"))
+        match path:
+            case "/v1/status":
+                return self._status(totals)
+            case "/metrics":
+                text = totals.counters.prometheus(totals.capture, totals.workers, self._router.sizes())
+                return Answer(200, text.encode(), METRICS)
+        return Pages(self._router, totals.counters).page(path, method)
 
 
 async def _packed(answer: Answer | Awaitable[Answer], accepted: bytes) -> Answer:

@@ -16,6 +16,7 @@ from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form
 from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
+from headway.serving.memory import OnnxModels
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
 from headway.serving.workers import WorkerRuntime
@@ -106,8 +107,9 @@ class Router:
     `workers` is a folder of its own, for the files of models that run in workers.
     """
 
-    def __init__(self, file: Path, models: ModelFiles, workers: Path) -> None:
+    def __init__(self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None) -> None:
         self._file, self._models, self._workers = file, models, workers
+        self._onnx = OnnxModels(models) if onnx is None else onnx
         self._laid_out = 0
         shutil.rmtree(workers, ignore_errors=True)  # what a server that was killed has left
         self._seen: tuple[int, int, int] | None = None
@@ -148,6 +150,12 @@ class Router:
         table = self.active.table
         shares = {route.release: route.percent for route in table.routes}
         log.info("table active", extra={"facts": {"generation": table.generation, "shares": shares}})
+
+    def sizes(self) -> dict[str, int]:
+        """By release, the memory of its model, in bytes; of those that run in this process."""
+        routes = self.active.routes if self.active else ()
+        found = {each.route.release: each.runtime for each in routes}
+        return {name: each.memory_bytes for name, each in found.items() if isinstance(each, OnnxRuntime)}
 
     def close(self) -> None:
         """End all workers."""
@@ -191,7 +199,7 @@ class Router:
 
     def _runtime(self, route: Route) -> Runtime:
         if route.form is Form.ONNX:
-            return OnnxRuntime(self._models.get(route.blob), route.signature)
+            return self._onnx.get(route.blob, route.signature)
         self._laid_out += 1
         return WorkerRuntime(route, self._models, self._workers / str(self._laid_out))
 

@@ -33,6 +33,9 @@ class Runtime(Protocol):
 class OnnxRuntime:
     """An ONNX model on the CPU. Raises `Invalid` when `model` cannot be loaded or is not as `signature` says."""
 
+    memory_bytes = 0
+    """What the process's resident memory grew by while it was loaded, if that was looked at."""
+
     def __init__(self, model: bytes, signature: Signature) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

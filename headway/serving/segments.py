@@ -10,6 +10,7 @@ as null. A failed request whose rows are not known is one row without features.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, TensorSpec
 from headway.serving.exchange import Exchange
 from headway.serving.router import LoadedRoute
+from headway.serving.tally import Tally
 from headway.serving.tensors import feature_names
 
 _DTYPES: dict[Datatype, type[pl.DataType]] = {
@@ -37,16 +39,6 @@ _DTYPES: dict[Datatype, type[pl.DataType]] = {
 }
 Columns = dict[str, tuple[Any, ...]]
 _UTC = pl.Datetime("us", "UTC")
-
-
-class Tally(NamedTuple):
-    """What writing found out about the rows."""
-
-    rows: int
-    non_finite: int
-    mirrored: int
-    mirror_failures: int
-    mirror_error: str
 
 
 class Segment(NamedTuple):
@@ -80,6 +72,7 @@ def write(data: bytes, spool: Path) -> Path:
     path = spool / f"{digest(data).removeprefix('b3:')}.parquet"
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # shows that its writer lives
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

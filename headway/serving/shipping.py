@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import logging
+import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,15 +41,25 @@ class Shipper:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._delay_s, self._next_at_s = FIRST_DELAY_S, 0.0
         self.error = ""
-        self.unsent = len(self._segments())
+        self.recount()
 
     def send(self, *, at_once: bool = False) -> None:
-        """Send what is there. After a failure the next attempt waits, twice as long each time, unless `at_once`."""
+        """Send what is there. After a failure the next attempt waits, twice as long each time, unless `at_once`.
+
+        Workers share a spool: one of them sends at a time, and the others leave it to it, or wait if `at_once`.
+        """
+        with _locked(self._spool, wait=at_once) as mine:
+            if mine:
+                self._send(at_once=at_once)
+        self.recount()
+
+    def _send(self, *, at_once: bool) -> None:
         paths, deployment, control = self._segments(), self._deployment(), self._control()
-        self.unsent = len(paths)
+        if not paths:  # maybe because another worker has sent what this one could not
+            self._settle("")
         if not paths or not control or not deployment or (not at_once and self._elapsed_s() < self._next_at_s):
             return
-        error = ""
+        self.unsent, error = len(paths), ""
         for path in paths:
             try:
                 self._put(control, deployment, path)
@@ -57,7 +70,6 @@ class Shipper:
                 error = f"the control plane does not answer: {failure}"
                 break
             path.unlink(missing_ok=True)
-            self.unsent -= 1
         self._settle(error)
 
     def _put(self, control: str, deployment: str, path: Path) -> None:
@@ -84,6 +96,27 @@ class Shipper:
     def _segments(self) -> list[Path]:
         """Oldest first."""
         return sorted(self._spool.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+
+    def recount(self) -> None:
+        self.unsent = sum(1 for _ in self._spool.glob("*.parquet"))
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether `folder` is this process's alone within the block; the system frees what a dead process held."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:  # there is nothing to send in a folder that is not there
+        yield False
+        return
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(opened)
 
 
 def url_in(file: Path) -> str:

@@ -25,7 +25,9 @@ from headway.server.routing import query_fields
 from headway.server.settings import MIB, Settings
 from headway.serving.app import App
 from headway.serving.counters import CaptureStatus, ServerCounters
-from headway.serving.main import _parser, build
+from headway.serving.main import _parser
+from headway.serving.process import build
+from headway.serving.responder import TOTALS, Responder
 from tests.architecture.documents import ROOT, below, codes, section
 
 PAGE = "docs/api.md"
@@ -81,6 +83,7 @@ def test_limits(tmp_path: Path) -> None:
 def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:
     arguments = ["--routing", str(tmp_path / "routing.json"), "--blobs", str(tmp_path), "--spool", str(tmp_path)]
     responder = build(_parser().parse_args([*arguments, "--port", "1"]))
+    assert isinstance(responder, Responder)
     app = App(responder)
 
     def status(method: str, path: str) -> int:
@@ -99,7 +102,7 @@ def test_the_routes_of_a_model_server_are_there(tmp_path: Path) -> None:
     assert {
         f"{method} {path}": status(method, path) for method, path in told if status(method, path) in (404, 405)
     } == {}
-    assert set(responder._pages) <= {path for _, path in told}
+    assert {*responder.about.fixed, *TOTALS} <= {path for _, path in told}
     assert status("GET", "/v2/health/well") == 404
 
 

@@ -122,6 +122,20 @@ def test_a_deployment_from_its_first_table_to_its_last(home: Home) -> None:
     assert not processes.alive(home.child()), "without routes it is stopped"
 
 
+def test_another_number_of_workers_is_another_server(home: Home) -> None:
+    target = home.target()
+    target.apply(table(1, "rl_1"))
+    assert waited(serves(target, 1))
+    server = home.child()
+    target.apply(table(1, "rl_1").but(workers=2))
+    assert waited(lambda: home.child().pid != server.pid and serves(target, 1)())
+    assert (home.child().workers, home.child().port) == (2, server.port)
+    children = Path(f"/proc/{home.child().pid}/task/{home.child().pid}/children")
+    assert waited(lambda: len(children.read_text().split()) == 2)
+    target.close()
+    assert not processes.alive(home.child())
+
+
 def test_a_port_that_somebody_else_has_taken_is_left_to_them(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -83,17 +83,20 @@ class ProcessTarget:
                 self._stop(note.parent.name)
 
     def _ensure(self, deployment: str) -> None:
-        wanted = bool(read_table(self._routing(deployment).read_bytes()).routes)
+        table = read_table(self._routing(deployment).read_bytes())
         child = processes.recall(self._note(deployment))
         running = child is not None and processes.alive(child)
-        if not wanted:
+        if not table.routes:
             if running:
                 self._stop(deployment)
         elif child is None or not running:
-            self._start(deployment, child)
+            self._start(table, child)
+        elif child.workers != table.workers:
+            self._stop(deployment)
+            self._start(table, child)
         elif self._hangs(deployment, child):
             processes.end(child, patience_s=0.0)
-            self._start(deployment, child)
+            self._start(table, child)
 
     def _hangs(self, deployment: str, child: Child) -> bool:
         try:
@@ -104,7 +107,8 @@ class ProcessTarget:
         self._failures.pop(deployment, None)
         return False
 
-    def _start(self, deployment: str, before: Child | None) -> None:
+    def _start(self, table: RoutingTable, before: Child | None) -> None:
+        deployment = table.deployment
         failures = self._failures.get(deployment, 0)
         last = self._started_at.get(deployment)
         if failures and last is not None and time.monotonic() - last < min(0.25 * 2**failures, 30.0):
@@ -115,9 +119,11 @@ class ProcessTarget:
             sys.executable, "-m", "headway.serving.main", "--routing", str(self._routing(deployment)),
             "--blobs", str(self._blobs), "--spool", str(folder / "spool"), "--port", str(port), "--host", _HOST,
             "--control-file", str(self._control_file), "--token-file", str(self._token_file),
+            "--workers", str(table.workers),
         ]  # fmt: skip
         pid = processes.start(command, folder / "server.log", {**os.environ, **_ENVIRONMENT})
-        processes.remember(Child(pid=pid, mark=str(self._routing(deployment)), port=port), self._note(deployment))
+        started = Child(pid=pid, mark=str(self._routing(deployment)), port=port, workers=table.workers)
+        processes.remember(started, self._note(deployment))
         self._started_at[deployment] = time.monotonic()
         self._failures[deployment] = failures + 1
 

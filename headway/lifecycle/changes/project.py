@@ -33,6 +33,7 @@ from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits, checked_limits
+from headway.lifecycle.rollouts.routing import Workers
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling, checked_sampling
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
@@ -68,6 +69,7 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
     runtime: str = ""

@@ -27,6 +27,7 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    workers: int = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
 

@@ -6,6 +6,8 @@ the file says; `generation` tells both sides how far the other is.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import blake3
 import msgspec
 
@@ -14,6 +16,9 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
+
+Workers = Annotated[int, msgspec.Meta(ge=1, le=64)]
+"""Processes of one model server."""
 
 
 class Route(Value):
@@ -42,6 +47,7 @@ class RoutingTable(Value):
     generation: int
     routes: tuple[Route, ...] = ()
     mirror: bool = False
+    workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
 

@@ -52,7 +52,7 @@ class RolloutService:
 
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
-        python: PythonRuntime | None = None, limits: Limits = UNLIMITED,
+        python: PythonRuntime | None = None, workers: int = 1, limits: Limits = UNLIMITED,
         capture: Sampling = EVERYTHING,
     ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
@@ -70,12 +70,19 @@ class RolloutService:
                     model=model,
                     target=target,
                     python=python,
+                    workers=workers,
                     limits=limits,
                     capture=capture,
                 )
                 return act.save(self._deployments, made)
             declared = known.but(
-                environment=environment, model=model, target=target, python=python, limits=limits, capture=capture
+                environment=environment,
+                model=model,
+                target=target,
+                python=python,
+                workers=workers,
+                limits=limits,
+                capture=capture,
             )
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
@@ -100,6 +107,7 @@ class RolloutService:
             generation=deployment.generation,
             routes=tuple(self._route(share, deployment) for share in deployment.traffic),
             mirror=deployment.mirror,
+            workers=deployment.workers,
             limits=deployment.limits,
             capture=deployment.capture,
         )

@@ -1,0 +1,24 @@
+"""What the fronts of a model server stand before: one deployment, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from headway.serving.door import Door
+from headway.serving.messages import Answer, Head
+
+
+class Core(Protocol):
+    """What a front needs of that which answers."""
+
+    most_bytes: int
+    door: Door
+
+    async def start(self) -> None: ...
+
+    async def meet(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...

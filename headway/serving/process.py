@@ -1,0 +1,106 @@
+"""One process of a model server: its parts, wired, and run until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+import uvloop
+
+from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
+from headway.errors import BadSettings
+from headway.serving.capture import Capture
+from headway.serving.core import Core
+from headway.serving.counters import ServerCounters
+from headway.serving.deployments import Deployments
+from headway.serving.inference import Inference
+from headway.serving.listener import Listener, Service
+from headway.serving.memory import OnnxModels
+from headway.serving.responder import Responder
+from headway.serving.router import BlobFolder, Router
+from headway.serving.shipping import Shipper, url_in
+from headway.serving.siblings import Siblings
+from headway.serving.sockets import listening_socket, shared_socket
+
+_SWITCH_INTERVAL_S = 0.0005
+_STDIN = 0
+
+log = logging.getLogger("headway.serving")
+
+
+def serve(settings: argparse.Namespace) -> None:
+    """Return once SIGTERM or SIGINT, or the end of the parent of a worker, has stopped it in order."""
+    signal.signal(signal.SIGTERM, _exit)
+    # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    settings.spool.mkdir(parents=True, exist_ok=True)
+    shared = settings.slot is not None
+    # A port of its own is taken at once, and so is refused at once; at one that is shared nobody may wait for a worker
+    # that is not ready, when others are.
+    listening = (shared_socket if shared else listening_socket)(settings.host, settings.port)
+    telemetry = open_telemetry("headway-model-server", SERVED_SHARE)
+    responder = build(settings, telemetry)
+    log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
+    gc.freeze()
+    listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
+    parent = _STDIN if shared else None
+    uvloop.run(listener.serve(listening, _beside(responder, settings), parent))
+    if telemetry:
+        telemetry.close()
+    log.info("stopped", extra={"facts": {"pid": os.getpid()}})
+
+
+def build(settings: argparse.Namespace, telemetry: Telemetry | None = None) -> Core:
+    """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
+    files = BlobFolder(settings.blobs)
+    onnx = OnnxModels(files)
+    if not settings.routing.is_dir():
+        return _responder(settings, files, onnx, telemetry)
+
+    def opened(name: str) -> Responder:
+        folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
+        folders["siblings"] = settings.siblings and settings.siblings / name
+        for folder in filter(None, (folders["spool"], folders["siblings"])):
+            folder.mkdir(parents=True, exist_ok=True)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, telemetry)
+
+    return Deployments(settings.routing, opened, settings.body_bytes)
+
+
+def _responder(
+    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, telemetry: Telemetry | None
+) -> Responder:
+    apart = settings.spool / "workers" / str(settings.slot or 0)
+    router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
+    shipper = Shipper(
+        settings.spool,
+        lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
+        settings.token_file,
+        lambda: router.active.table.deployment if router.active else "",
+    )
+    capture = Capture(settings.spool, shipper, settings.capture_rows)
+    siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
+    inference = Inference(counters, capture, telemetry, settings.workers)
+    return Responder(router, inference, counters, capture, settings.body_bytes, siblings)
+
+
+def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
+    if settings.grpc_port is None:
+        return ()
+    if not isinstance(core, Responder):
+        raise BadSettings("--grpc-port takes one routing table, not a folder of them")
+    from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
+
+    address = f"{settings.host}:{settings.grpc_port}"
+    shared = settings.slot is not None
+    return (GrpcService(core.inference, core.about, address, core.most_bytes, shared=shared),)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM before or after the listener takes it: leave as one who was asked to."""
+    raise SystemExit(0)

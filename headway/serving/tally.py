@@ -1,0 +1,13 @@
+"""What writing captured rows finds out about them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Tally(NamedTuple):
+    rows: int
+    non_finite: int
+    mirrored: int
+    mirror_failures: int
+    mirror_error: str

@@ -1,0 +1,73 @@
+"""A model server's memory and start: what it takes, and that it does not grow with what it has answered."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from io import BufferedReader
+
+import numpy as np
+import pytest
+
+from tests.serving.conftest import StartServer
+from tests.serving.processes import Server, request
+
+_PIPELINED = 50
+_MIB = 2**20
+
+
+def resident_bytes(server: Server) -> int:
+    return int(server.status()["workers"][0]["resident_bytes"])
+
+
+def resident_over(server: Server, requests: int, looks: int = 20) -> list[int]:
+    """The resident memory after each `looks`-th part of `requests`."""
+    body = json.dumps(request()).encode()
+    one = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    seen = []
+    with socket.create_connection(("127.0.0.1", server.port)) as connection, connection.makefile("rb") as answers:
+        for _ in range(looks):
+            for _ in range(requests // looks // _PIPELINED):
+                connection.sendall(one * _PIPELINED)
+                assert sum(_status(answers) == 200 for _ in range(_PIPELINED)) == _PIPELINED
+            for path in server.spool.glob("*.parquet"):
+                path.unlink(missing_ok=True)
+            seen.append(resident_bytes(server))
+    return seen
+
+
+def _status(answers: BufferedReader) -> int:
+    """Read one answer."""
+    status, length = int(answers.readline().split()[1]), 0
+    while (line := answers.readline()) != b"\r\n":
+        if line.startswith(b"content-length: "):
+            length = int(line.split()[1])
+    answers.read(length)
+    return status
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_a_million_requests(start_server: StartServer) -> None:
+    seen = resident_over(start_server(), 1_000_000)
+    later = np.array(seen[len(seen) // 4 :], dtype=float)  # once arenas and queues have their size
+    slope = np.polyfit(np.arange(len(later)), later, 1)[0] * len(later)
+    assert slope < 10 * _MIB, [each // _MIB for each in seen]
+
+
+def test_polars_is_imported_when_rows_are_captured(start_server: StartServer) -> None:
+    server = start_server()
+    before = resident_bytes(server)
+    assert before < 100 * _MIB
+    server.infer(request())
+    server.flush()
+    assert resident_bytes(server) > before + 10 * _MIB
+
+
+def test_a_parent_of_workers_imports_little() -> None:
+    code = (
+        "import sys, headway.serving.main; print([m for m in ('numpy', 'onnxruntime', 'polars') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
