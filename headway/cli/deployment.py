@@ -8,11 +8,11 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
-from headway.cli.nouns import Noun, pass_invocation
+from headway.cli.nouns import Noun, found_by, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list, print_section, print_table
 from headway.cli.traffic import Labels
 from headway.cli.wording import ago, clip
-from headway.errors import NotFound
+from headway.errors import Invalid, NotFound
 from headway.lifecycle.rollouts.target import Endpoint
 
 
@@ -66,6 +66,12 @@ def show(invocation: Invocation, name: str) -> None:
             "generation": str(found.generation),
         },
     )
+    if found.pins:
+        print_section("Pinned callers")
+        rows = [[f"{pin.key}*" if pin.starts_with else pin.key, labels.label(pin.release)] for pin in found.pins[:20]]
+        print_table(["key", "served by"], rows)
+        if len(found.pins) > len(rows):
+            click.echo(f"and {len(found.pins) - len(rows)} more: --json lists all")
     moves = client.deployments.traffic(name, limit=10).items
     if moves:
         print_section("Traffic")
@@ -97,6 +103,51 @@ def served(invocation: Invocation, name: str, at: datetime) -> None:
             "generation": str(change.generation),
         },
     )
+
+
+_keys = click.option("--key", "keys", multiple=True, help="A caller's whole key; may be given more than once.")
+_prefixes = click.option("--prefix", "prefixes", multiple=True, help="How keys begin; may be given more than once.")
+
+
+@deployment.command()
+@click.argument("name")
+@click.argument("release")
+@_keys
+@_prefixes
+@why
+@pass_invocation
+def pin(
+    invocation: Invocation, name: str, release: str, keys: tuple[str, ...], prefixes: tuple[str, ...], why: str
+) -> None:
+    """Serve callers by one release, whatever the shares."""
+    client = invocation.client
+    found = found_by(release, client.releases.list)
+    pinned = client.deployments.pin(name, found, why, keys=keys, prefixes=prefixes)
+    if invocation.as_json:
+        print_json(pinned)
+        return
+    named = ", ".join([*keys, *(f"{prefix}*" for prefix in prefixes)])
+    click.echo(f"{name} serves {Labels(client).label(found)} to {clip(named)}")
+
+
+@deployment.command()
+@click.argument("name")
+@_keys
+@_prefixes
+@click.option("--all", "everyone", is_flag=True, help="All who are pinned.")
+@why
+@pass_invocation
+def unpin(
+    invocation: Invocation, name: str, keys: tuple[str, ...], prefixes: tuple[str, ...], everyone: bool, why: str
+) -> None:
+    """Let pinned callers go where the shares send them."""
+    if everyone == bool(keys or prefixes):
+        raise Invalid("name callers with --key and --prefix, or all of them with --all")
+    left = invocation.client.deployments.unpin(name, why, keys=keys, prefixes=prefixes)
+    if invocation.as_json:
+        print_json(left)
+        return
+    click.echo(f"{name} has {len(left.pins)} pins left")
 
 
 def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:

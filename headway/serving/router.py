@@ -13,7 +13,7 @@ from headway.errors import Invalid, LedgerBroken, NotFound
 from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype
-from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
+from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.runtimes import OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
 
@@ -50,10 +50,12 @@ class LoadedTable:
         self.table, self.routes = table, routes
         self.infer_path = f"/v2/models/{table.deployment}/infer"
         self._by_release = {loaded.route.release: loaded for loaded in routes}
+        self._pins = PinIndex(table.pins) if table.pins else None
+        self._sharing = tuple(loaded for loaded in routes if loaded.route.percent)
         self.mirrors: dict[str, LoadedRoute] = {}
-        if table.mirror and len(routes) > 1:
-            self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
-            self.mirrors[routes[0].route.release] = routes[1]
+        if table.mirror and len(self._sharing) > 1:
+            self.mirrors = {loaded.route.release: self._sharing[0] for loaded in routes}
+            self.mirrors[self._sharing[0].route.release] = self._sharing[1]
 
     def named(self, version: str) -> LoadedRoute:
         """The route of this version of the model; raises `NotFound`."""
@@ -64,8 +66,10 @@ class LoadedTable:
         raise NotFound(f"version {version[:100]!r} is not served here; {known or 'nothing'} is")
 
     def choose(self, key: str) -> LoadedRoute:
-        if len(self.routes) == 1:
-            return self.routes[0]
+        if self._pins and (pinned := self._pins.release(key)):
+            return self._by_release[pinned]
+        if len(self._sharing) == 1:
+            return self._sharing[0]
         return self._by_release[self.table.choose(key).release]
 
 
@@ -153,3 +157,6 @@ def _check(table: RoutingTable, active: RoutingTable | None) -> None:
         raise Invalid(f"shares must sum to 100, not {[route.percent for route in table.routes]}")
     if len({route.release for route in table.routes}) != len(table.routes):
         raise Invalid("a release stands twice in the routing table")
+    unknown = {pin.release for pin in table.pins} - {route.release for route in table.routes}
+    if unknown:
+        raise Invalid(f"callers are pinned to {min(unknown)}, which the routing table does not have")

@@ -17,7 +17,7 @@ from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment
 from headway.lifecycle.predictions.rules import joined, paired_days
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
-from headway.lifecycle.rollouts.records import PairedDay, Tally
+from headway.lifecycle.rollouts.records import PairedDay, Rollout, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
@@ -119,6 +119,12 @@ class PredictionService:
     def paired(self, deployment: str, release: str, rival: str) -> tuple[PairedDay, ...]:
         """Loss of `release` minus loss of `rival` over the labelled predictions that both scored, by day of events."""
         return paired_days(self._predictions.quality(deployment, release), release, rival)
+
+    def pairs(self, rollout: Rollout) -> int:
+        """How many labelled predictions both releases of a rollout have scored so far."""
+        if rollout.incumbent is None:
+            return 0
+        return sum(day.n for day in self.paired(rollout.deployment, rollout.candidate, rollout.incumbent))
 
     def tallies(self, segments: Iterable[Segment], budget_us: int) -> dict[str, Tally]:
         """Requests, errors and slow requests by release over `segments`."""

@@ -12,6 +12,14 @@ class Share(Value):
     percent: int
 
 
+class Pin(Value):
+    """A caller with a release of their own: requests whose key is `key`, or begins with it, whatever the shares."""
+
+    key: str
+    release: str
+    starts_with: bool = False
+
+
 class Deployment(Record, prefix="dp"):
     """A standing endpoint. `generation` counts the changes of what it should serve."""
 
@@ -22,6 +30,7 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    pins: tuple[Pin, ...] = ()
 
     @property
     def serving(self) -> str | None:
@@ -39,18 +48,24 @@ class TrafficChange(Record, prefix="tc"):
     why: str
     event_at: datetime | None = None
     """The newest event that had been seen then: where the move stands in the data's own time."""
+    pins: tuple[Pin, ...] = ()
 
 
 class RolloutState(State):
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
+    """It does not move up, but goes back as before when it does harm."""
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
 
 
 MOVES: dict[RolloutState, frozenset[RolloutState]] = {
     RolloutState.PENDING: frozenset({RolloutState.RUNNING, RolloutState.ROLLED_BACK}),
-    RolloutState.RUNNING: frozenset({RolloutState.RUNNING, RolloutState.PROMOTED, RolloutState.ROLLED_BACK}),
+    RolloutState.RUNNING: frozenset(
+        {RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.PROMOTED, RolloutState.ROLLED_BACK}
+    ),
+    RolloutState.PAUSED: frozenset({RolloutState.RUNNING, RolloutState.ROLLED_BACK}),
     RolloutState.PROMOTED: frozenset(),
     RolloutState.ROLLED_BACK: frozenset(),
 }

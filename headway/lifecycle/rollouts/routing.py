@@ -6,12 +6,15 @@ the file says; `generation` tells both sides how far the other is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import blake3
 import msgspec
 
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Signature
+from headway.lifecycle.rollouts.records import Pin
 
 
 class Route(Value):
@@ -34,9 +37,11 @@ class RoutingTable(Value):
     generation: int
     routes: tuple[Route, ...] = ()
     mirror: bool = False
+    pins: tuple[Pin, ...] = ()
+    """They name releases of `routes`, which need have no share."""
 
     def choose(self, key: str) -> Route:
-        """The route for `key`: the same key goes the same way for as long as the shares allow.
+        """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.
 
         A key falls on one of 10,000 points by its hash; routes take the points in order, so that raising the share
         of the last route moves only the keys it gains.
@@ -48,6 +53,26 @@ class RoutingTable(Value):
             if point < bound:
                 return route
         return self.routes[-1]
+
+
+class PinIndex:
+    """Finds the pin of a key: one for the whole key before one for its beginning, a longer beginning before a
+    shorter one. Costs one look-up for each length of prefix that there is."""
+
+    def __init__(self, pins: Iterable[Pin]) -> None:
+        ordered = tuple(pins)
+        self._whole = {pin.key: pin.release for pin in ordered if not pin.starts_with}
+        self._beginnings = {pin.key: pin.release for pin in ordered if pin.starts_with}
+        self._lengths = sorted({len(key) for key in self._beginnings}, reverse=True)
+
+    def release(self, key: str) -> str | None:
+        found = self._whole.get(key)
+        if found is None:
+            for length in self._lengths:
+                found = self._beginnings.get(key[:length])
+                if found is not None:
+                    break
+        return found
 
 
 read_table = msgspec.json.Decoder(RoutingTable).decode

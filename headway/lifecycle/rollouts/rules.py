@@ -8,7 +8,9 @@ by one, but the loss by the day, because the rows of one day stray together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from statistics import fmean
 
 from headway.kernel.records import Value
@@ -47,7 +49,16 @@ class RollBack(Value):
 def next_step(
     rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
 ) -> Advance | Promote | Hold | RollBack:
-    """What to do with a rollout, from what its candidate has shown."""
+    """What to do with a rollout, from what its candidate has shown. One that is paused goes nowhere but back."""
+    decision = _decision(rollout, health, policy, now)
+    if rollout.state is RolloutState.PAUSED and isinstance(decision, Advance | Promote):
+        return Hold(reason="paused")
+    return decision
+
+
+def _decision(
+    rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
+) -> Advance | Promote | Hold | RollBack:
     if rollout.state is RolloutState.PENDING or rollout.step < 0:
         return Advance(step=0, reason="first step" if rollout.incumbent else "nothing served before")
     if not health.live:
@@ -77,7 +88,7 @@ def _too_little(health: Health, policy: RolloutPolicy, *, compare: bool) -> list
 
 def _hold(rollout: Rollout, policy: RolloutPolicy, now: datetime, reason: str) -> Hold | RollBack:
     waited_s = (now - rollout.step_at).total_seconds() if rollout.step_at else 0.0
-    if waited_s > policy.patience_s:
+    if waited_s > policy.patience_s and rollout.state is not RolloutState.PAUSED:
         return RollBack(reason=f"still unproven after {waited_s:.0f} s: {reason}")
     return Hold(reason=reason)
 
@@ -129,6 +140,11 @@ def _counted(periods: int, policy: RolloutPolicy) -> str:
     if policy.period_days == 1:
         return f"{periods} day{'' if periods == 1 else 's'}"
     return f"{periods} period{'' if periods == 1 else 's'} of {policy.period_days} days"
+
+
+def rising(steps: Sequence[int]) -> bool:
+    """Whether these are steps of a rollout: percent, rising from at least 1 to 100."""
+    return bool(steps) and steps[0] >= 1 and steps[-1] == 100 and all(low < high for low, high in pairwise(steps))
 
 
 def shares(rollout: Rollout, percent: int) -> tuple[Share, ...]:

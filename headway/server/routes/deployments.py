@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from headway.errors import NotFound
 from headway.kernel.clock import Instant
 from headway.kernel.paging import Page
+from headway.kernel.records import Value
 from headway.lifecycle.predictions.records import Quality
 from headway.lifecycle.rollouts.records import Deployment, TrafficChange
 from headway.lifecycle.rollouts.target import Endpoint
-from headway.server.routing import App, aware, get
+from headway.server.routing import App, By, aware, get, post
+
+
+class SetPins(Value):
+    """Callers by their whole key, and by how their key begins."""
+
+    release: str
+    why: str
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+class ClearPins(Value):
+    """Without keys and prefixes: all."""
+
+    why: str
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
 
 
 @get("/v1/deployments")
@@ -62,4 +80,16 @@ def quality(
     return app.platform.predictions.quality(name, release, since_day=since_day)
 
 
-ROUTES = (deployments, deployment, endpoint, traffic, served, quality)
+@post("/v1/deployments/{name:str}/pin", status_code=200)
+def pin(name: FromPath[str], data: JSONBody[SetPins], app: App, by: By) -> Deployment:
+    """Serve these callers by one release, whatever the shares."""
+    return app.platform.rollouts.pin(name, data.release, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+
+
+@post("/v1/deployments/{name:str}/unpin", status_code=200)
+def unpin(name: FromPath[str], data: JSONBody[ClearPins], app: App, by: By) -> Deployment:
+    """Let these callers, or all, go where the shares send them."""
+    return app.platform.rollouts.unpin(name, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+
+
+ROUTES = (deployments, deployment, endpoint, traffic, served, quality, pin, unpin)
