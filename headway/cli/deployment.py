@@ -10,7 +10,7 @@ from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
 from headway.cli.nouns import Noun, found_by, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list, print_section, print_table
-from headway.cli.traffic import Labels
+from headway.cli.traffic import Labels, print_differences
 from headway.cli.wording import ago, clip
 from headway.errors import Invalid, NotFound
 from headway.lifecycle.rollouts.target import Endpoint
@@ -64,6 +64,7 @@ def show(invocation: Invocation, name: str) -> None:
             "endpoint": endpoint.url if endpoint else "none yet",
             "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
             "generation": str(found.generation),
+            "shadow": f"{labels.label(found.shadow.release)} {found.shadow.percent} %" if found.shadow else "none",
         },
     )
     if found.pins:
@@ -72,6 +73,8 @@ def show(invocation: Invocation, name: str) -> None:
         print_table(["key", "served by"], rows)
         if len(found.pins) > len(rows):
             click.echo(f"and {len(found.pins) - len(rows)} more: --json lists all")
+    if found.shadow:
+        print_differences(client.deployments.differences(name, found.shadow.release), labels)
     moves = client.deployments.traffic(name, limit=10).items
     if moves:
         print_section("Traffic")
@@ -148,6 +151,39 @@ def unpin(
         print_json(left)
         return
     click.echo(f"{name} has {len(left.pins)} pins left")
+
+
+@deployment.command()
+@click.argument("name")
+@click.argument("release")
+@click.option("--percent", type=click.IntRange(1, 100), default=100, show_default=True, help="Share of the requests.")
+@click.option(
+    "--tolerance", type=float, default=1e-6, show_default=True, help="What two scores may differ by and be the same."
+)
+@why
+@pass_invocation
+def shadow(invocation: Invocation, name: str, release: str, percent: int, tolerance: float, why: str) -> None:
+    """Let a release that answers nobody score what is asked."""
+    client = invocation.client
+    found = found_by(release, client.releases.list)
+    changed = client.deployments.shadow(name, found, why, percent=percent, tolerance=tolerance)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"{Labels(client).label(found)} is the shadow of {name}, for {percent} % of the requests")
+
+
+@deployment.command()
+@click.argument("name")
+@why
+@pass_invocation
+def unshadow(invocation: Invocation, name: str, why: str) -> None:
+    """End the shadow."""
+    changed = invocation.client.deployments.unshadow(name, why)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"{name} has no shadow")
 
 
 def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
-from headway.lifecycle.predictions.records import Quality, Segment
+from headway.lifecycle.predictions.records import Differences, Quality, Segment
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
 from headway.lifecycle.rollouts.target import Endpoint
 
@@ -49,6 +49,19 @@ class Deployments:
         """Let these callers go where the shares send them; without keys and prefixes, all who are pinned."""
         body = {"why": why, "keys": list(keys), "prefixes": list(prefixes)}
         return self._connection.post(_path(name) + "/unpin", Deployment, body)
+
+    def shadow(self, name: str, release: str, why: str, *, percent: int = 100, tolerance: float = 1e-6) -> Deployment:
+        """Let a release that answers nobody score what is asked, off the requests' path."""
+        body = {"release": release, "why": why, "percent": percent, "tolerance": tolerance}
+        return self._connection.post(_path(name) + "/shadow", Deployment, body)
+
+    def unshadow(self, name: str, why: str) -> Deployment:
+        """End the shadow."""
+        return self._connection.post(_path(name) + "/unshadow", Deployment, {"why": why})
+
+    def differences(self, name: str, rival: str, *, day: str | None = None) -> tuple[Differences, ...]:
+        """How the scores of `rival` differed from the answers, by hour of `day` (as `2013-04-01`; the newest)."""
+        return self._connection.get(_path(name) + "/differences", tuple[Differences, ...], rival=rival, day=day)
 
     def ingest(self, name: str, parquet: bytes) -> Segment:
         """Hand in a segment of captured predictions; the same bytes again are the same segment."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from zlib import crc32
 
 from numpy.typing import NDArray
 
@@ -46,16 +48,22 @@ class LoadedRoute:
 class LoadedTable:
     """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
 
-    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...]) -> None:
+    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...], shadow: LoadedRoute | None = None) -> None:
         self.table, self.routes = table, routes
+        self.loaded = (*routes, shadow) if shadow else routes
         self.infer_path = f"/v2/models/{table.deployment}/infer"
         self._by_release = {loaded.route.release: loaded for loaded in routes}
         self._pins = PinIndex(table.pins) if table.pins else None
         self._sharing = tuple(loaded for loaded in routes if loaded.route.percent)
         self.mirrors: dict[str, LoadedRoute] = {}
-        if table.mirror and len(self._sharing) > 1:
-            self.mirrors = {loaded.route.release: self._sharing[0] for loaded in routes}
-            self.mirrors[self._sharing[0].route.release] = self._sharing[1]
+        self._mirrored_percent = 100
+        if table.mirror and len(routes) > 1:
+            self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
+            self.mirrors[routes[0].route.release] = routes[1]
+        elif table.shadow and shadow:
+            self._mirrored_percent = table.shadow.percent
+            others = (loaded.route.release for loaded in routes)
+            self.mirrors = {release: shadow for release in others if release != shadow.route.release}
 
     def named(self, version: str) -> LoadedRoute:
         """The route of this version of the model; raises `NotFound`."""
@@ -64,6 +72,12 @@ class LoadedTable:
                 return loaded
         known = ", ".join(str(loaded.route.version) for loaded in self.routes)
         raise NotFound(f"version {version[:100]!r} is not served here; {known or 'nothing'} is")
+
+    def mirror(self, release: str, request: str) -> LoadedRoute | None:
+        """What scores the rows of this request, which `release` has answered, once more."""
+        if self._mirrored_percent < 100 and crc32(request.encode()) % 100 >= self._mirrored_percent:
+            return None
+        return self.mirrors.get(release)
 
     def choose(self, key: str) -> LoadedRoute:
         if self._pins and (pinned := self._pins.release(key)):
@@ -137,15 +151,14 @@ class Router:
     def _load(self) -> LoadedTable:
         table = read_table(self._file.read_bytes())
         _check(table, self.active.table if self.active else None)
-        loaded = {old.route.but(percent=0): old for old in self.active.routes} if self.active else {}
-        routes = []
-        for route in table.routes:
-            old = loaded.get(route.but(percent=0))
-            routes.append(old or self._load_route(route))
-        return LoadedTable(table, tuple(routes))
+        loaded = {old.route.but(percent=0): old for old in self.active.loaded} if self.active else {}
+        routes = tuple(self._load_route(route, loaded) for route in table.routes)
+        return LoadedTable(table, routes, self._load_route(table.shadow.route, loaded) if table.shadow else None)
 
-    def _load_route(self, route: Route) -> LoadedRoute:
-        return LoadedRoute(route, OnnxRuntime(self._models.get(route.blob), route.signature))
+    def _load_route(self, route: Route, loaded: Mapping[Route, LoadedRoute]) -> LoadedRoute:
+        return loaded.get(route.but(percent=0)) or LoadedRoute(
+            route, OnnxRuntime(self._models.get(route.blob), route.signature)
+        )
 
 
 def _check(table: RoutingTable, active: RoutingTable | None) -> None:

@@ -223,6 +223,21 @@ class TestDeciding:
         assert refused.exit_code == 1
         assert "may not operate" in refused.stderr
 
+    def test_traffic_is_steered(self, headway: Headway, ids: Ids) -> None:
+        release, rollout, why = ids["release"], ids["rollout"], ("--why", "x")
+        assert "to a, b-*" in headway("deployment", "pin", "arrivals", release, "--key=a", "--prefix=b-", *why).stdout
+        assert "b-*" in headway("deployment", "show", "arrivals").stdout
+        assert headway("deployment", "unpin", "arrivals", *why).exit_code == 2
+        assert "0 pins" in headway("deployment", "unpin", "arrivals", "--all", *why).stdout
+        assert "5 %" in headway("deployment", "shadow", "arrivals", release, "--percent=5", *why).stdout
+        assert "late@1 5 %" in headway("deployment", "show", "arrivals").stdout
+        assert "no shadow" in headway("deployment", "unshadow", "arrivals", *why).stdout
+        assert "is paused" in headway("rollout", "pause", rollout, *why).stdout
+        assert "is running" in headway("rollout", "resume", rollout, *why).stdout
+        assert headway("rollout", "advance", rollout, *why).exit_code == 2
+        assert headway("rollout", "start", "arrivals", release, "--steps", "5,x").exit_code == 2
+        assert "wait for it" in headway("rollout", "start", "arrivals", release, "--steps", "5,100").stderr
+
 
 class TestProject:
     TEXT = '[project]\nname = "x"\n[environments.staging]\ngate = ["contract"]\n'

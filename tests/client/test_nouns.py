@@ -18,7 +18,7 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.releases.records import Decision
-from headway.lifecycle.rollouts.records import RolloutState
+from headway.lifecycle.rollouts.records import RolloutState, Shadow
 from headway.lifecycle.runs.records import (
     Code,
     LogBatch,
@@ -222,6 +222,10 @@ class TestDelivery:
         pinned = operator.deployments.pin("arrivals", ids["release"], "a wish", keys=["a"], prefixes=["b-"])
         assert [(pin.key, pin.starts_with) for pin in pinned.pins] == [("a", False), ("b-", True)]
         assert operator.deployments.unpin("arrivals", "no more").pins == ()
+        shadowed = operator.deployments.shadow("arrivals", ids["release"], "a look", percent=5, tolerance=0.01)
+        assert shadowed.shadow == Shadow(release=ids["release"], percent=5, tolerance=0.01)
+        assert operator.deployments.differences("arrivals", ids["release"], day="2026-03-01") == ()
+        assert operator.deployments.unshadow("arrivals", "seen").shadow is None
 
     def test_predictions(self, author: Client, client_as: As, ids: Ids) -> None:
         assert author.predictions.get("p/0").label == 1.0

@@ -6,7 +6,7 @@ import pytest
 
 from headway.errors import Conflict, Forbidden, IllegalMove, Invalid, NotFound, QuotaExceeded
 from headway.kernel.access import SYSTEM, Actor, Role
-from headway.lifecycle.rollouts.records import Rollout, RolloutState
+from headway.lifecycle.rollouts.records import Rollout, RolloutState, Shadow
 from headway.lifecycle.rollouts.routing import PinIndex
 from headway.lifecycle.rollouts.service import MOST_PINS
 from tests.engines.world import AUTHOR, DEPLOYMENT, World
@@ -140,6 +140,25 @@ def test_pins_are_replaced_and_taken_away(world: World, served: tuple[str, str])
         rollouts.unpin(DEPLOYMENT, "done", by=OPERATOR, prefixes=["b"])
     assert rollouts.unpin(DEPLOYMENT, "done", by=OPERATOR).pins == ()
     assert len(rollouts.routing(DEPLOYMENT).routes) == 1
+
+
+def test_a_shadow_stands_beside_the_routes_until_it_is_ended(world: World, served: tuple[str, str]) -> None:
+    old, new = served
+    rollouts = world.platform.rollouts
+    rollouts.shadow(DEPLOYMENT, Shadow(release=old, percent=20), "a look", by=OPERATOR)
+    table = rollouts.routing(DEPLOYMENT)
+    assert [route.release for route in table.routes] == [new]
+    assert table.shadow is not None
+    assert (table.shadow.route.release, table.shadow.percent) == (old, 20)
+    assert rollouts.unshadow(DEPLOYMENT, "seen", by=OPERATOR).shadow is None
+    assert rollouts.routing(DEPLOYMENT).shadow is None
+    with pytest.raises(NotFound):
+        rollouts.unshadow(DEPLOYMENT, "seen", by=OPERATOR)
+    for bad in (Shadow(release=old, percent=0), Shadow(release=old, tolerance=0.5)):
+        with pytest.raises(Invalid):
+            rollouts.shadow(DEPLOYMENT, bad, "x", by=OPERATOR)
+    with pytest.raises(Forbidden):
+        rollouts.shadow(DEPLOYMENT, Shadow(release=old), "x", by=AUTHOR)
 
 
 def test_what_cannot_be_pinned(world: World, served: tuple[str, str]) -> None:

@@ -65,6 +65,8 @@ TAKES: list[tuple[Permission, str, str, object]] = [
     (Permission.OPERATE, "POST", "/v1/rollouts", {"deployment": "d", "release": "r"}),
     (Permission.OPERATE, "POST", "/v1/deployments/d/pin", {"release": "r", "why": "w", "keys": ["k"]}),
     (Permission.OPERATE, "POST", "/v1/deployments/d/unpin", {"why": "w"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/shadow", {"release": "r"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/unshadow", {"why": "w"}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/acknowledge", {}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/resolve", {}),
     (Permission.OPERATE, "PUT", "/v1/project", {}),

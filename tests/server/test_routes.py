@@ -36,6 +36,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/deployments", "/v1/deployments/arrivals", "/v1/deployments/arrivals/endpoint")
     yield from ("/v1/deployments/arrivals/traffic", "/v1/deployments/arrivals/quality?since_day=2026-01-01")
     yield from ("/v1/deployments/arrivals/served?at=2099-01-01T00:00:00Z", "/v1/segments?deployment=arrivals")
+    yield "/v1/deployments/arrivals/differences?rival=rl_2&day=2026-03-01"
     yield from ("/v1/rollouts?deployment=arrivals", f"/v1/rollouts/{ids['rollout']}", "/v1/predictions/p%2F0")
     yield from ("/v1/monitors", "/v1/monitors/drift", "/v1/monitors/drift/windows")
     yield from ("/v1/alerts", f"/v1/alerts/{ids['alert']}")
@@ -84,6 +85,8 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/changes/2/cancel", {"reason": "too late"}
     yield "/v1/ledger/verify", None
     yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
+    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
+    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}

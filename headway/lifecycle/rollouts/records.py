@@ -6,6 +6,9 @@ from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
 
+TOLERANCES = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
+"""What two scores may differ by and count as the same: captured differences are counted by these bounds."""
+
 
 class Share(Value):
     release: str
@@ -20,6 +23,15 @@ class Pin(Value):
     starts_with: bool = False
 
 
+class Shadow(Value):
+    """A release that answers nobody: of `percent` of the requests it scores the rows once more, off their path."""
+
+    release: str
+    percent: int = 100
+    tolerance: float = 1e-6
+    """Up to it, two scores count as the same."""
+
+
 class Deployment(Record, prefix="dp"):
     """A standing endpoint. `generation` counts the changes of what it should serve."""
 
@@ -31,6 +43,7 @@ class Deployment(Record, prefix="dp"):
     mirror: bool = False
     generation: int = 0
     pins: tuple[Pin, ...] = ()
+    shadow: Shadow | None = None
 
     @property
     def serving(self) -> str | None:
@@ -49,6 +62,7 @@ class TrafficChange(Record, prefix="tc"):
     event_at: datetime | None = None
     """The newest event that had been seen then: where the move stands in the data's own time."""
     pins: tuple[Pin, ...] = ()
+    shadow: Shadow | None = None
 
 
 class RolloutState(State):

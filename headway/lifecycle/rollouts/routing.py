@@ -30,6 +30,13 @@ class Route(Value):
     contract: Contract | None = None
 
 
+class ShadowRoute(Value):
+    """The release that scores the rows of `percent` of the requests once more, while no mirror does."""
+
+    route: Route
+    percent: int
+
+
 class RoutingTable(Value):
     """Shares sum to 100. With `mirror`, each captured request is also scored, off its path, by the other routes."""
 
@@ -39,6 +46,7 @@ class RoutingTable(Value):
     mirror: bool = False
     pins: tuple[Pin, ...] = ()
     """They name releases of `routes`, which need have no share."""
+    shadow: ShadowRoute | None = None
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.

@@ -18,14 +18,16 @@ from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.rollouts.records import (
     MOVES,
+    TOLERANCES,
     Deployment,
     Pin,
     Rollout,
     RolloutState,
+    Shadow,
     Share,
     TrafficChange,
 )
-from headway.lifecycle.rollouts.routing import Route, RoutingTable
+from headway.lifecycle.rollouts.routing import Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.rules import rising, shares
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
 
@@ -96,7 +98,14 @@ class RolloutService:
             routes=tuple(self._route(Share(release=release, percent=split[release])) for release in ordered),
             mirror=deployment.mirror,
             pins=pins,
+            shadow=self._shadow_route(deployment),
         )
+
+    def _shadow_route(self, deployment: Deployment) -> ShadowRoute | None:
+        shadow = deployment.shadow
+        if shadow is None or not deployment.traffic:
+            return None
+        return ShadowRoute(route=self._route(Share(release=shadow.release, percent=0)), percent=shadow.percent)
 
     def _route(self, share: Share) -> Route:
         release = self._releases.get(share.release)
@@ -258,6 +267,7 @@ class RolloutService:
             why=why,
             event_at=event_at,
             pins=moved.pins,
+            shadow=moved.shadow,
         )
         act.save(self._traffic, change, came_from=[rollout])
         act.emit("TrafficMoved", moved.id, deployment=moved.name, generation=moved.generation)
@@ -309,6 +319,33 @@ class RolloutService:
             if kept == place.pins:
                 raise NotFound(f"nobody who is named is pinned at {deployment}; `headway deployment show` lists pins")
             return self._serve(act, place.but(pins=kept), why)
+
+    def shadow(self, deployment: str, shadow: Shadow, why: str, *, by: Actor) -> Deployment:
+        """Let a release score what is asked beside those that answer, in the place of any other shadow.
+
+        While a rollout mirrors, the shadow waits. Raises `Invalid` for a release that does not fit the deployment or
+        a tolerance that differences are not counted by, `Conflict` before anything serves.
+        """
+        by.must(Permission.OPERATE)
+        if not 1 <= shadow.percent <= 100:
+            raise Invalid(f"percent must be from 1 to 100, not {shadow.percent}")
+        if shadow.tolerance not in TOLERANCES:
+            raise Invalid(f"tolerance is one of {', '.join(map(str, TOLERANCES))}, not {shadow.tolerance}")
+        self._fitting(self.deployment(deployment), shadow.release)
+        with self._journal.act(by.name, "deployment.shadow", why=why) as act:
+            place = self.deployment(deployment)
+            if not place.traffic:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            return place if place.shadow == shadow else self._serve(act, place.but(shadow=shadow), why)
+
+    def unshadow(self, deployment: str, why: str, *, by: Actor) -> Deployment:
+        """End the shadow; what it was compared on stays."""
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "deployment.unshadow", why=why) as act:
+            place = self.deployment(deployment)
+            if place.shadow is None:
+                raise NotFound(f"{deployment} has no shadow")
+            return self._serve(act, place.but(shadow=None), why)
 
     def get(self, identifier: str) -> Rollout:
         found = self._store.get(identifier)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from headway.errors import NotFound
 from headway.kernel.clock import Instant
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
-from headway.lifecycle.predictions.records import Quality
-from headway.lifecycle.rollouts.records import Deployment, TrafficChange
+from headway.lifecycle.predictions.records import Differences, Quality
+from headway.lifecycle.rollouts.records import Deployment, Shadow, TrafficChange
 from headway.lifecycle.rollouts.target import Endpoint
 from headway.server.routing import App, By, aware, get, post
 
@@ -29,6 +31,14 @@ class ClearPins(Value):
     why: str
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+
+
+class SetShadow(Shadow):
+    why: str = ""
+
+
+class Why(Value):
+    why: str = ""
 
 
 @get("/v1/deployments")
@@ -92,4 +102,26 @@ def unpin(name: FromPath[str], data: JSONBody[ClearPins], app: App, by: By) -> D
     return app.platform.rollouts.unpin(name, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
 
 
-ROUTES = (deployments, deployment, endpoint, traffic, served, quality, pin, unpin)
+@post("/v1/deployments/{name:str}/shadow", status_code=200)
+def shadow(name: FromPath[str], data: JSONBody[SetShadow], app: App, by: By) -> Deployment:
+    """Let a release that answers nobody score what is asked, off the requests' path."""
+    asked = Shadow(release=data.release, percent=data.percent, tolerance=data.tolerance)
+    return app.platform.rollouts.shadow(name, asked, data.why, by=by)
+
+
+@post("/v1/deployments/{name:str}/unshadow", status_code=200)
+def unshadow(name: FromPath[str], data: JSONBody[Why], app: App, by: By) -> Deployment:
+    """End the shadow."""
+    return app.platform.rollouts.unshadow(name, data.why, by=by)
+
+
+@get("/v1/deployments/{name:str}/differences")
+def differences(
+    name: FromPath[str], app: App, rival: FromQuery[str], day: FromQuery[date | None] = None
+) -> list[Differences]:
+    """How the scores of a shadow, or of a rollout's other release, differed from the answers, by hour of one day."""
+    return app.platform.predictions.differences(name, rival, day)
+
+
+STEERING = (pin, unpin, shadow, unshadow)
+ROUTES = (deployments, deployment, endpoint, traffic, served, quality, differences, *STEERING)
