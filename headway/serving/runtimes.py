@@ -1,4 +1,4 @@
-"""What runs a model: ONNX Runtime, inline, on one thread."""
+"""What runs a model: ONNX Runtime, inline, on one thread; other forms in workers (`workers.py`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from headway.serving.tensors import Feed
 _FATAL_ONLY = 4
 
 
+class ModelFiles(Protocol):
+    def get(self, digest: str) -> bytes:
+        """The model's bytes; raises `NotFound`, or `LedgerBroken` when they do not have this digest."""
+        ...
+
+
 class Runtime(Protocol):
     def run(self, feed: Feed) -> list[NDArray[Any]]:
         """The outputs in the signature's order, each with one entry per row in its first dimension."""
+        ...
+
+    def close(self) -> None:
+        """Answer what was asked, and let go of what it holds."""
         ...
 
 
@@ -38,6 +48,9 @@ class OnnxRuntime:
     def run(self, feed: Feed) -> list[NDArray[Any]]:
         outputs: list[NDArray[Any]] = self._session.run(self._outputs, feed)
         return outputs
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
 
 _DATATYPES = {

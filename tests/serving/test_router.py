@@ -69,8 +69,10 @@ def test_pinned_callers_get_their_release_whatever_the_shares(traffic: Server, t
     keys = ("vip-1", "vip-old", "k1", "k2", "k3")
     assert [release_of(server, parameters={"key": key}) for key in keys] == ["rl_b", "rl_a", "rl_a", "rl_a", "rl_a"]
     assert server.infer(request(), headway_key="vip-2")[1]["parameters"]["release"] == "rl_b"
-    server = traffic.reroute(everybody.but(generation=2))
+    server = traffic.reroute(everybody)
     assert release_of(server, parameters={"key": "vip-1"}) == "rl_a"
+    server = traffic.reroute(halves)
+    assert {release_of(server, parameters={"key": f"k{number}"}) for number in range(20)} == {"rl_a", "rl_b"}
 
 
 def test_swaps_under_load_lose_nothing(traffic: Server, table: MakeTable) -> None:

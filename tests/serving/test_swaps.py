@@ -82,7 +82,7 @@ async def under_load(router: Router, file: Path, tables: list[RoutingTable], kep
 
 def test_a_hundred_swaps_lose_no_request_and_mix_no_tables(table: MakeTable, blobs: Blobs, tmp_path: Path) -> None:
     kept, file = Kept(), tmp_path / "routing.json"
-    router = Router(file, BlobFolder(blobs.root))
+    router = Router(file, BlobFolder(blobs.root), tmp_path / "workers")
     tables = [swapped(table, generation) for generation in range(100)]
     answers = asyncio.run(under_load(router, file, tables, kept))
     generations = must_be_whole(answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.models.records import PythonRuntime
 
 TOLERANCES = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 """What two scores may differ by and count as the same: captured differences are counted by these bounds."""
@@ -42,6 +43,8 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    python: PythonRuntime | None = None
+    """What runs models that are not ONNX here; None for the platform's own interpreter."""
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
 
