@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.models.records import PythonRuntime
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 TOLERANCES = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 """What two scores may differ by and count as the same: captured differences are counted by these bounds."""
@@ -45,6 +46,7 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    limits: Limits = UNLIMITED
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
 

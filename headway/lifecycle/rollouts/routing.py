@@ -14,6 +14,7 @@ import msgspec
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import Pin
 
 
@@ -50,6 +51,7 @@ class RoutingTable(Value):
     generation: int
     routes: tuple[Route, ...] = ()
     mirror: bool = False
+    limits: Limits = UNLIMITED
     pins: tuple[Pin, ...] = ()
     """They name releases of `routes`, which need have no share."""
     shadow: ShadowRoute | None = None
