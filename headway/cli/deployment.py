@@ -8,11 +8,11 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
-from headway.cli.nouns import Noun, pass_invocation
+from headway.cli.nouns import Noun, found_by, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list, print_section, print_table
-from headway.cli.traffic import Labels
+from headway.cli.traffic import Labels, print_differences
 from headway.cli.wording import ago, clip
-from headway.errors import NotFound
+from headway.errors import Invalid, NotFound
 from headway.lifecycle.rollouts.target import Endpoint
 
 
@@ -64,8 +64,17 @@ def show(invocation: Invocation, name: str) -> None:
             "endpoint": endpoint.url if endpoint else "none yet",
             "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
             "generation": str(found.generation),
+            "shadow": f"{labels.label(found.shadow.release)} {found.shadow.percent} %" if found.shadow else "none",
         },
     )
+    if found.pins:
+        print_section("Pinned callers")
+        rows = [[f"{pin.key}*" if pin.starts_with else pin.key, labels.label(pin.release)] for pin in found.pins[:20]]
+        print_table(["key", "served by"], rows)
+        if len(found.pins) > len(rows):
+            click.echo(f"and {len(found.pins) - len(rows)} more: --json lists all")
+    if found.shadow:
+        print_differences(client.deployments.differences(name, found.shadow.release), labels)
     moves = client.deployments.traffic(name, limit=10).items
     if moves:
         print_section("Traffic")
@@ -97,6 +106,84 @@ def served(invocation: Invocation, name: str, at: datetime) -> None:
             "generation": str(change.generation),
         },
     )
+
+
+_keys = click.option("--key", "keys", multiple=True, help="A caller's whole key; may be given more than once.")
+_prefixes = click.option("--prefix", "prefixes", multiple=True, help="How keys begin; may be given more than once.")
+
+
+@deployment.command()
+@click.argument("name")
+@click.argument("release")
+@_keys
+@_prefixes
+@why
+@pass_invocation
+def pin(
+    invocation: Invocation, name: str, release: str, keys: tuple[str, ...], prefixes: tuple[str, ...], why: str
+) -> None:
+    """Serve callers by one release, whatever the shares."""
+    client = invocation.client
+    found = found_by(release, client.releases.list)
+    pinned = client.deployments.pin(name, found, why, keys=keys, prefixes=prefixes)
+    if invocation.as_json:
+        print_json(pinned)
+        return
+    named = ", ".join([*keys, *(f"{prefix}*" for prefix in prefixes)])
+    click.echo(f"{name} serves {Labels(client).label(found)} to {clip(named)}")
+
+
+@deployment.command()
+@click.argument("name")
+@_keys
+@_prefixes
+@click.option("--all", "everyone", is_flag=True, help="All who are pinned.")
+@why
+@pass_invocation
+def unpin(
+    invocation: Invocation, name: str, keys: tuple[str, ...], prefixes: tuple[str, ...], everyone: bool, why: str
+) -> None:
+    """Let pinned callers go where the shares send them."""
+    if everyone == bool(keys or prefixes):
+        raise Invalid("name callers with --key and --prefix, or all of them with --all")
+    left = invocation.client.deployments.unpin(name, why, keys=keys, prefixes=prefixes)
+    if invocation.as_json:
+        print_json(left)
+        return
+    click.echo(f"{name} has {len(left.pins)} pins left")
+
+
+@deployment.command()
+@click.argument("name")
+@click.argument("release")
+@click.option("--percent", type=click.IntRange(1, 100), default=100, show_default=True, help="Share of the requests.")
+@click.option(
+    "--tolerance", type=float, default=1e-6, show_default=True, help="What two scores may differ by and be the same."
+)
+@why
+@pass_invocation
+def shadow(invocation: Invocation, name: str, release: str, percent: int, tolerance: float, why: str) -> None:
+    """Let a release that answers nobody score what is asked."""
+    client = invocation.client
+    found = found_by(release, client.releases.list)
+    changed = client.deployments.shadow(name, found, why, percent=percent, tolerance=tolerance)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"{Labels(client).label(found)} is the shadow of {name}, for {percent} % of the requests")
+
+
+@deployment.command()
+@click.argument("name")
+@why
+@pass_invocation
+def unshadow(invocation: Invocation, name: str, why: str) -> None:
+    """End the shadow."""
+    changed = invocation.client.deployments.unshadow(name, why)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"{name} has no shadow")
 
 
 def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:

@@ -7,14 +7,40 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list
-from headway.cli.traffic import Labels
+from headway.cli.traffic import Labels, print_differences
 from headway.cli.wording import ago, clip, short
+from headway.errors import Invalid
 from headway.lifecycle.rollouts.records import Rollout
 
 
 @click.group(cls=Noun)
 def rollout() -> None:
     """Rollouts: moves of a deployment from one release to another, by steps."""
+
+
+@rollout.command()
+@click.argument("deployment")
+@click.argument("release")
+@click.option("--steps", help="Percent of traffic, such as 5,25,100; those of the environment if left out.")
+@click.option("--why", default="", help="The reason; it is kept in the ledger.")
+@pass_invocation
+def start(invocation: Invocation, deployment: str, release: str, steps: str | None, why: str) -> None:
+    """Begin to move DEPLOYMENT to RELEASE by hand."""
+    client = invocation.client
+    found = found_by(release, client.releases.list)
+    begun = client.rollouts.start(deployment, found, steps=_percents(steps) if steps else (), why=why)
+    if invocation.as_json:
+        print_json(begun)
+        return
+    shares = ", ".join(f"{step} %" for step in begun.steps)
+    click.echo(f"rollout {short(begun.id)} moves {deployment} to {Labels(client).label(begun.candidate)}: {shares}")
+
+
+def _percents(steps: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(step) for step in steps.split(","))
+    except ValueError:
+        raise Invalid(f"--steps takes whole percents with commas between, such as 5,25,100, not {steps!r}") from None
 
 
 @rollout.command("list")
@@ -65,6 +91,46 @@ def show(invocation: Invocation, identifier: str) -> None:
             "change": found.change,
         },
     )
+    if not invocation.as_json:
+        print_differences(client.deployments.differences(found.deployment, found.candidate), labels)
+
+
+@rollout.command()
+@click.argument("identifier", metavar="ROLLOUT")
+@why
+@pass_invocation
+def pause(invocation: Invocation, identifier: str, why: str) -> None:
+    """Stay at the present step; harm still sends the candidate back."""
+    rollouts = invocation.client.rollouts
+    _print_step(invocation, rollouts.pause(found_by(identifier, rollouts.list), why))
+
+
+@rollout.command()
+@click.argument("identifier", metavar="ROLLOUT")
+@why
+@pass_invocation
+def resume(invocation: Invocation, identifier: str, why: str) -> None:
+    """Go on after a pause."""
+    rollouts = invocation.client.rollouts
+    _print_step(invocation, rollouts.resume(found_by(identifier, rollouts.list), why))
+
+
+@rollout.command()
+@click.argument("identifier", metavar="ROLLOUT")
+@why
+@pass_invocation
+def advance(invocation: Invocation, identifier: str, why: str) -> None:
+    """Take the next step now, whatever was shown so far."""
+    rollouts = invocation.client.rollouts
+    _print_step(invocation, rollouts.advance(found_by(identifier, rollouts.list), why))
+
+
+def _print_step(invocation: Invocation, rollout: Rollout) -> None:
+    if invocation.as_json:
+        print_json(rollout)
+        return
+    candidate = Labels(invocation.client).label(rollout.candidate)
+    click.echo(f"rollout {short(rollout.id)} is {rollout.state}: {candidate} has {_traffic(rollout)}")
 
 
 @rollout.command("roll-back")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headway.cli.output import print_section, print_table
 from headway.cli.wording import short
 from headway.client.client import Client
 from headway.errors import NotFound
+from headway.lifecycle.predictions.records import Differences
+from headway.lifecycle.predictions.rules import furthest
 from headway.lifecycle.rollouts.records import Share
 
 
@@ -31,3 +34,26 @@ class Labels:
         if len(traffic) == 1:
             return self.label(traffic[0].release)
         return ", ".join(f"{self.label(share.release)} {share.percent} %" for share in traffic)
+
+
+def print_differences(differences: Sequence[Differences], labels: Labels) -> None:
+    """How a release scored what others answered, by hour, and the rows furthest apart; nothing if none was compared."""
+    if not differences:
+        return
+    print_section(f"Scores of {labels.label(differences[0].rival)} beside the answers")
+    print_table(
+        ["hour", "answered by", "equal", f"within {differences[0].tolerance:g}", "different", "failed"],
+        [
+            [
+                f"{one.window:%Y-%m-%d %H:%M}", labels.label(one.release), str(one.equal), str(one.within),
+                str(one.different), str(one.failed),
+            ]
+            for one in differences
+        ],
+    )  # fmt: skip
+    apart = furthest(one for each in differences for one in each.largest)[:3]
+    if apart:
+        print_table(
+            ["furthest apart", "answered", "beside it"],
+            [[one.prediction, f"{one.score:g}", f"{one.rival_score:g}"] for one in apart],
+        )

@@ -147,7 +147,7 @@ class Conductor:
             return
         moment = self._platform.predictions.last_event_at(rollout.deployment)
         if isinstance(decision, Advance):
-            labelled = self._health.labelled(rollout)
+            labelled = self._platform.predictions.pairs(rollout)
             rollouts.advance(rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled)
         elif isinstance(decision, Promote):
             rollouts.promote(rollout.id, decision.reason, by=SYSTEM)

@@ -45,10 +45,6 @@ class HealthReader:
             live=self._live(rollout),
         )
 
-    def labelled(self, rollout: Rollout) -> int:
-        """How many labelled predictions both releases have scored so far."""
-        return _labels(self._quality(rollout))
-
     def _quality(self, rollout: Rollout) -> tuple[PairedDay, ...]:
         if rollout.incumbent is None:
             return ()

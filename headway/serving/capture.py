@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -128,6 +128,7 @@ class Capture:
         self._counts = counts.but(
             captured=counts.captured + tally.rows,
             non_finite=counts.non_finite + tally.non_finite,
+            saturated=dict(Counter(counts.saturated) + tally.saturated),
             mirrored=counts.mirrored + tally.mirrored,
             mirror_failures=counts.mirror_failures + tally.mirror_failures,
             segments=counts.segments + 1,

@@ -95,6 +95,8 @@ class CaptureStatus(Value):
     captured: int = 0
     dropped: int = 0
     non_finite: int = 0
+    saturated: dict[str, int] = {}
+    """By release, the scores that were exactly 0 or 1."""
     mirrored: int = 0
     mirror_failures: int = 0
     segments: int = 0
@@ -215,6 +217,9 @@ def _capture(capture: CaptureStatus) -> Iterator[str]:
     ):
         yield f"# TYPE headway_{name} {kind}"
         yield f"headway_{name} {value}"
+    yield "# TYPE headway_saturated_scores_total counter"
+    for release, count in capture.saturated.items():
+        yield f'headway_saturated_scores_total{{release="{_escaped(release)}"}} {count}'
 
 
 def _workers(workers: Sequence[WorkerStatus]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import logging
 import shutil
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from headway.errors import Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form
-from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
+from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.memory import OnnxModels
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
@@ -58,16 +59,24 @@ class LoadedRoute:
 class LoadedTable:
     """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
 
-    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...]) -> None:
+    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...], shadow: LoadedRoute | None = None) -> None:
         self.table, self.routes = table, routes
+        self.loaded = (*routes, shadow) if shadow else routes
         self.infer_path = f"/v2/models/{table.deployment}/infer"
         self._by_release = {loaded.route.release: loaded for loaded in routes}
+        self._pins = PinIndex(table.pins) if table.pins else None
+        self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
         self.apart = any(isinstance(loaded.runtime, WorkerRuntime) for loaded in routes)
         """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}
+        self._mirrored_percent = 100
         if table.mirror and len(routes) > 1:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
             self.mirrors[routes[0].route.release] = routes[1]
+        elif table.shadow and shadow:
+            self._mirrored_percent = table.shadow.percent
+            others = (loaded.route.release for loaded in routes)
+            self.mirrors = {release: shadow for release in others if release != shadow.route.release}
 
     def named(self, version: str) -> LoadedRoute:
         """The route of this version of the model; raises `NotFound`."""
@@ -77,9 +86,17 @@ class LoadedTable:
         known = ", ".join(str(loaded.route.version) for loaded in self.routes)
         raise NotFound(f"version {version[:100]!r} is not served here; {known or 'nothing'} is")
 
+    def mirror(self, release: str, request: str) -> LoadedRoute | None:
+        """What scores the rows of this request, which `release` has answered, once more."""
+        if self._mirrored_percent < 100 and crc32(request.encode()) % 100 >= self._mirrored_percent:
+            return None
+        return self.mirrors.get(release)
+
     def choose(self, key: str) -> LoadedRoute:
-        if len(self.routes) == 1:
-            return self.routes[0]
+        if self._pins and (pinned := self._pins.release(key)):
+            return self._by_release[pinned]
+        if len(self._sharing) == 1:
+            return self._sharing[0]
         return self._by_release[self.table.choose(key).release]
 
 
@@ -159,31 +176,33 @@ class Router:
 
     def close(self) -> None:
         """End all workers."""
-        for loaded in self.active.routes if self.active else ():
+        for loaded in self.active.loaded if self.active else ():
             loaded.runtime.close()
 
     def _forget(self, seen: tuple[int, int, int]) -> None:
         self._seen = None if self._seen == seen else self._seen
 
     def _let_go(self, before: LoadedTable | None) -> None:
-        kept = {id(loaded.runtime) for loaded in self.active.routes} if self.active else set()
+        kept = {id(loaded.runtime) for loaded in self.active.loaded} if self.active else set()
         loop = asyncio.get_running_loop()
-        for loaded in before.routes if before else ():
+        for loaded in before.loaded if before else ():
             if id(loaded.runtime) not in kept:
                 loop.call_later(_LINGER_S, loop.run_in_executor, None, loaded.runtime.close)
 
     def _load(self) -> LoadedTable:
         table = read_table(self._file.read_bytes())
         _check(table, self.active.table if self.active else None)
-        loaded = {old.route.but(percent=0): old for old in self.active.routes} if self.active else {}
-        routes, fresh = list[LoadedRoute](), list[LoadedRoute]()
+        loaded = {old.route.but(percent=0): old for old in self.active.loaded} if self.active else {}
+        beside = [table.shadow.route] if table.shadow else []
+        fresh = list[LoadedRoute]()
         try:
-            for route in table.routes:
-                old = loaded.get(route.but(percent=0))
-                if old is None:
-                    fresh.append(old := self._load_route(route))
-                routes.append(old)
-            return LoadedTable(table, tuple(routes))
+            for route in (*table.routes, *beside):
+                same = route.but(percent=0)
+                if same not in loaded:
+                    fresh.append(self._load_route(route))
+                    loaded[same] = fresh[-1]
+            routes = tuple(loaded[route.but(percent=0)] for route in table.routes)
+            return LoadedTable(table, routes, loaded[beside[0].but(percent=0)] if beside else None)
         except BaseException:
             for each in fresh:
                 each.runtime.close()
@@ -213,3 +232,6 @@ def _check(table: RoutingTable, active: RoutingTable | None) -> None:
         raise Invalid(f"shares must sum to 100, not {[route.percent for route in table.routes]}")
     if len({route.release for route in table.routes}) != len(table.routes):
         raise Invalid("a release stands twice in the routing table")
+    unknown = {pin.release for pin in table.pins} - {route.release for route in table.routes}
+    if unknown:
+        raise Invalid(f"callers are pinned to {min(unknown)}, which the routing table does not have")

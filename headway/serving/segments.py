@@ -5,7 +5,7 @@ Columns: the features, typed by the signature, and beside them, set apart by an 
 `_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
 `_share` (of the requests that are captured), `_sampled` (whether the row is of that share; else it was kept for its
 failure, and is of no use for rates), `_score`, `_mirror_release`, `_mirror_score`. A score that is not finite stands
-as null. A failed request whose rows are not known is one row without features.
+as null, and so does a mirror's that failed. A failed request whose rows are not known is one row without features.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -64,7 +65,8 @@ def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Se
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1)
     non_finite = int((~np.isfinite(scores) & scored).sum())
-    return Segment(buffer.getvalue(), Tally(len(scores), non_finite, int(mirror_releases.count()), failures, error))
+    mirrored = int(mirror_releases.count()) - failures
+    return Segment(buffer.getvalue(), Tally(len(scores), non_finite, mirrored, failures, error, _saturated(exchanges)))
 
 
 def write(data: bytes, spool: Path) -> Path:
@@ -123,7 +125,7 @@ def _mirrored(exchanges: Sequence[Exchange], columns: Columns) -> tuple[pl.Serie
     failures, reason = 0, ""
     groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
     for place, each in enumerate(exchanges):
-        if each.status == 200 and (mirror := each.table.mirrors.get(each.release)):
+        if each.status == 200 and (mirror := each.table.mirror(each.release, each.request)):
             groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
     for mirror, rows in groups.values():
         try:
@@ -131,7 +133,6 @@ def _mirrored(exchanges: Sequence[Exchange], columns: Columns) -> tuple[pl.Serie
         except Exception as error:  # the other model may fail in any way; the captured rows must not be lost by it
             failures += len(rows)
             reason = f"release {mirror.route.release}: {error!r}"[:500]
-            continue
         for row in rows:
             releases[row] = mirror.route.release
     return pl.Series("_mirror_release", releases, pl.String), scores, failures, reason
@@ -140,6 +141,15 @@ def _mirrored(exchanges: Sequence[Exchange], columns: Columns) -> tuple[pl.Serie
 def _rescored(mirror: LoadedRoute, columns: Columns, rows: list[int]) -> list[float]:
     own = {name: [columns[name][row] for row in rows] for name in mirror.inputs.columns}
     return mirror.scores(mirror.runtime.run(mirror.inputs.feed(own)), len(rows))
+
+
+def _saturated(exchanges: Sequence[Exchange]) -> Counter[str]:
+    """By release, the scores that are exactly 0 or 1: a probability that leaves no doubt is seldom meant so."""
+    found: Counter[str] = Counter()
+    for each in exchanges:
+        if each.scores and (count := sum(score in (0.0, 1.0) for score in each.scores)):
+            found[each.release] += count
+    return found
 
 
 def _finite(name: str, scores: NDArray[np.float64]) -> pl.Series:

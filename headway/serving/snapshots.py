@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,5 +35,8 @@ def total(own: Snapshot, others: Sequence[Snapshot] = (), dead: Sequence[Snapsho
     # What waited in the memory of a dead worker waits no more.
     summed["queued"] -= sum(each.capture.queued for each in dead)
     error = next((each.capture.error for each in (own, *others) if each.capture.error), "")
-    capture = own.capture.but(error=error, **summed)
+    saturated: Counter[str] = Counter()
+    for snapshot in everyone:
+        saturated.update(snapshot.capture.saturated)
+    capture = own.capture.but(error=error, saturated=dict(saturated), **summed)
     return Totals(counters, capture, tuple(each.worker for each in (own, *others)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 
@@ -11,3 +12,5 @@ class Tally(NamedTuple):
     mirrored: int
     mirror_failures: int
     mirror_error: str
+    saturated: Counter[str]
+    """By release, the scores that are exactly 0 or 1."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import click
+import polars as pl
 import pytest
 
 from headway.cli.main import COMMANDS, main
@@ -17,7 +19,7 @@ from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.runs.records import LogBatch, Metric, StartRun
 from tests.cli.conftest import Headway
 from tests.client.conftest import client_of
-from tests.server.world import World
+from tests.server.world import World, segment
 
 Ids = dict[str, str]
 
@@ -222,6 +224,44 @@ class TestDeciding:
         refused = headway("rollout", "roll-back", ids["rollout"], "--why", "x", role=Role.READER)
         assert refused.exit_code == 1
         assert "may not operate" in refused.stderr
+
+    def test_scores_beside_the_answers_are_told_by_hour(
+        self, headway: Headway, delivered: tuple[World, Ids], ids: Ids
+    ) -> None:
+        rows = pl.read_parquet(io.BytesIO(segment("rl_before", rows=3))).with_columns(
+            pl.format("beside/{}", "_prediction").alias("_prediction"),
+            pl.lit(ids["release"]).alias("_mirror_release"),
+            pl.Series("_mirror_score", [0.25, 0.75, None], dtype=pl.Float64),
+        )
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer)
+        worker = client_of(delivered[0], Role.WORKER)
+        kept = worker.deployments.ingest("arrivals", buffer.getvalue())
+        assert [one.failed for one in kept.comparisons] == [1]
+        shown = headway("rollout", "show", ids["rollout"]).stdout
+        assert "Scores of late@1 beside the answers" in shown
+        table = [line.split() for line in shown.splitlines()]
+        (hour,) = [line for line in table if line[:2] == ["2026-03-01", "12:00"]]
+        assert hour[-4:] == ["1", "0", "1", "1"]
+        assert ["beside/p/1", "0.25", "0.75"] in table
+        (found,) = worker.deployments.differences("arrivals", ids["release"], day="2026-03-01")
+        assert (found.equal, found.within, found.different, found.failed) == (1, 0, 1, 1)
+        assert worker.deployments.differences("arrivals", ids["release"], day="2026-03-02") == ()
+
+    def test_traffic_is_steered(self, headway: Headway, ids: Ids) -> None:
+        release, rollout, why = ids["release"], ids["rollout"], ("--why", "x")
+        assert "to a, b-*" in headway("deployment", "pin", "arrivals", release, "--key=a", "--prefix=b-", *why).stdout
+        assert "b-*" in headway("deployment", "show", "arrivals").stdout
+        assert headway("deployment", "unpin", "arrivals", *why).exit_code == 2
+        assert "0 pins" in headway("deployment", "unpin", "arrivals", "--all", *why).stdout
+        assert "5 %" in headway("deployment", "shadow", "arrivals", release, "--percent=5", *why).stdout
+        assert "late@1 5 %" in headway("deployment", "show", "arrivals").stdout
+        assert "no shadow" in headway("deployment", "unshadow", "arrivals", *why).stdout
+        assert "is paused" in headway("rollout", "pause", rollout, *why).stdout
+        assert "is running" in headway("rollout", "resume", rollout, *why).stdout
+        assert headway("rollout", "advance", rollout, *why).exit_code == 2
+        assert headway("rollout", "start", "arrivals", release, "--steps", "5,x").exit_code == 2
+        assert "wait for it" in headway("rollout", "start", "arrivals", release, "--steps", "5,100").stderr
 
 
 class TestProject:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from headway.client.client import Client
-from headway.errors import ContractBroken, Forbidden, IllegalMove, Invalid, NotFound
+from headway.errors import Conflict, ContractBroken, Forbidden, IllegalMove, Invalid, NotFound
 from headway.kernel.access import Role
 from headway.kernel.records import digest
 from headway.lifecycle.changes.records import OpenChange, Stage
@@ -18,7 +18,7 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.releases.records import Decision
-from headway.lifecycle.rollouts.records import RolloutState
+from headway.lifecycle.rollouts.records import RolloutState, Shadow
 from headway.lifecycle.runs.records import (
     Code,
     LogBatch,
@@ -210,6 +210,22 @@ class TestDelivery:
         with pytest.raises(NotFound, match="before its first release"):
             author.deployments.served("arrivals", move.created_at - timedelta(days=1))
         assert author.rollouts.list("arrivals").items == (author.rollouts.get(ids["rollout"]),)
+
+    def test_steering_by_hand(self, client_as: As, ids: Ids) -> None:
+        operator = client_as(Role.OPERATOR)
+        assert operator.rollouts.pause(ids["rollout"], "a look").state is RolloutState.PAUSED
+        with pytest.raises(Conflict, match="it has no step 1"):
+            operator.rollouts.advance(ids["rollout"], "on")
+        assert operator.rollouts.resume(ids["rollout"], "seen").state is RolloutState.RUNNING
+        with pytest.raises(Conflict, match="wait for it or roll it back"):
+            operator.rollouts.start("arrivals", ids["release"], steps=(5, 100), why="again")
+        pinned = operator.deployments.pin("arrivals", ids["release"], "a wish", keys=["a"], prefixes=["b-"])
+        assert [(pin.key, pin.starts_with) for pin in pinned.pins] == [("a", False), ("b-", True)]
+        assert operator.deployments.unpin("arrivals", "no more").pins == ()
+        shadowed = operator.deployments.shadow("arrivals", ids["release"], "a look", percent=5, tolerance=0.01)
+        assert shadowed.shadow == Shadow(release=ids["release"], percent=5, tolerance=0.01)
+        assert operator.deployments.differences("arrivals", ids["release"], day="2026-03-01") == ()
+        assert operator.deployments.unshadow("arrivals", "seen").shadow is None
 
     def test_predictions(self, author: Client, client_as: As, ids: Ids) -> None:
         assert author.predictions.get("p/0").label == 1.0

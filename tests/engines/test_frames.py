@@ -27,6 +27,7 @@ from headway.lifecycle.datasets.profile import NumericProfile, merge_all
 from headway.lifecycle.datasets.profiling import profile
 from headway.lifecycle.datasets.reference import read_reference
 from headway.lifecycle.datasets.schema import Kind
+from headway.lifecycle.rollouts.records import TOLERANCES
 
 START = datetime(2024, 5, 1, 22, 0, tzinfo=UTC)
 
@@ -228,6 +229,24 @@ def test_a_segment_is_indexed_and_counted_by_release() -> None:
     }  # fmt: skip
     assert counts["rl_1"].latency == {100: 2}
     assert counts["rl_2"].latency == {200: 1, 5_000: 1, LATENCY_BOUNDS_US[-1]: 1}
+
+
+def test_scores_of_two_releases_are_compared_by_how_far_they_are_apart() -> None:
+    apart = [0.0, 5e-7, 0.005, 0.5, 0.25]
+    frame = captured(
+        _release=pl.lit("rl_1"),
+        _score=pl.lit(0.25),
+        _mirror_release=pl.lit("rl_2"),
+        _mirror_score=pl.Series([*(0.25 + one for one in apart), None], dtype=pl.Float64),
+    )
+    (comparison,) = PolarsSegmentReader().read("late", "sg_1", parquet(frame)).comparisons
+    assert (comparison.release, comparison.rival, comparison.failed) == ("rl_1", "rl_2", 1)
+    assert dict(zip((*TOLERANCES, "beyond"), comparison.cells, strict=True)) == {
+        0.0: 1, 1e-9: 0, 1e-6: 1, 1e-4: 0, 1e-3: 0, 1e-2: 1, 1e-1: 0, "beyond": 2,
+    }  # fmt: skip
+    furthest = [(one.prediction, one.score, one.rival_score) for one in comparison.largest[:2]]
+    assert furthest == [("d-0", 0.25, 0.75), ("d-1", 0.25, 0.5)]
+    assert len(comparison.largest) == 4
 
 
 def test_a_segment_without_mirrors_and_with_scores_that_are_no_numbers_is_read() -> None:

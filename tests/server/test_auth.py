@@ -30,6 +30,7 @@ MAY = {
     Role.GATEKEEPER: {Permission.READ, Permission.JUDGE},
 }
 DIGEST = "b3:" + "0" * 64
+STEERING = ("pause", "resume", "advance", "roll-back")
 SIGNATURE = {"inputs": [], "outputs": [], "score": "s"}
 MODEL = {
     "model": "m",
@@ -60,7 +61,12 @@ TAKES: list[tuple[Permission, str, str, object]] = [
     (Permission.LABEL, "POST", "/v1/labels", {"labels": [{"prediction": "p", "value": 1.0}]}),
     (Permission.CAPTURE, "PUT", f"/v1/deployments/d/segments/{DIGEST}", {}),
     (Permission.JUDGE, "POST", "/v1/gates/verdicts", {"environment": "e", "model_version": "m", "findings": {}}),
-    (Permission.OPERATE, "POST", "/v1/rollouts/r/roll-back", {"reason": "r"}),
+    *((Permission.OPERATE, "POST", f"/v1/rollouts/r/{verb}", {"reason": "r"}) for verb in STEERING),
+    (Permission.OPERATE, "POST", "/v1/rollouts", {"deployment": "d", "release": "r"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/pin", {"release": "r", "why": "w", "keys": ["k"]}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/unpin", {"why": "w"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/shadow", {"release": "r"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/unshadow", {"why": "w"}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/acknowledge", {}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/resolve", {}),
     (Permission.OPERATE, "PUT", "/v1/project", {}),

@@ -37,6 +37,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/deployments", "/v1/deployments/arrivals", "/v1/deployments/arrivals/endpoint")
     yield from ("/v1/deployments/arrivals/traffic", "/v1/deployments/arrivals/quality?since_day=2026-01-01")
     yield from ("/v1/deployments/arrivals/served?at=2099-01-01T00:00:00Z", "/v1/segments?deployment=arrivals")
+    yield "/v1/deployments/arrivals/differences?rival=rl_2&day=2026-03-01"
     yield from ("/v1/rollouts?deployment=arrivals", f"/v1/rollouts/{ids['rollout']}", "/v1/predictions/p%2F0")
     yield from ("/v1/monitors", "/v1/monitors/drift", "/v1/monitors/drift/windows")
     yield from ("/v1/alerts", f"/v1/alerts/{ids['alert']}")
@@ -86,7 +87,11 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/changes", {"deployment": "arrivals", "model_version": "late@1", "why": "again"}
     yield "/v1/changes/2/cancel", {"reason": "too late"}
     yield "/v1/ledger/verify", None
-    yield f"/v1/rollouts/{ids['rollout']}/roll-back", {"reason": "enough"}
+    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
+    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
+    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
+    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+    yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
@@ -163,6 +168,9 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         client = gatekeeper if path == "/v1/gates/verdicts" else owner
         answer = client.post(path, json=body) if body is not None else client.post(path)
         assert answer.is_success, (path, answer.text)
+    again = {"deployment": "arrivals", "release": ids["release"], "steps": [5, 100], "why": "again"}
+    started = owner.post("/v1/rollouts", json=again).json()["id"]
+    assert owner.post(f"/v1/rollouts/{started}/advance", json={"reason": "now"}).json()["state"] == "running"
     assert owner.delete("/v1/tokens/night%2Fly").json()["revoked_at"] is not None
     assert owner.delete("/v1/webhooks/gone").json()["state"] == "removed"
     for path in reads(ids):

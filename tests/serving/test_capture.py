@@ -10,11 +10,13 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 import polars as pl
 import pytest
 
 from headway.kernel.records import digest
+from headway.lifecycle.rollouts.routing import ShadowRoute
 from headway.serving.capture import Capture
 from headway.serving.exchange import Exchange
 from headway.serving.shipping import Shipper
@@ -130,9 +132,37 @@ def test_a_failing_mirror_hurts_nobody(traffic: Server, table: MakeTable, blobs:
     answers = [server.infer(request(id="unmirrored"))[0] for _ in range(10)]
     assert answers == [200] * 10
     rows = server.rows().filter(pl.col("_request") == "unmirrored")
-    assert rows["_mirror_score"].null_count() == rows["_mirror_release"].null_count() == rows.height == 10
+    assert rows["_mirror_score"].null_count() == rows.height == 10
+    assert rows["_mirror_release"].to_list() == ["rl_a"] * 10
     assert rows["_score"].null_count() == 0
     assert server.status()["capture"]["mirror_failures"] == before + 10
+
+
+def test_a_shadow_scores_its_share_of_the_requests_and_answers_none(traffic: Server, table: MakeTable) -> None:
+    everybody, halves = table(), table(50)
+    shadow = ShadowRoute(route=halves.routes[1].but(percent=0), percent=50)
+    server = traffic.reroute(everybody.but(shadow=shadow))
+    requests = [f"shadowed-{number}" for number in range(60)]
+    answers = [server.infer(request(id=each))[1]["parameters"]["release"] for each in requests]
+    assert answers == ["rl_a"] * 60
+    assert server.call("POST", "/v2/models/flights/versions/2/infer", request())[0] == 404
+    server.flush()
+    rows = server.rows().filter(pl.col("_request").is_in(requests))
+    scored = rows.filter(pl.col("_mirror_release") == "rl_b")
+    assert 15 < scored.height < 45
+    assert set(scored["_request"]) == {each for each in requests if crc32(each.encode()) % 100 < 50}
+    assert (scored["_mirror_score"] - scored["_score"]).abs().min() > 1e-6
+    assert rows.filter(pl.col("_mirror_release").is_null())["_mirror_score"].null_count() == rows.height - scored.height
+
+
+def test_saturated_scores_are_counted_by_release(traffic: Server, table: MakeTable) -> None:
+    uncontracted = table().but(routes=(table().routes[0].but(contract=None, release="rl_free"),))
+    server = traffic.reroute(uncontracted)
+    for temp in (1e6, 60.0, -1e6):
+        assert server.infer(request(temp))[0] == 200
+    assert server.flush()["saturated"]["rl_free"] == 2
+    metrics = server.call("GET", "/metrics")[1].decode()
+    assert 'headway_saturated_scores_total{release="rl_free"} 2' in metrics
 
 
 def test_sent_with_the_token_and_deleted(start_server: StartServer, control: ControlPlane, tmp_path: Path) -> None:

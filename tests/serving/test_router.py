@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headway.errors import LedgerBroken, NotFound
+from headway.lifecycle.rollouts.records import Pin
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.serving.router import BlobFolder
 from tests.serving.conftest import MakeTable, StartServer
@@ -59,6 +60,21 @@ def test_where_the_key_comes_from(traffic: Server, table: MakeTable) -> None:
     assert release_of(server, parameters={"key": 17}) == halves.choose("17").release
 
 
+def test_pinned_callers_get_their_release_whatever_the_shares(traffic: Server, table: MakeTable) -> None:
+    halves = table(50)
+    spared = halves.routes[1].but(percent=0)
+    everybody = halves.but(routes=(halves.routes[0].but(percent=100), spared))
+    pins = (Pin(key="vip-", release="rl_b", starts_with=True), Pin(key="vip-old", release="rl_a"))
+    server = traffic.reroute(everybody.but(pins=pins))
+    keys = ("vip-1", "vip-old", "k1", "k2", "k3")
+    assert [release_of(server, parameters={"key": key}) for key in keys] == ["rl_b", "rl_a", "rl_a", "rl_a", "rl_a"]
+    assert server.infer(request(), headway_key="vip-2")[1]["parameters"]["release"] == "rl_b"
+    server = traffic.reroute(everybody)
+    assert release_of(server, parameters={"key": "vip-1"}) == "rl_a"
+    server = traffic.reroute(halves)
+    assert {release_of(server, parameters={"key": f"k{number}"}) for number in range(20)} == {"rl_a", "rl_b"}
+
+
 def test_swaps_under_load_lose_nothing(traffic: Server, table: MakeTable) -> None:
     server, stop, statuses = traffic.reroute(table()), threading.Event(), list[int]()
     before, swaps = server.flush()["captured"], server.log.read_text().count('"table active"')
@@ -93,6 +109,7 @@ def broken_tables(table: MakeTable, blobs: Blobs) -> dict[str, tuple[RoutingTabl
         "unknown field": (b'{"deployment": "flights", "generation": 9, "nix": 1}', "nix"),
         "shares": (good.but(routes=(route,)), "sum to 100"),
         "twice": (good.but(routes=(route, route)), "twice"),
+        "pinned to nobody": (good.but(pins=(Pin(key="k", release="rl_x"),)), "rl_x"),
         "other deployment": (good.but(deployment="other"), "other"),
         "no blob": (with_route(blob="b3:" + "0" * 64), "cannot be read"),
         "no digest": (with_route(blob="../../etc/passwd"), "digest"),
@@ -105,7 +122,8 @@ def broken_tables(table: MakeTable, blobs: Blobs) -> dict[str, tuple[RoutingTabl
 
 @pytest.mark.parametrize(
     "case",
-    ["cut", "unknown field", "shares", "twice", "other deployment", "no blob", "no digest", "changed blob", "no model",
+    ["cut", "unknown field", "shares", "twice", "pinned to nobody", "other deployment",
+     "no blob", "no digest", "changed blob", "no model",
      "other signature", "no such score"],
 )  # fmt: skip
 def test_a_bad_table_is_refused(traffic: Server, table: MakeTable, blobs: Blobs, case: str) -> None:

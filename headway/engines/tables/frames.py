@@ -17,7 +17,9 @@ from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.profiling import learn_layout, profile
 from headway.lifecycle.datasets.reference import Reference
 from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
-from headway.lifecycle.predictions.records import Captured, Counts, SegmentContent
+from headway.lifecycle.predictions.records import Captured, Comparison, Counts, Difference, SegmentContent
+from headway.lifecycle.predictions.rules import MOST_LARGEST
+from headway.lifecycle.rollouts.records import TOLERANCES
 
 MOST_LEVELS = 1000
 PROFILED = (Kind.INT, Kind.FLOAT, Kind.BOOL, Kind.STR)
@@ -176,6 +178,7 @@ class PolarsSegmentReader:
             first_event_at=events[0],
             last_event_at=events[-1],
             rows=frame.height,
+            comparisons=tuple(_comparisons(frame)),
         )
 
 
@@ -213,6 +216,25 @@ def _captured(frame: pl.DataFrame, deployment: str, segment: str) -> Iterable[Ca
             id=prediction, deployment=deployment, segment=segment, row=row, release=release, event_at=event_at,
             score=score, mirror_release=rival, mirror_score=rival_score,
         )  # fmt: skip
+
+
+def _comparisons(frame: pl.DataFrame) -> Iterable[Comparison]:
+    both = frame.filter(pl.col("_release").is_not_null(), pl.col("_mirror_release").is_not_null())
+    for (release, rival), rows in both.group_by("_release", "_mirror_release", maintain_order=True):
+        scored = rows.drop_nulls(["_score", "_mirror_score"]).select("_prediction", "_score", "_mirror_score")
+        apart = (scored["_score"] - scored["_mirror_score"]).abs()
+        places = np.searchsorted(TOLERANCES, apart.to_numpy(), side="left")
+        furthest = scored.filter(apart > 0)[apart.filter(apart > 0).arg_sort(descending=True)[:MOST_LARGEST]]
+        yield Comparison(
+            release=str(release),
+            rival=str(rival),
+            cells=tuple(np.bincount(places, minlength=len(TOLERANCES) + 1).tolist()),
+            failed=rows.height - scored.height,
+            largest=tuple(
+                Difference(prediction=prediction or "", score=score, rival_score=rival_score)
+                for prediction, score, rival_score in furthest.iter_rows()
+            ),
+        )
 
 
 def _counts(release: str, rows: pl.DataFrame) -> Counts:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable
-from itertools import pairwise
 from typing import Any
 
 from headway.errors import BadPipeline, BadSettings
@@ -28,12 +27,13 @@ from headway.lifecycle.changes.tables import (
     texts,
     told,
 )
-from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
+from headway.lifecycle.environments.records import CheckSpec, RolloutKind, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits, checked_limits
 from headway.lifecycle.rollouts.routing import Workers
+from headway.lifecycle.rollouts.rules import rising
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling, checked_sampling
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
@@ -226,16 +226,18 @@ def _check_spec(item: Any, at: str, checks: Collection[str] | None) -> CheckSpec
 
 
 def _check_policy(policy: RolloutPolicy, at: str) -> None:
-    rising = all(before < after for before, after in pairwise(policy.steps))
-    whole = bool(policy.steps) and policy.steps[0] >= 1 and policy.steps[-1] == 100
-    _must(rising and whole, f"{at} steps must rise from at least 1 and end at 100, such as [10, 50, 100]")
+    _must(rising(policy.steps), f"{at} steps must rise from at least 1 and end at 100, such as [10, 50, 100]")
+    contest = policy.kind is RolloutKind.AB
+    _must(
+        not contest or (policy.mirror and len(policy.steps) == 2), f"{at} kind ab takes mirror and two steps: [50, 100]"
+    )
     _must(0 < policy.alpha < 1, f"{at} alpha must be above 0 and below 1, not {policy.alpha}")
     for name in ("max_error_rate", "max_slow_rate"):
         _must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
     for name in ("min_requests", "min_labels", "quality_margin"):
         _must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
     _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
-    for name in ("latency_budget_us", "patience_s", "period_days", "period_labels"):
+    for name in ("latency_budget_us", "patience_s", "period_days", "period_labels", "ab_periods"):
         _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from headway.kernel.records import Record, Value
@@ -14,6 +15,13 @@ class CheckSpec(Value):
     settings: dict[str, Any] = {}
 
 
+class RolloutKind(StrEnum):
+    CANARY = "canary"
+    """The candidate moves up unless it is shown to do harm."""
+    AB = "ab"
+    """The candidate stays at its first share until one of the two is shown to predict better."""
+
+
 class RolloutPolicy(Value):
     """How traffic moves to a new release, and when it moves back.
 
@@ -21,6 +29,7 @@ class RolloutPolicy(Value):
     each question, the chance that a rollout which is looked at any number of times is decided wrongly.
     """
 
+    kind: RolloutKind = RolloutKind.CANARY
     steps: tuple[int, ...] = (10, 50, 100)
     """Percent of traffic, rising, the last one 100."""
     min_requests: int = 200
@@ -38,6 +47,8 @@ class RolloutPolicy(Value):
     """A period with fewer labels is no evidence yet."""
     label_lag_days: int = 1
     """How many more days labels may take to come before a period counts."""
+    ab_periods: int = 30
+    """After so many periods in which neither was shown to be better, what served before stays."""
     alpha: float = 0.05
     patience_s: float = 2_592_000.0
     """How long a step may stay undecided before the rollout goes back: 30 days, for quality takes days to tell."""

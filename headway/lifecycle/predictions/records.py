@@ -18,6 +18,45 @@ class Counts(Value):
     latency: dict[int, int]
 
 
+class Difference(Value):
+    """One row that two releases scored, with both scores."""
+
+    prediction: str
+    score: float
+    rival_score: float
+
+
+class Comparison(Value):
+    """Rows answered by `release` in one segment that `rival` scored too, off their path.
+
+    `cells` counts those by how far the scores are apart: up to each of `TOLERANCES`, then the rest. `failed` have no
+    two scores. `largest` are those furthest apart.
+    """
+
+    release: str
+    rival: str
+    cells: tuple[int, ...]
+    failed: int = 0
+    largest: tuple[Difference, ...] = ()
+
+
+class Differences(Value):
+    """The comparisons of one pair of releases over one hour of events, held against `tolerance`."""
+
+    window: Instant
+    """When the hour begins."""
+    release: str
+    rival: str
+    tolerance: float
+    equal: int
+    """To the bit."""
+    within: int
+    """Not equal, but no further apart than `tolerance`."""
+    different: int
+    failed: int
+    largest: tuple[Difference, ...]
+
+
 class Segment(Record, prefix="sg"):
     """A columnar piece of captured predictions. `blob` is Parquet; written once."""
 
@@ -28,6 +67,7 @@ class Segment(Record, prefix="sg"):
     first_event_at: datetime
     last_event_at: datetime
     counts: tuple[Counts, ...]
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class Captured(Value):
@@ -52,6 +92,7 @@ class SegmentContent(Value):
     first_event_at: datetime
     last_event_at: datetime
     rows: int
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class Label(Value):

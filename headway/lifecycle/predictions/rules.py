@@ -6,11 +6,14 @@ proper, bounded for probabilities, and its sums can be added over any days and r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 
-from headway.lifecycle.predictions.records import Captured, Label, Quality
-from headway.lifecycle.rollouts.records import PairedDay
+from headway.lifecycle.predictions.records import Captured, Comparison, Difference, Differences, Label, Quality, Segment
+from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay
+
+MOST_LARGEST = 10
 
 
 def loss(score: float, label: float) -> float:
@@ -66,3 +69,39 @@ def paired_days(sums: Iterable[Quality], release: str, rival: str) -> tuple[Pair
         for quality in sums
         if (quality.release, quality.rival) == (release, rival) and quality.paired_n
     )
+
+
+def compared(segments: Iterable[Segment], rival: str, tolerance: float) -> list[Differences]:
+    """The comparisons with `rival`, added up by hour of their segment's first event and by release.
+
+    `tolerance` is one of `TOLERANCES`.
+    """
+    found: defaultdict[tuple[datetime, str], list[Comparison]] = defaultdict(list)
+    for segment in segments:
+        hour = segment.first_event_at.replace(minute=0, second=0, microsecond=0)
+        for comparison in segment.comparisons:
+            if comparison.rival == rival:
+                found[hour, comparison.release].append(comparison)
+    return [_added(hour, found[hour, release], tolerance) for hour, release in sorted(found)]
+
+
+def _added(hour: datetime, comparisons: list[Comparison], tolerance: float) -> Differences:
+    cells = [sum(counts) for counts in zip(*(one.cells for one in comparisons), strict=True)]
+    last = TOLERANCES.index(tolerance) + 1
+    return Differences(
+        window=hour,
+        release=comparisons[0].release,
+        rival=comparisons[0].rival,
+        tolerance=tolerance,
+        equal=cells[0],
+        within=sum(cells[1:last]),
+        different=sum(cells[last:]),
+        failed=sum(one.failed for one in comparisons),
+        largest=furthest(one for each in comparisons for one in each.largest),
+    )
+
+
+def furthest(differences: Iterable[Difference]) -> tuple[Difference, ...]:
+    """Those that are furthest apart, the furthest first, `MOST_LARGEST` at most."""
+    ordered = sorted(differences, key=lambda one: abs(one.score - one.rival_score), reverse=True)
+    return tuple(ordered[:MOST_LARGEST])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.access import Actor, Permission
@@ -14,10 +14,10 @@ from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.reader import SegmentReader
-from headway.lifecycle.predictions.records import AddLabels, Captured, Labelled, Quality, Segment
-from headway.lifecycle.predictions.rules import joined, paired_days
+from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Labelled, Quality, Segment
+from headway.lifecycle.predictions.rules import compared, joined, paired_days
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
-from headway.lifecycle.rollouts.records import PairedDay, Tally
+from headway.lifecycle.rollouts.records import PairedDay, Rollout, Shadow, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
@@ -66,6 +66,7 @@ class PredictionService:
                 first_event_at=content.first_event_at,
                 last_event_at=content.last_event_at,
                 counts=content.counts,
+                comparisons=content.comparisons,
             )
             act.save(self._segments, segment, came_from=[counts.release for counts in content.counts])
             self._predictions.index(content.captured)
@@ -119,6 +120,25 @@ class PredictionService:
     def paired(self, deployment: str, release: str, rival: str) -> tuple[PairedDay, ...]:
         """Loss of `release` minus loss of `rival` over the labelled predictions that both scored, by day of events."""
         return paired_days(self._predictions.quality(deployment, release), release, rival)
+
+    def pairs(self, rollout: Rollout) -> int:
+        """How many labelled predictions both releases of a rollout have scored so far."""
+        if rollout.incumbent is None:
+            return 0
+        return sum(day.n for day in self.paired(rollout.deployment, rollout.candidate, rollout.incumbent))
+
+    def differences(self, deployment: str, rival: str, day: date | None = None) -> list[Differences]:
+        """How the scores of `rival`, a shadow or the other release of a rollout, differed on `day` from those that
+        were answered: by release and hour. The day is that of the newest event, if left out.
+        """
+        shadow = self._rollouts.deployment(deployment).shadow
+        tolerance = shadow.tolerance if shadow and shadow.release == rival else Shadow(release="").tolerance
+        newest = self._predictions.last_event_at(deployment)
+        if day is None and newest is None:
+            return []
+        start = datetime.combine(day or newest, time(), UTC)  # type: ignore[arg-type]
+        segments = self._segments.between(deployment, start, start + timedelta(days=1))
+        return compared([one for one in segments if one.first_event_at >= start], rival, tolerance)
 
     def tallies(self, segments: Iterable[Segment], budget_us: int) -> dict[str, Tally]:
         """Requests, errors and slow requests by release over `segments`."""

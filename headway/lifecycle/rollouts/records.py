@@ -9,10 +9,30 @@ from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
+TOLERANCES = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
+"""What two scores may differ by and count as the same: captured differences are counted by these bounds."""
+
 
 class Share(Value):
     release: str
     percent: int
+
+
+class Pin(Value):
+    """A caller with a release of their own: requests whose key is `key`, or begins with it, whatever the shares."""
+
+    key: str
+    release: str
+    starts_with: bool = False
+
+
+class Shadow(Value):
+    """A release that answers nobody: of `percent` of the requests it scores the rows once more, off their path."""
+
+    release: str
+    percent: int = 100
+    tolerance: float = 1e-6
+    """Up to it, two scores count as the same."""
 
 
 class Deployment(Record, prefix="dp"):
@@ -30,6 +50,8 @@ class Deployment(Record, prefix="dp"):
     workers: int = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
+    pins: tuple[Pin, ...] = ()
+    shadow: Shadow | None = None
 
     @property
     def serving(self) -> str | None:
@@ -47,18 +69,25 @@ class TrafficChange(Record, prefix="tc"):
     why: str
     event_at: datetime | None = None
     """The newest event that had been seen then: where the move stands in the data's own time."""
+    pins: tuple[Pin, ...] = ()
+    shadow: Shadow | None = None
 
 
 class RolloutState(State):
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
+    """It does not move up, but goes back as before when it does harm."""
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
 
 
 MOVES: dict[RolloutState, frozenset[RolloutState]] = {
     RolloutState.PENDING: frozenset({RolloutState.RUNNING, RolloutState.ROLLED_BACK}),
-    RolloutState.RUNNING: frozenset({RolloutState.RUNNING, RolloutState.PROMOTED, RolloutState.ROLLED_BACK}),
+    RolloutState.RUNNING: frozenset(
+        {RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.PROMOTED, RolloutState.ROLLED_BACK}
+    ),
+    RolloutState.PAUSED: frozenset({RolloutState.RUNNING, RolloutState.ROLLED_BACK}),
     RolloutState.PROMOTED: frozenset(),
     RolloutState.ROLLED_BACK: frozenset(),
 }

@@ -6,6 +6,7 @@ the file says; `generation` tells both sides how far the other is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import blake3
@@ -15,6 +16,7 @@ from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.lifecycle.rollouts.records import Pin
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
 Workers = Annotated[int, msgspec.Meta(ge=1, le=64)]
@@ -40,6 +42,13 @@ class Route(Value):
     """The operator's word that this blob may be run, where its form takes one."""
 
 
+class ShadowRoute(Value):
+    """The release that scores the rows of `percent` of the requests once more, while no mirror does."""
+
+    route: Route
+    percent: int
+
+
 class RoutingTable(Value):
     """Shares sum to 100. With `mirror`, each captured request is also scored, off its path, by the other routes."""
 
@@ -50,9 +59,12 @@ class RoutingTable(Value):
     workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
+    pins: tuple[Pin, ...] = ()
+    """They name releases of `routes`, which need have no share."""
+    shadow: ShadowRoute | None = None
 
     def choose(self, key: str) -> Route:
-        """The route for `key`: the same key goes the same way for as long as the shares allow.
+        """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.
 
         A key falls on one of 10,000 points by its hash; routes take the points in order, so that raising the share
         of the last route moves only the keys it gains.
@@ -64,6 +76,26 @@ class RoutingTable(Value):
             if point < bound:
                 return route
         return self.routes[-1]
+
+
+class PinIndex:
+    """Finds the pin of a key: one for the whole key before one for its beginning, a longer beginning before a
+    shorter one. Costs one look-up for each length of prefix that there is."""
+
+    def __init__(self, pins: Iterable[Pin]) -> None:
+        ordered = tuple(pins)
+        self._whole = {pin.key: pin.release for pin in ordered if not pin.starts_with}
+        self._beginnings = {pin.key: pin.release for pin in ordered if pin.starts_with}
+        self._lengths = sorted({len(key) for key in self._beginnings}, reverse=True)
+
+    def release(self, key: str) -> str | None:
+        found = self._whole.get(key)
+        if found is None:
+            for length in self._lengths:
+                found = self._beginnings.get(key[:length])
+                if found is not None:
+                    break
+        return found
 
 
 read_table = msgspec.json.Decoder(RoutingTable).decode

@@ -8,12 +8,14 @@ by one, but the loss by the day, because the rows of one day stray together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from statistics import fmean
 
 from headway.kernel.records import Value
 from headway.kernel.statistics import UNBOUNDED, bernoulli_sequence, student_sequence
-from headway.lifecycle.environments.records import RolloutPolicy
+from headway.lifecycle.environments.records import RolloutKind, RolloutPolicy
 from headway.lifecycle.gates.records import Finding, Outcome
 from headway.lifecycle.rollouts.periods import period_means
 from headway.lifecycle.rollouts.records import Health, Rollout, RolloutState, Share, Tally
@@ -47,13 +49,24 @@ class RollBack(Value):
 def next_step(
     rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
 ) -> Advance | Promote | Hold | RollBack:
-    """What to do with a rollout, from what its candidate has shown."""
+    """What to do with a rollout, from what its candidate has shown. One that is paused goes nowhere but back."""
+    decision = _decision(rollout, health, policy, now)
+    if rollout.state is RolloutState.PAUSED and isinstance(decision, Advance | Promote):
+        return Hold(reason="paused")
+    return decision
+
+
+def _decision(
+    rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
+) -> Advance | Promote | Hold | RollBack:
     if rollout.state is RolloutState.PENDING or rollout.step < 0:
         return Advance(step=0, reason="first step" if rollout.incumbent else "nothing served before")
     if not health.live:
         return _hold(rollout, policy, now, "the servers do not serve this step yet")
     # With all traffic, or with nothing before it, there is no other release to compare the candidate with.
     comparing = rollout.incumbent is not None and rollout.percent < 100
+    if comparing and policy.kind is RolloutKind.AB:
+        return _contest(rollout, health, policy, now)
     findings = answers(health, policy, compare=comparing)
     bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
     if bad:
@@ -64,6 +77,33 @@ def next_step(
         return _hold(rollout, policy, now, doubts[0])
     reason = "; ".join(finding.reason for finding in findings)
     return Promote(reason=reason) if rollout.percent == 100 else Advance(step=rollout.step + 1, reason=reason)
+
+
+def _contest(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Advance | Hold | RollBack:
+    """Two arms at their shares, until the mean difference of their losses is shown to be on one side of 0.
+
+    Each side is shown wrongly with probability about alpha / 2, however often and long it is looked at.
+    """
+    findings = answers(health, policy, compare=False)
+    bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
+    if bad:
+        return RollBack(reason=bad.reason)
+    means = period_means(health.quality, health.newest_day, policy)
+    interval = student_sequence(means, policy.alpha, _PROOF)
+    if interval.low > -UNBOUNDED and interval.high < UNBOUNDED:
+        seen = f"loss from {interval.low:+.4f} to {interval.high:+.4f} against the release before, "
+    else:
+        seen = "no interval yet, "
+    seen += f"in {_counted(len(means), policy)}"
+    if interval.low > 0:
+        return RollBack(reason=f"the release before predicts better: {seen}")
+    if interval.high < 0:
+        doubts = [finding.reason for finding in findings if finding.outcome is Outcome.UNPROVEN]
+        reason = f"the candidate predicts better: {seen}"
+        return _hold(rollout, policy, now, doubts[0]) if doubts else Advance(step=len(rollout.steps) - 1, reason=reason)
+    if len(means) >= policy.ab_periods:
+        return RollBack(reason=f"no difference was shown: {seen}")
+    return _hold(rollout, policy, now, f"neither is shown to be better: {seen}")
 
 
 def _too_little(health: Health, policy: RolloutPolicy, *, compare: bool) -> list[str]:
@@ -77,7 +117,7 @@ def _too_little(health: Health, policy: RolloutPolicy, *, compare: bool) -> list
 
 def _hold(rollout: Rollout, policy: RolloutPolicy, now: datetime, reason: str) -> Hold | RollBack:
     waited_s = (now - rollout.step_at).total_seconds() if rollout.step_at else 0.0
-    if waited_s > policy.patience_s:
+    if waited_s > policy.patience_s and rollout.state is not RolloutState.PAUSED:
         return RollBack(reason=f"still unproven after {waited_s:.0f} s: {reason}")
     return Hold(reason=reason)
 
@@ -129,6 +169,11 @@ def _counted(periods: int, policy: RolloutPolicy) -> str:
     if policy.period_days == 1:
         return f"{periods} day{'' if periods == 1 else 's'}"
     return f"{periods} period{'' if periods == 1 else 's'} of {policy.period_days} days"
+
+
+def rising(steps: Sequence[int]) -> bool:
+    """Whether these are steps of a rollout: percent, rising from at least 1 to 100."""
+    return bool(steps) and steps[0] >= 1 and steps[-1] == 100 and all(low < high for low, high in pairwise(steps))
 
 
 def shares(rollout: Rollout, percent: int) -> tuple[Share, ...]:

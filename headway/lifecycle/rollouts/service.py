@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
-from headway.errors import Conflict, IllegalMove, Invalid, NotFound
+from headway.errors import Conflict, IllegalMove, Invalid, NotFound, QuotaExceeded
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
@@ -19,16 +20,22 @@ from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import (
     MOVES,
+    TOLERANCES,
     Deployment,
+    Pin,
     Rollout,
     RolloutState,
+    Shadow,
     Share,
     TrafficChange,
 )
-from headway.lifecycle.rollouts.routing import Route, RoutingTable
-from headway.lifecycle.rollouts.rules import shares
+from headway.lifecycle.rollouts.routing import Route, RoutingTable, ShadowRoute
+from headway.lifecycle.rollouts.rules import rising, shares
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 from headway.lifecycle.rollouts.store import DeploymentStore, RolloutStore, TrafficStore
+
+MOST_PINS = 1000
+LONGEST_KEY = 200
 
 
 class RolloutService:
@@ -102,15 +109,30 @@ class RolloutService:
     def routing(self, name: str) -> RoutingTable:
         """What the servers of a deployment are to be told now."""
         deployment = self.deployment(name)
+        pins = deployment.pins if deployment.traffic else ()
+        split = {pin.release: 0 for pin in pins} | {share.release: share.percent for share in deployment.traffic}
+        sharing = [share.release for share in deployment.traffic]
+        ordered = [*sharing, *(release for release in split if release not in sharing)]
         return RoutingTable(
             deployment=name,
             generation=deployment.generation,
-            routes=tuple(self._route(share, deployment) for share in deployment.traffic),
+            routes=tuple(
+                self._route(Share(release=release, percent=split[release]), deployment) for release in ordered
+            ),
             mirror=deployment.mirror,
             workers=deployment.workers,
             limits=deployment.limits,
             capture=deployment.capture,
+            pins=pins,
+            shadow=self._shadow_route(deployment),
         )
+
+    def _shadow_route(self, deployment: Deployment) -> ShadowRoute | None:
+        shadow = deployment.shadow
+        if shadow is None or not deployment.traffic:
+            return None
+        route = self._route(Share(release=shadow.release, percent=0), deployment)
+        return ShadowRoute(route=route, percent=shadow.percent)
 
     def _route(self, share: Share, deployment: Deployment) -> Route:
         release = self._releases.get(share.release)
@@ -130,32 +152,47 @@ class RolloutService:
             trust=trust.id if trust else "",
         )
 
-    def start(self, deployment: str, release: str, *, by: Actor, change: str = "") -> Rollout:
-        """Begin to move `deployment` to `release`; a change's rollout is started once.
+    def start(
+        self, deployment: str, release: str, *, by: Actor, change: str = "", steps: tuple[int, ...] = (), why: str = ""
+    ) -> Rollout:
+        """Begin to move `deployment` to `release`, by the environment's steps unless others are given; a change's
+        rollout is started once.
 
-        Raises `Conflict` while another rollout is under way there, `Invalid` for a release of another environment,
-        `Refused` for a release whose signature does not hold.
+        Raises `Conflict` while another rollout is under way there, `Invalid` for a release of another environment or
+        model and for steps that do not rise to 100, `Refused` for a release whose signature does not hold.
         """
         by.must(Permission.OPERATE)
-        place, signed = self.deployment(deployment), self._releases.check(release)
-        if signed.environment != place.environment:
-            raise Invalid(f"{release} is released for {signed.environment}, but {deployment} is in {place.environment}")
-        with self._journal.act(by.name, "rollout.start") as act:
+        if steps and not rising(steps):
+            raise Invalid(f"steps must rise from at least 1 and end at 100, such as 10,50,100, not {list(steps)[:20]}")
+        place = self.deployment(deployment)
+        signed = self._fitting(place, release)
+        with self._journal.act(by.name, "rollout.start", why=why) as act:
             known = self.of_change(change) if change else None
             if known:
                 return known
             busy = self._store.open(deployment)
             if busy:
                 raise Conflict(f"rollout {busy[0].id} is still moving {deployment}; wait for it or roll it back")
-            rollout = self._new(place, signed, change)
+            if not change and [share.release for share in self.deployment(deployment).traffic] == [signed.id]:
+                raise Conflict(f"{deployment} serves {signed.label} to everybody already")
+            rollout = self._new(place, signed, change, steps)
             act.save(self._store, rollout, came_from=[release, change])
             act.emit("RolloutStarted", rollout.id, change=change)
             return rollout
 
-    def _new(self, place: Deployment, signed: Release, change: str) -> Rollout:
+    def _fitting(self, place: Deployment, release: str) -> Release:
+        signed = self._releases.check(release)
+        if signed.environment != place.environment:
+            raise Invalid(f"{release} is released for {signed.environment}, but {place.name} is in {place.environment}")
+        model = self._models.version(signed.model_version).model
+        if model != place.model:
+            raise Invalid(f"{release} is of the model {model}, but {place.name} serves {place.model}")
+        return signed
+
+    def _new(self, place: Deployment, signed: Release, change: str, steps: tuple[int, ...]) -> Rollout:
         """Where nothing served before, nobody else could take the rest: the first release has all traffic at once."""
         incumbent = self.deployment(place.name).serving
-        steps = self._environments.get(place.environment).rollout.steps
+        steps = steps or self._environments.get(place.environment).rollout.steps
         return Rollout(
             id=self._ids(Rollout.prefix),
             created_at=self._clock.now(),
@@ -180,6 +217,8 @@ class RolloutService:
                 return rollout
             if rollout.over or step >= len(rollout.steps):
                 raise IllegalMove(f"rollout {identifier} is {rollout.state}; it has no step {step}")
+            if rollout.state is RolloutState.PAUSED:
+                raise IllegalMove(f"rollout {identifier} is paused; resume it first")
             after = rollout.but(
                 state=RolloutState.RUNNING,
                 step=step,
@@ -190,6 +229,28 @@ class RolloutService:
             act.save(self._store, after)
             self._move(act, after, after.percent, why, event_at)
             return after
+
+    def pause(self, identifier: str, why: str, *, by: Actor) -> Rollout:
+        """Stay at the present step, whatever speaks for the next one; harm still sends the candidate back."""
+        return self._set(identifier, RolloutState.PAUSED, why, by=by)
+
+    def resume(self, identifier: str, why: str, *, by: Actor) -> Rollout:
+        """Go on after a pause; the patience for this step begins anew."""
+        return self._set(identifier, RolloutState.RUNNING, why, by=by)
+
+    def _set(self, identifier: str, state: RolloutState, why: str, *, by: Actor) -> Rollout:
+        by.must(Permission.OPERATE)
+        verb = "rollout.pause" if state is RolloutState.PAUSED else "rollout.resume"
+        with self._journal.act(by.name, verb, why=why) as act:
+            rollout = self.get(identifier)
+            if rollout.state is state:
+                return rollout
+            _must_move(rollout, state)
+            resumed = state is RolloutState.RUNNING
+            if resumed and rollout.state is not RolloutState.PAUSED:
+                raise IllegalMove(f"rollout {identifier} is {rollout.state}, not paused")
+            step_at = self._clock.now() if resumed else rollout.step_at
+            return act.save(self._store, rollout.but(state=state, step_at=step_at, reason=why))
 
     def promote(self, identifier: str, why: str, *, by: Actor) -> Rollout:
         return self._end(identifier, RolloutState.PROMOTED, why, by=by)
@@ -206,8 +267,7 @@ class RolloutService:
             rollout = self.get(identifier)
             if rollout.state is state:
                 return rollout
-            if state not in MOVES[rollout.state]:
-                raise IllegalMove(f"rollout {identifier} is {rollout.state}; it cannot become {state}")
+            _must_move(rollout, state)
             after = rollout.but(state=state, reason=why)
             act.save(self._store, after)
             percent = 100 if state is RolloutState.PROMOTED else 0
@@ -223,20 +283,101 @@ class RolloutService:
         mirror = policy.mirror and len(traffic) > 1
         if (traffic, mirror) == (deployment.traffic, deployment.mirror):
             return
-        moved = deployment.but(traffic=traffic, mirror=mirror, generation=deployment.generation + 1)
-        act.save(self._deployments, moved)
+        self._serve(act, deployment.but(traffic=traffic, mirror=mirror), why, event_at, rollout.id)
+
+    def _serve(
+        self, act: Act, changed: Deployment, why: str, event_at: datetime | None = None, rollout: str = ""
+    ) -> Deployment:
+        moved = act.save(self._deployments, changed.but(generation=changed.generation + 1))
         change = TrafficChange(
             id=self._ids(TrafficChange.prefix),
             created_at=self._clock.now(),
-            deployment=deployment.name,
+            deployment=moved.name,
             generation=moved.generation,
-            traffic=traffic,
-            rollout=rollout.id,
+            traffic=moved.traffic,
+            rollout=rollout,
             why=why,
             event_at=event_at,
+            pins=moved.pins,
+            shadow=moved.shadow,
         )
-        act.save(self._traffic, change, came_from=[rollout.id])
-        act.emit("TrafficMoved", deployment.id, deployment=deployment.name, generation=moved.generation)
+        act.save(self._traffic, change, came_from=[rollout])
+        act.emit("TrafficMoved", moved.id, deployment=moved.name, generation=moved.generation)
+        return moved
+
+    def pin(
+        self,
+        deployment: str,
+        release: str,
+        why: str,
+        *,
+        by: Actor,
+        keys: Collection[str] = (),
+        prefixes: Collection[str] = (),
+    ) -> Deployment:
+        """Serve callers with these keys, or keys that begin so, by `release` until they are unpinned.
+
+        A pin outlives rollouts, also one that sends its release back. Raises `Invalid` for a release that does not
+        fit the deployment and for no keys, `Conflict` before anything serves, `QuotaExceeded` above `MOST_PINS`.
+        """
+        by.must(Permission.OPERATE)
+        fresh = {(key, False) for key in keys} | {(key, True) for key in prefixes}
+        if not fresh or not all(0 < len(key) <= LONGEST_KEY for key, _ in fresh):
+            raise Invalid(f"name at least one key or prefix, each of 1 to {LONGEST_KEY} characters")
+        signed = self._fitting(self.deployment(deployment), release)
+        with self._journal.act(by.name, "deployment.pin", why=why) as act:
+            place = self.deployment(deployment)
+            if not place.traffic:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            kept = [pin for pin in place.pins if (pin.key, pin.starts_with) not in fresh]
+            added = [Pin(key=key, release=signed.id, starts_with=prefix) for key, prefix in sorted(fresh)]
+            if len(kept) + len(added) > MOST_PINS:
+                raise QuotaExceeded(f"{deployment} would have more than {MOST_PINS} pins; use a prefix", quota="pins")
+            changed = place.but(pins=(*kept, *added))
+            return place if set(changed.pins) == set(place.pins) else self._serve(act, changed, why)
+
+    def unpin(
+        self, deployment: str, why: str, *, by: Actor, keys: Collection[str] = (), prefixes: Collection[str] = ()
+    ) -> Deployment:
+        """Let these callers go where the shares send them; without keys and prefixes, all who are pinned.
+
+        Raises `NotFound` when none of them is pinned.
+        """
+        by.must(Permission.OPERATE)
+        named = {(key, False) for key in keys} | {(key, True) for key in prefixes}
+        with self._journal.act(by.name, "deployment.unpin", why=why) as act:
+            place = self.deployment(deployment)
+            kept = tuple(pin for pin in place.pins if named and (pin.key, pin.starts_with) not in named)
+            if kept == place.pins:
+                raise NotFound(f"nobody who is named is pinned at {deployment}; `headway deployment show` lists pins")
+            return self._serve(act, place.but(pins=kept), why)
+
+    def shadow(self, deployment: str, shadow: Shadow, why: str, *, by: Actor) -> Deployment:
+        """Let a release score what is asked beside those that answer, in the place of any other shadow.
+
+        While a rollout mirrors, the shadow waits. Raises `Invalid` for a release that does not fit the deployment or
+        a tolerance that differences are not counted by, `Conflict` before anything serves.
+        """
+        by.must(Permission.OPERATE)
+        if not 1 <= shadow.percent <= 100:
+            raise Invalid(f"percent must be from 1 to 100, not {shadow.percent}")
+        if shadow.tolerance not in TOLERANCES:
+            raise Invalid(f"tolerance is one of {', '.join(map(str, TOLERANCES))}, not {shadow.tolerance}")
+        self._fitting(self.deployment(deployment), shadow.release)
+        with self._journal.act(by.name, "deployment.shadow", why=why) as act:
+            place = self.deployment(deployment)
+            if not place.traffic:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            return place if place.shadow == shadow else self._serve(act, place.but(shadow=shadow), why)
+
+    def unshadow(self, deployment: str, why: str, *, by: Actor) -> Deployment:
+        """End the shadow; what it was compared on stays."""
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "deployment.unshadow", why=why) as act:
+            place = self.deployment(deployment)
+            if place.shadow is None:
+                raise NotFound(f"{deployment} has no shadow")
+            return self._serve(act, place.but(shadow=None), why)
 
     def get(self, identifier: str) -> Rollout:
         found = self._store.get(identifier)
@@ -262,3 +403,8 @@ class RolloutService:
 
     def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Rollout]:
         return self._store.list(deployment, limit=limit, before=before)
+
+
+def _must_move(rollout: Rollout, state: RolloutState) -> None:
+    if state not in MOVES[rollout.state]:
+        raise IllegalMove(f"rollout {rollout.id} is {rollout.state}; it cannot become {state}")

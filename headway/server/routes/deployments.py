@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from litestar.params import FromPath, FromQuery
+from datetime import date
+
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from headway.errors import NotFound
 from headway.kernel.clock import Instant
 from headway.kernel.paging import Page
-from headway.lifecycle.predictions.records import Quality
-from headway.lifecycle.rollouts.records import Deployment, TrafficChange
+from headway.kernel.records import Value
+from headway.lifecycle.predictions.records import Differences, Quality
+from headway.lifecycle.rollouts.records import Deployment, Shadow, TrafficChange
 from headway.lifecycle.rollouts.target import Endpoint
-from headway.server.routing import App, aware, get
+from headway.server.routing import App, By, aware, get, post
+
+
+class SetPins(Value):
+    """Callers by their whole key, and by how their key begins."""
+
+    release: str
+    why: str
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+class ClearPins(Value):
+    """Without keys and prefixes: all."""
+
+    why: str
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+class SetShadow(Shadow):
+    why: str = ""
+
+
+class Why(Value):
+    why: str = ""
 
 
 @get("/v1/deployments")
@@ -62,4 +90,38 @@ def quality(
     return app.platform.predictions.quality(name, release, since_day=since_day)
 
 
-ROUTES = (deployments, deployment, endpoint, traffic, served, quality)
+@post("/v1/deployments/{name:str}/pin", status_code=200)
+def pin(name: FromPath[str], data: JSONBody[SetPins], app: App, by: By) -> Deployment:
+    """Serve these callers by one release, whatever the shares."""
+    return app.platform.rollouts.pin(name, data.release, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+
+
+@post("/v1/deployments/{name:str}/unpin", status_code=200)
+def unpin(name: FromPath[str], data: JSONBody[ClearPins], app: App, by: By) -> Deployment:
+    """Let these callers, or all, go where the shares send them."""
+    return app.platform.rollouts.unpin(name, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+
+
+@post("/v1/deployments/{name:str}/shadow", status_code=200)
+def shadow(name: FromPath[str], data: JSONBody[SetShadow], app: App, by: By) -> Deployment:
+    """Let a release that answers nobody score what is asked, off the requests' path."""
+    asked = Shadow(release=data.release, percent=data.percent, tolerance=data.tolerance)
+    return app.platform.rollouts.shadow(name, asked, data.why, by=by)
+
+
+@post("/v1/deployments/{name:str}/unshadow", status_code=200)
+def unshadow(name: FromPath[str], data: JSONBody[Why], app: App, by: By) -> Deployment:
+    """End the shadow."""
+    return app.platform.rollouts.unshadow(name, data.why, by=by)
+
+
+@get("/v1/deployments/{name:str}/differences")
+def differences(
+    name: FromPath[str], app: App, rival: FromQuery[str], day: FromQuery[date | None] = None
+) -> list[Differences]:
+    """How the scores of a shadow, or of a rollout's other release, differed from the answers, by hour of one day."""
+    return app.platform.predictions.differences(name, rival, day)
+
+
+STEERING = (pin, unpin, shadow, unshadow)
+ROUTES = (deployments, deployment, endpoint, traffic, served, quality, differences, *STEERING)

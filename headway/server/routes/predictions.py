@@ -22,6 +22,10 @@ def ingest(name: FromPath[str], digest: FromPath[str], body: RawBody, app: App, 
     segment = app.platform.predictions.ingest(name, digest, body, by=by)
     app.counters.add("headway_segments_total", deployment=name)
     app.counters.add("headway_prediction_rows_total", segment.rows, deployment=name)
+    for compared in segment.comparisons:
+        equal, apart = compared.cells[0], sum(compared.cells[1:])
+        for outcome, rows in (("equal", equal), ("different", apart), ("failed", compared.failed)):
+            app.counters.add("headway_compared_rows_total", rows, deployment=name, outcome=outcome)
     return segment
 
 

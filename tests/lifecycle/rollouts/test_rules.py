@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.models.records import Signature
 from headway.lifecycle.rollouts.periods import period_means
-from headway.lifecycle.rollouts.records import Health, PairedDay, Rollout, RolloutState, Tally
-from headway.lifecycle.rollouts.routing import Route, RoutingTable
-from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, RollBack, next_step, shares
+from headway.lifecycle.rollouts.records import Health, PairedDay, Pin, Rollout, RolloutState, Tally
+from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable
+from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, RollBack, next_step, rising, shares
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RolloutPolicy(min_requests=100, min_labels=100, patience_s=3600)
@@ -159,6 +159,35 @@ def test_shares_add_up(percent: int, first: bool) -> None:
     found = shares(rollout(incumbent=None if first else "rl_old"), percent)
     assert sum(share.percent for share in found) == 100
     assert all(share.percent > 0 for share in found)
+
+
+@pytest.mark.parametrize(
+    ("steps", "fine"),
+    [((100,), True), ((5, 25, 100), True), ((), False), ((5, 25), False), ((0, 100), False), ((50, 50, 100), False)],
+)
+def test_steps_rise_to_all(steps: tuple[int, ...], fine: bool) -> None:
+    assert rising(steps) is fine
+
+
+@pytest.mark.parametrize(
+    ("health", "waited_s", "decision"), [
+        (GOOD, 0, Hold), (ERRORS, 0, RollBack), (GOOD.but(quality=()), 7200, Hold),
+    ],
+)  # fmt: skip
+def test_a_paused_rollout_goes_nowhere_but_back(health: Health, waited_s: int, decision: type) -> None:
+    paused = rollout(state=RolloutState.PAUSED)
+    assert isinstance(next_step(paused, health, POLICY, NOW + timedelta(seconds=waited_s)), decision)
+
+
+def test_the_pin_that_says_most_of_a_key_counts() -> None:
+    pins = [
+        Pin(key="acme-", release="rl_acme", starts_with=True), Pin(key="acme-eu-", release="rl_eu", starts_with=True),
+        Pin(key="acme-eu-7", release="rl_seven"), Pin(key="solo", release="rl_solo"),
+    ]  # fmt: skip
+    index = PinIndex(pins)
+    keys = ("acme-1", "acme-eu-1", "acme-eu-7", "acme-eu-77", "solo", "solo-1", "acme", "")
+    found = [index.release(key) for key in keys]
+    assert found == ["rl_acme", "rl_eu", "rl_seven", "rl_eu", "rl_solo", None, None, None]
 
 
 def table(*percents: int) -> RoutingTable:
