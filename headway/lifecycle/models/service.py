@@ -77,6 +77,7 @@ class ModelService:
                 training=training,
                 evaluation=evaluation,
                 parity=command.parity,
+                variants=command.variants,
                 baselines=command.baselines,
                 contract=self._request_contract(command),
                 metrics=command.metrics,

@@ -1,0 +1,92 @@
+"""The proof that the served form of a model answers as the trained one does, row by row."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from headway.engines.models.features import feature_names
+from headway.engines.models.networks import is_network, network_answers
+from headway.engines.models.scoring import OnnxModel
+from headway.lifecycle.models.records import Parity, WorstRow
+
+_NOWHERE_NEAR = sys.float_info.max
+"""The difference of an answer that is no number; JSON has no infinity."""
+_SHOWN_FEATURES = 100
+
+
+def parity(model: Any, onnx: bytes, frame: pl.DataFrame, tolerance: float = 1e-4) -> Parity:
+    """Score every row of `frame` both ways; the largest difference and the row it is in, counted from 0.
+
+    Differences are in units of the trained answer where that is above 1, since single precision has seven digits. A
+    score that is no finite number on either side is as far off as can be. Labels of a classifier are compared too, but
+    for rows whose score is within `tolerance` of one half, where either label is as good. Of rows in double precision
+    it is told how many get another answer from the trained model itself once they are rounded to single precision.
+    """
+    if frame.is_empty():
+        return Parity(rows=0, max_difference=0.0, worst_row=0, tolerance=tolerance)
+    loaded = OnnxModel(onnx)
+    served = loaded.score(frame)
+    features = frame.select(feature_names(model, frame))
+    trained = _scores(model, features)
+    difference = _difference(served, trained)
+    worst = int(difference.argmax())
+    return Parity(
+        rows=served.size,
+        max_difference=float(difference[worst]),
+        worst_row=worst,
+        tolerance=tolerance,
+        labels_apart=_labels_apart(model, loaded, features, trained, tolerance),
+        rounded_apart=_rounded_apart(model, features, trained, tolerance),
+        worst=WorstRow(
+            features={name: _plain(value) for name, value in features.row(worst, named=True).items()}
+            if features.width <= _SHOWN_FEATURES
+            else {},
+            trained=_plain(float(trained[worst])),
+            served=_plain(float(served[worst])),
+        ),
+    )
+
+
+def _scores(model: Any, features: pl.DataFrame) -> NDArray[np.float64]:
+    if is_network(model):
+        return network_answers(model, features.columns, features)[:, -1]
+    answers = model.predict_proba(features) if is_classifier(model) else model.predict(features)
+    scores: NDArray[np.float64] = np.asarray(answers, dtype=np.float64).reshape(features.height, -1)[:, -1]
+    return scores
+
+
+def _difference(scores: NDArray[np.float64], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+    difference: NDArray[np.float64] = np.abs(scores - trained) / np.maximum(1.0, np.abs(trained))
+    difference[~np.isfinite(difference)] = _NOWHERE_NEAR
+    return difference
+
+
+def _labels_apart(
+    model: Any, loaded: OnnxModel, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float
+) -> int:  # fmt: skip
+    if is_network(model) or not is_classifier(model) or "label" not in loaded.output_names:
+        return 0
+    labels = np.asarray(model.predict(features)).reshape(-1).astype(str)
+    clear = np.abs(trained - 0.5) > tolerance
+    return int(((loaded.column(features, "label").astype(str) != labels) & clear).sum())
+
+
+def _rounded_apart(model: Any, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float) -> int:
+    rounded = features.cast({pl.Float64: pl.Float32})
+    if is_network(model) or rounded.schema == features.schema:
+        return 0
+    return int((_difference(_scores(model, rounded.cast({pl.Float32: pl.Float64})), trained) > tolerance).sum())
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can say it: no NaN, no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
