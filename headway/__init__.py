@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from headway.lifecycle.runs.pipeline import pipeline, step
     from headway.sdk import (
         add_dataset,
+        adopt_model,
         connect,
         log_artifact,
         log_metric,
@@ -53,8 +54,8 @@ _PLACES = {
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
-        "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param",
+        "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -79,6 +80,7 @@ __all__ = [
     "__version__",
     "active_run",
     "add_dataset",
+    "adopt_model",
     "check",
     "connect",
     "infer_contract",

@@ -139,6 +139,12 @@ class NotApproved(Refused):
     code = "not_approved"
 
 
+class NotTrusted(Refused):
+    """A model that may hold any code is to be run, and no operator has said that it may."""
+
+    code = "not_trusted"
+
+
 class LedgerBroken(Refused):
     """The ledger's chain does not hold, or a record is not as it was written."""
 

@@ -7,7 +7,7 @@ come together.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from headway.errors import ExtraMissing, Invalid
 from headway.kernel.clock import SystemClock
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
@@ -48,15 +48,14 @@ class OnnxExporter:
         if isinstance(model, bytes):
             return Exported(onnx=model, signature=engine.signature_of(model, score))
         rows = self._held_out(model, evaluation) if example is None else example
-        onnx: bytes = engine.to_onnx(model, rows)
-        parity = engine.parity(model, onnx, rows.head(_PARITY_ROWS))
-        return Exported(onnx=onnx, signature=engine.signature_of(onnx, score), parity=parity)
+        made = engine.export(model, rows, rows.head(_PARITY_ROWS), score)
+        return Exported(
+            onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
+            note=made.note,
+        )  # fmt: skip
 
     def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
-        """The features among the held-out rows: those the model names, else those of the contract.
-
-        Floats are float32, as they are when the model is asked: so it should be trained.
-        """
+        """The features among the held-out rows: those the model names, else those of the contract."""
         if evaluation not in self._examples:
             self._examples[evaluation] = self._client.datasets.read(evaluation)
         frame = self._examples[evaluation]
@@ -68,9 +67,7 @@ class OnnxExporter:
         if missing or not len(names):
             what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
             raise Invalid(f"{evaluation} {what}; hand over example=, a frame of the model's features")
-        import polars  # noqa: PLC0415
-
-        return frame.select(list(names)).cast({polars.Float64: polars.Float32})
+        return frame.select(list(names))
 
 
 _client: Client | None = None
@@ -199,6 +196,50 @@ def log_model(name: str, model: Any, **told: Any) -> ModelVersion:
     return _active().log_model(name, model, **told)
 
 
+def adopt_model(reference: str, evaluation: str, **told: Any) -> ModelVersion:
+    """Make a registered model, `name@number`, a version that gates judge on the held-out dataset `evaluation`.
+
+    `told` is what `adopt_on` takes beside these.
+    """
+    return adopt_on(_connected(), reference, evaluation, **told)
+
+
+def adopt_on(
+    client: Client, reference: str, evaluation: str, *, training: Sequence[str] = (), task: str = "binary",
+    score: str | None = None, columns: Sequence[str] = (), note: str = "",
+) -> ModelVersion:  # fmt: skip
+    """`adopt_model` on a client. `columns` name those of a model that takes an array, in its order; `score` is the
+    output to judge by, where that is unclear. What holds code is not loaded: the version waits to be trusted.
+
+    Raises `Invalid` for what is no MLflow model and for a signature that cannot be served, `ExtraMissing` without
+    the extra `[ml]`.
+    """
+    engine = _adoption_engine()
+    found = client.models.registered(reference)
+    held_out = client.datasets.version(evaluation).id
+    made = engine.adopt(
+        found.files, client.blobs.get, lambda names: _columns_of(client, evaluation, names), score, tuple(columns)
+    )
+    return client.models.add(
+        AddVersion(
+            model=found.registration.model, registration=reference, blob=client.blobs.put(made.data), form=made.form,
+            feeding=made.feeding, signature=made.signature, parity=made.parity, task=Task(task), evaluation=held_out,
+            training=tuple(client.datasets.version(each).id for each in training), note=note or made.note,
+        )
+    )  # fmt: skip
+
+
+def _columns_of(client: Client, evaluation: str, names: Sequence[str]) -> polars.DataFrame:
+    frame = client.datasets.read(evaluation)
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise Invalid(
+            f"the model takes {missing[0]!r}, which {evaluation} has not; if it takes an array without names, name its "
+            "columns in their order with columns=..., or --columns"
+        )
+    return frame.select(list(names))
+
+
 def _active() -> Run:
     run = active_run()
     if run is None:
@@ -244,6 +285,14 @@ def _code(folder: Path) -> Code:
 
     project = find_project(folder.resolve())
     return code_of(project) if project else Code()
+
+
+def _adoption_engine() -> ModuleType:
+    try:
+        from headway.engines.models import adoption  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
+    return adoption
 
 
 def _export_engine() -> ModuleType:

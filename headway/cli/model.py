@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from headway.cli.invocation import Invocation
-from headway.cli.nouns import Noun, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_list
+from headway.cli.nouns import Noun, limit, pass_invocation, why
+from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
 from headway.kernel.ids import kind_of
-from headway.lifecycle.models.records import ModelVersion, TensorSpec
+from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec
+from headway.sdk import adopt_on
 
 
 @click.group(cls=Noun)
@@ -63,6 +66,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "run": version.run,
             "trained on": ", ".join(labels.get(identifier, "") for identifier in version.training),
             "judged by": labels.get(version.evaluation, ""),
+            "form": version.form,
             "size": size(version.size),
             "blob": version.blob,
             "parity": _parity(version),
@@ -74,10 +78,44 @@ def show(invocation: Invocation, reference: str) -> None:
     )
 
 
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@click.option("--held-out", "evaluation", required=True, help="The dataset that gates judge it on.")
+@click.option("--trained-on", "training", multiple=True, help="A dataset version that it learnt from.")
+@click.option("--task", type=click.Choice([task.value for task in Task]), default="binary", show_default=True)
+@click.option("--score", default=None, help="The output to judge by, if it is not clear.")
+@click.option("--columns", default="", metavar="A,B,C", help="The columns of an array without names, in their order.")
+@click.option("--note", default="", help="What to say of it.")
+@pass_invocation
+def adopt(invocation: Invocation, /, reference: str, columns: str, **told: Any) -> None:
+    """Make a model that MLflow has registered a version that gates judge: ONNX, scikit-learn, or any other."""
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
+    version = adopt_on(invocation.client, reference, columns=names, **told)
+    if invocation.as_json:
+        print_json(version)
+        return
+    click.echo(f"{version.label} is {version.form}{f': {version.note}' if version.note else ''}")
+    if version.form is Form.MLFLOW:
+        click.echo(f"it may hold any code, and is not run before `headway model trust {version.label} --why ...`")
+
+
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@why
+@pass_invocation
+def trust(invocation: Invocation, reference: str, why: str) -> None:
+    """Say that what a version holds may be run, in an isolated worker. It is kept in the ledger, for this content."""
+    given = invocation.client.models.trust(reference, why)
+    if invocation.as_json:
+        print_json(given)
+    else:
+        click.echo(f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}")
+
+
 def _parity(version: ModelVersion) -> str:
     parity = version.parity
     if parity is None:
-        return "unproven"
+        return "as logged" if version.as_logged else "unproven"
     return f"{'proven' if parity.proven else 'broken'} ({parity.max_difference:.1e} on {parity.rows:,} rows)"
 
 

@@ -54,6 +54,6 @@ def _print(invocation: Invocation, standing: Standing, hint: str) -> None:
     if invocation.as_json:
         print_json(standing)
         return
-    click.echo(f"{standing.name} ({short(standing.id)}) is {'deleted' if standing.deleted else 'in use'}")
+    click.echo(f"{standing.name} ({short(standing.id)}) is {'deleted' if standing.deleted else 'back'}")
     if hint:
         click.echo(hint)

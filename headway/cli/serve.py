@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from headway.cli.nouns import Verb
-from headway.errors import ExtraMissing
+from headway.cli.invocation import Invocation
+from headway.cli.nouns import Verb, pass_invocation
+from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
+from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
 from headway.kernel.records import digest, encode
+from headway.lifecycle.models.folders import read_folder
+from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 
 _UNCAPTURED = ("--capture-rows", "0")
@@ -18,8 +24,9 @@ _UNCAPTURED = ("--capture-rows", "0")
 
 @click.command(cls=Verb)
 @click.option(
-    "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The ONNX file."
-)
+    "--model", required=True, metavar="PATH|NAME@NUMBER",
+    help="An ONNX file, a skops file, a folder that MLflow has saved, or a model version.",
+)  # fmt: skip
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The port to listen on.")
 @click.option(
@@ -32,29 +39,100 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.option(
     "--spool", type=click.Path(file_okay=False, path_type=Path), help="Keep requests and answers here, as Parquet."
 )
+@click.option("--trust", is_flag=True, help="Run what the model holds, whatever it is, in an isolated worker.")
+@click.option("--python", default="", help="The interpreter for a model that is not ONNX: /path/venv/bin/python.")
+@pass_invocation
 def serve(
-    model: Path, name: str, port: int, grpc_port: int | None, host: str, score: str | None, spool: Path | None
-) -> None:
-    """Serve one ONNX file, without project, release or control plane."""
+    invocation: Invocation, /, model: str, name: str, port: int, grpc_port: int | None, host: str, score: str | None,
+    spool: Path | None, trust: bool, python: str,
+) -> None:  # fmt: skip
+    """Serve one model, without project, release or control plane."""
     checked_name(name, "model")
     try:
-        from headway.engines.models.scoring import signature_of  # noqa: PLC0415
         from headway.serving.main import main  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None
-    data = model.read_bytes()
-    blob = digest(data)
-    route = Route(
-        release=blob[:15], model=name, version=1, blob=blob, signature=signature_of(data, score), percent=100
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="headway-serve-") as temporary:
-        folder = Path(temporary)
-        file = folder / blob[3:5] / blob[5:]
-        file.parent.mkdir()
-        file.write_bytes(data)
-        routing = folder / "routing.json"
-        routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route,))))
+    if python and not Path(python).is_absolute():
+        raise BadSettings(f"--python {python!r} must be a whole path")
+    with _blobs() as blobs:
+        route = _route(invocation, model, score, blobs)
+        if route.form is not Form.ONNX:
+            route = route.but(python=PythonRuntime(python=python), trust=route.trust or ("--trust" if trust else ""))
+        if route.form is Form.MLFLOW and not route.trust:
+            raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
+        routing = blobs.folder / "routing.json"
+        routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
-        told = ["--routing", routing, "--blobs", folder, "--spool", spool or folder / "spool", "--host", host]
+        told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        main([*map(str, told), "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
+        main([*map(str, told), "--host", host, "--port", str(port), *grpc, *(() if spool else _UNCAPTURED)])
+
+
+class _Blobs:
+    """What is to be served, by its digest, as a model server finds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, data: bytes) -> str:
+        name = digest(data)
+        file = self.folder / name[3:5] / name[5:]
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(data)
+        return name
+
+
+@contextmanager
+def _blobs() -> Iterator[_Blobs]:
+    with tempfile.TemporaryDirectory(prefix="headway-serve-") as temporary:
+        yield _Blobs(Path(temporary))
+
+
+def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs) -> Route:
+    path = Path(model)
+    if path.is_dir():
+        return _folder(path, score, blobs)
+    if path.is_file():
+        return _file(path, score, blobs)
+    if kind_of(model) == ModelVersion.prefix or "@" in model:
+        return _version(invocation, model, blobs)
+    raise NotFound(f"there is no file or folder {model!r}; a model version is named as NAME@NUMBER")
+
+
+def _file(path: Path, score: str | None, blobs: _Blobs) -> Route:
+    from headway.engines.models.adoption import skops_signature  # noqa: PLC0415
+    from headway.engines.models.scoring import signature_of  # noqa: PLC0415
+
+    data = path.read_bytes()
+    form = Form.SKOPS if path.suffix == ".skops" else Form.ONNX
+    signature = skops_signature(path.absolute(), score=score) if form is Form.SKOPS else signature_of(data, score)
+    blob = blobs.put(data)
+    return Route(release=blob[:15], model="", version=1, blob=blob, signature=signature, percent=100, form=form)
+
+
+def _folder(path: Path, score: str | None, blobs: _Blobs) -> Route:
+    """A folder as MLflow saves one; nothing is converted, since there are no rows to compare on."""
+    from headway.engines.models.adoption import adopt_folder  # noqa: PLC0415
+
+    made = adopt_folder(path, blobs.put, score)
+    blob = blobs.put(made.data)
+    return Route(
+        release=blob[:15], model="", version=1, blob=blob, signature=made.signature, percent=100, form=made.form,
+        feeding=made.feeding,
+    )  # fmt: skip
+
+
+def _version(invocation: Invocation, reference: str, blobs: _Blobs) -> Route:
+    """A version as it is kept; what an operator has trusted needs no word here."""
+    client = invocation.client
+    version = client.models.version(reference)
+    data = client.blobs.get(version.blob)
+    trust = ""
+    if version.form is Form.MLFLOW:
+        trust = client.models.trusted(version.id).id
+        for file in read_folder(data).files:
+            blobs.put(client.blobs.get(file.blob))
+    return Route(
+        release=version.label, model="", version=version.number, blob=blobs.put(data), signature=version.signature,
+        percent=100, contract=version.contract, form=version.form, feeding=version.feeding, trust=trust,
+    )  # fmt: skip

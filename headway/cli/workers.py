@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from headway.client.session import ClientSession
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.workers import PARENT
-from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, Unavailable
+from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, NotTrusted, Unavailable
 from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
 from headway.kernel.version import VERSION
@@ -32,13 +34,14 @@ from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.gates.check import registered
 from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Finding, Judge, Outcome
-from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Run, RunState
 from headway.sdk import OnnxExporter, open_client
 
 if TYPE_CHECKING:
     from headway.engines.gates.trial import Trial
+    from headway.engines.models.opening import ScoringModel
 
 _LOG = logging.getLogger("headway.worker")
 _BEAT_S = 2.0
@@ -155,8 +158,10 @@ def measure_change(client: Client, identifier: str) -> None:
     try:
         if any(spec.check not in CHECKS for spec in environment.gate):
             _load_checks(folder, project)
-        found = measure(_trial(client, version, change.deployment), environment.gate, registered())
-    except (Invalid, NotFound) as error:
+        with ExitStack() as open_until:
+            trial = _trial(client, version, change.deployment, open_until)
+            found = measure(trial, environment.gate, registered())
+    except (Invalid, NotFound, NotTrusted) as error:
         unproven = Finding(outcome=Outcome.UNPROVEN, reason=str(error))
         found = Measured({spec.check: unproven for spec in environment.gate}, {})
     client.gates.judge(
@@ -178,13 +183,17 @@ def _load_checks(folder: Path, project: Project) -> None:
             load_pipeline(folder, spec.entry)
 
 
-def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
+def _trial(client: Client, version: ModelVersion, deployment: str, open_until: ExitStack) -> Trial:
     from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
+
+    place = client.deployments.get(deployment)
+    if version.form is Form.MLFLOW:
+        client.models.trusted(version.id)
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))
 
-    serving = client.deployments.get(deployment).serving
+    serving = place.serving
     champion = client.models.version(client.releases.get(serving).model_version) if serving else None
     return Trial(
         version=version,
@@ -193,7 +202,27 @@ def _trial(client: Client, version: ModelVersion, deployment: str) -> Trial:
         training=tuple(table(reference) for reference in version.training),
         baselines={baseline.name: client.blobs.get(baseline.blob) for baseline in version.baselines},
         champion=Champion(champion, client.blobs.get(champion.blob)) if champion else None,
+        opened=_opener(client, place.python or PythonRuntime(), open_until),
     )
+
+
+def _opener(
+    client: Client, runtime: PythonRuntime, open_until: ExitStack
+) -> Callable[[ModelVersion, bytes], ScoringModel]:
+    """What opens a model version as the deployment will run it, until `open_until` ends."""
+    from headway.engines.models.opening import WorkerModel, open_onnx  # noqa: PLC0415
+    from headway.engines.runtimes.folders import laid_out  # noqa: PLC0415
+    from headway.engines.runtimes.python import Plan  # noqa: PLC0415
+
+    def opened(version: ModelVersion, data: bytes) -> ScoringModel:
+        if version.form is Form.ONNX:
+            return open_onnx(version, data)
+        folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-gate-")))
+        path = laid_out(version.form, version.blob, client.blobs.get, folder)
+        plan = Plan(version.form, path, runtime, version.signature, version.feeding)
+        return open_until.enter_context(closing(WorkerModel(plan)))
+
+    return opened
 
 
 if __name__ == "__main__":

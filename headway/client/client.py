@@ -77,7 +77,7 @@ class Client:
 
     def version(self) -> str:
         """The server's version."""
-        return self._connection.get("/version", dict[str, str])["version"]
+        return self._connection.get("/health", dict[str, str])["version"]
 
     def start_run(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headway.client.blobs import Blobs
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
+from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
 
 
 class Models:
@@ -23,6 +23,19 @@ class Models:
     def onnx(self, reference: str) -> bytes:
         """The model's file."""
         return self._blobs.get(self.version(reference).blob)
+
+    def registered(self, reference: str) -> Registered:
+        """What was registered as `name@number`, in whatever form, and its files."""
+        return self._connection.get(f"/v1/models/registrations/{segment(reference)}", Registered)
+
+    def trust(self, reference: str, why: str) -> Trust:
+        """Say that what a version holds may be run; an operator can."""
+        return self._connection.post(f"/v1/models/versions/{segment(reference)}/trust", Trust, {"why": why})
+
+    def trusted(self, reference: str) -> Trust:
+        """The word that a version may be run; raises `NotTrusted` when nobody gave it, `NotFound` where none is
+        needed."""
+        return self._connection.get(f"/v1/models/versions/{segment(reference)}/trust", Trust)
 
     def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
         return self._connection.get("/v1/models/versions", Page[ModelVersion], model=model, limit=limit, before=before)

@@ -19,7 +19,7 @@ from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
-from headway.lifecycle.models.records import AddVersion, Baseline, ModelVersion, Parity, Signature, Task
+from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
 from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
@@ -32,11 +32,15 @@ _LOG = logging.getLogger("headway.client")
 
 
 class Exported(Value):
-    """A model in the form in which it is served. `parity` is None when there is nothing to compare it with."""
+    """A model in the form in which it is served. `parity` is None when there is nothing to compare it with; `note`
+    says why it has not the usual form."""
 
     onnx: bytes
     signature: Signature
     parity: Parity | None = None
+    form: Form = Form.ONNX
+    variants: tuple[Variant, ...] = ()
+    note: str = ""
 
 
 class Exporter(Protocol):
@@ -164,10 +168,14 @@ class Run:
             training=tuple(_reference(version) for version in training),
             evaluation=held_out,
             parity=exported.parity,
+            form=exported.form,
+            variants=exported.variants,
             baselines=tuple(simpler),
             metrics={key: value for key, value in values.items() if math.isfinite(value)},
-            note=note,
+            note="; ".join(filter(None, (note, exported.note))),
         )
+        if exported.note:
+            self.set_tag(f"headway.form.{name}", exported.note)
         return self.client.models.add(command)
 
     def flush(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from headway.engines.health import HealthReader
 from headway.engines.workers import ATTEMPTS, Workers
-from headway.errors import HeadwayError, LeaseLost
+from headway.errors import HeadwayError, LeaseLost, NotTrusted
 from headway.kernel.access import SYSTEM, Actor, Role
 from headway.kernel.clock import Clock
 from headway.kernel.leases import Lease, LeaseStore
@@ -78,7 +78,11 @@ class Conductor:
             if isinstance(action, Reach):
                 change = self._platform.changes.reach(change, action, fence=lease, event_at=self._event_at(change))
             elif isinstance(action, Sign | StartRollout | rules.StartRun):
-                self._do(change, action)
+                try:
+                    self._do(change, action)
+                except NotTrusted as error:
+                    reject = Reach(stage=Stage.REJECTED, reason=str(error))
+                    change = self._platform.changes.reach(change, reject, fence=lease)
             else:
                 if isinstance(action, Judge):
                     self._measure(change, lease)

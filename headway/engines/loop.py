@@ -13,14 +13,17 @@ _BREATH_S = 0.05
 
 
 class Loop:
-    """Calls `step` again and again; `pause` waits between two calls and may be cut short by news.
+    """Calls `step` again and again; `news` waits between two calls and may be cut short, and without it the pause is
+    `pause_s` whole, unless the loop is stopped.
 
     An exception is logged and met with a growing pause: a loop never dies of what one step met.
     """
 
-    def __init__(self, name: str, step: Callable[[], None], pause: Callable[[float], object], pause_s: float) -> None:
-        self._step, self._pause, self._pause_s = step, pause, pause_s
+    def __init__(
+        self, name: str, step: Callable[[], None], pause_s: float, news: Callable[[float], object] | None = None
+    ) -> None:
         self._stopping = threading.Event()
+        self._step, self._pause_s, self._pause = step, pause_s, news or self._stopping.wait
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

@@ -22,6 +22,7 @@ from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.imports import ModelImportService
 from headway.lifecycle.models.registry import RegistryService
 from headway.lifecycle.models.service import ModelService
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
 from headway.lifecycle.monitors.service import MonitorService
 from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.service import PredictionService
@@ -41,6 +42,7 @@ from headway.lifecycle.runs.logged_models import LoggedModelService
 from headway.lifecycle.runs.metrics import MetricService
 from headway.lifecycle.runs.room import Room
 from headway.lifecycle.runs.service import RunService
+from headway.lifecycle.runs.store import ArtifactStore
 from headway.lifecycle.runs.tracing import TraceService
 from headway.lifecycle.stores import Stores
 from headway.lifecycle.webhooks.service import WebhookService
@@ -90,14 +92,14 @@ def wire(
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
-    models = ModelService(j, s.models, s.model_versions, s.registrations, runs, datasets, blobs, *t)
+    models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
     rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
+    upstream = (runs, models, environments, gates, releases, rollouts)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
-    upstream = (runs, models, environments, gates, releases, rollouts)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
@@ -129,6 +131,10 @@ def wire(
         events=s.events,
         journal=journal,
     )
+
+
+def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
+    return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

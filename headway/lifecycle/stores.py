@@ -13,7 +13,7 @@ from headway.lifecycle.changes.store import ChangeStore, TriggerStore
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
 from headway.lifecycle.environments.store import EnvironmentStore
 from headway.lifecycle.gates.store import EvidenceStore, VerdictStore
-from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.releases.store import ApprovalStore, ReleaseStore
@@ -50,6 +50,7 @@ class Stores:
     models: ModelStore
     model_versions: ModelVersionStore
     registrations: RegistrationStore
+    trusts: TrustStore
     logged_models: LoggedModelStore
     traces: TraceStore
     environments: EnvironmentStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,12 +72,12 @@ def with_engines(application: Application, project: Path | None) -> Application:
     wait = application.journal.wait
     engines = (
         _Closing(conductor, target, courier),
-        Loop("supervisor", lambda: _supervise(platform, target), time.sleep, _PAUSE_S),
-        Loop("conductor", conductor.step, wait, _PAUSE_S),
-        Loop("scheduler", scheduler.step, wait, _PAUSE_S),
-        Loop("observer", observer.step, wait, _PAUSE_S),
-        Loop("collector", collector.step, time.sleep, _COLLECTOR_PAUSE_S),
-        Loop("courier", courier.step, wait, _PAUSE_S),
+        Loop("supervisor", lambda: _supervise(platform, target), _PAUSE_S),
+        Loop("conductor", conductor.step, _PAUSE_S, wait),
+        Loop("scheduler", scheduler.step, _PAUSE_S, wait),
+        Loop("observer", observer.step, _PAUSE_S, wait),
+        Loop("collector", collector.step, _COLLECTOR_PAUSE_S),
+        Loop("courier", courier.step, _PAUSE_S, wait),
     )
     return replace(application, target=target, engines=engines)
 

@@ -80,7 +80,7 @@ class GrpcService:
         except HeadwayError as error:
             return await _refused(context, error)
         head = Head(key=_key(context), version=request.model_version)
-        answer = self._inference.answer(table, body, head, GrpcInference(request))
+        answer = await self._inference.answer_apart(table, body, head, GrpcInference(request))
         if answer.status != 200:
             await context.abort(_CODES[answer.status], answer.body.decode())
         return answer.body

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
+from headway.engines.runtimes.python import Raised
 from headway.errors import BadTensor, HeadwayError, Invalid, NotFound, Refused, TooLarge, UnsupportedMedia
 from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.exchange import Exchange
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
-from headway.serving.router import LoadedTable
+from headway.serving.router import LoadedRoute, LoadedTable
+from headway.serving.tensors import Batch
+from headway.serving.workers import WorkerRuntime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -44,13 +50,30 @@ class Inference:
         started_ns = time.perf_counter_ns()
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
-            answer = _infer(exchange, body, head, dialect)
-        except HeadwayError as error:
-            answer = _refused(exchange, dialect, status_of(error), str(error), error)
+            asked, loaded, batch = _understood(exchange, body, head, dialect)
+            answer = _told(exchange, dialect, asked, loaded, loaded.runtime.run(batch.feed))
         except Exception as error:
-            log.exception("inference failed", extra={"facts": {"release": exchange.release}})
-            message = f"the model failed on this request: {type(error).__name__}"
-            answer = _refused(exchange, dialect, 500, message, error)
+            answer = _failed(exchange, dialect, error)
+        return self._over(exchange, answer, started_ns)
+
+    async def answer_apart(
+        self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
+    ) -> Answer:
+        """`answer`, but others are answered while a worker is waited for."""
+        started_ns = time.perf_counter_ns()
+        exchange = Exchange(table, time.time_ns(), len(body))
+        try:
+            asked, loaded, batch = _understood(exchange, body, head, dialect)
+            if isinstance(loaded.runtime, WorkerRuntime):
+                outputs = await asyncio.wrap_future(loaded.runtime.submit(batch.feed))
+            else:
+                outputs = loaded.runtime.run(batch.feed)
+            answer = _told(exchange, dialect, asked, loaded, outputs)
+        except Exception as error:
+            answer = _failed(exchange, dialect, error)
+        return self._over(exchange, answer, started_ns)
+
+    def _over(self, exchange: Exchange, answer: Answer, started_ns: int) -> Answer:
         exchange.latency_us = (time.perf_counter_ns() - started_ns) / 1000
         self.settle(exchange)
         return answer
@@ -69,6 +92,18 @@ class Inference:
         return answer
 
 
+def _failed(exchange: Exchange, dialect: Dialect[Any], error: Exception) -> Answer:
+    if isinstance(error, HeadwayError):
+        answer = _refused(exchange, dialect, status_of(error), str(error), error)
+        if (after_s := error.details.get("retry_after_s")) is None:
+            return answer
+        return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % after_s)))
+    if isinstance(error, Raised):
+        return _refused(exchange, dialect, 500, f"the model failed on this request: {error}", error)
+    log.error("inference failed", exc_info=error, extra={"facts": {"release": exchange.release}})
+    return _refused(exchange, dialect, 500, f"the model failed on this request: {type(error).__name__}", error)
+
+
 def _refused(exchange: Exchange, dialect: Dialect[Any], status: int, message: str, error: Exception) -> Answer:
     exchange.error = message[:_LONGEST_ERROR]
     answer = dialect.refuse(status, exchange.error, error)
@@ -76,7 +111,8 @@ def _refused(exchange: Exchange, dialect: Dialect[Any], status: int, message: st
     return answer
 
 
-def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -> Answer:
+def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -> tuple[Any, LoadedRoute, Batch]:
+    """What was asked, of which route, and its rows, which fit that one."""
     asked = dialect.read(body, head)
     parameters = asked.parameters or _NO_PARAMETERS
     exchange.request = asked.id or new_id()
@@ -91,8 +127,13 @@ def _infer(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[Any]) -
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)
-    outputs = loaded.runtime.run(batch.feed)
-    exchange.scores = loaded.scores(outputs, batch.rows)
+    return asked, loaded, batch
+
+
+def _told(
+    exchange: Exchange, dialect: Dialect[Any], asked: Any, loaded: LoadedRoute, outputs: list[NDArray[Any]]
+) -> Answer:
+    exchange.scores = loaded.scores(outputs, exchange.rows)
     return dialect.answer(asked, exchange, loaded, outputs)
 
 

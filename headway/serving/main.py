@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build(settings: argparse.Namespace) -> Responder:
     """The parts of a server, wired."""
-    router, counters = Router(settings.routing, BlobFolder(settings.blobs)), ServerCounters()
+    router, counters = (
+        Router(settings.routing, BlobFolder(settings.blobs), settings.spool / "workers"),
+        ServerCounters(),
+    )
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),

@@ -11,7 +11,7 @@ from typing import Any
 
 from headway.errors import Invalid, NotFound, Unavailable
 from headway.kernel.version import VERSION
-from headway.lifecycle.models.records import Datatype, TensorSpec
+from headway.lifecycle.models.records import Datatype, Form, TensorSpec
 from headway.serving.counters import ReleaseCounters, ServerCounters
 from headway.serving.messages import TEXT, Answer
 from headway.serving.predict import openapi
@@ -20,6 +20,7 @@ from headway.serving.router import LoadedRoute, LoadedTable, Router
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 Page = Callable[[], Answer]
+_PLATFORMS = {Form.ONNX: "onnxruntime_onnx", Form.SKOPS: "sklearn_skops", Form.MLFLOW: "mlflow_pyfunc"}
 
 
 class Pages:
@@ -132,7 +133,7 @@ def _metadata(table: LoadedTable, routes: tuple[LoadedRoute, ...]) -> dict[str, 
     return {
         "name": table.table.deployment,
         "versions": [str(loaded.route.version) for loaded in routes],
-        "platform": "onnxruntime_onnx",
+        "platform": _PLATFORMS[routes[0].route.form if routes else Form.ONNX],
         "inputs": [_described(spec) for spec in signature.inputs] if signature else [],
         "outputs": [_described(spec) for spec in signature.outputs] if signature else [],
     }
@@ -147,8 +148,8 @@ def _config(table: LoadedTable, routes: tuple[LoadedRoute, ...]) -> dict[str, An
     signature = routes[0].route.signature if routes else None
     return {
         "name": table.table.deployment,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "platform": _PLATFORMS[routes[0].route.form if routes else Form.ONNX],
+        "backend": "onnxruntime" if not routes or routes[0].route.form is Form.ONNX else "python",
         "max_batch_size": 0,
         "input": [_configured(spec) for spec in signature.inputs] if signature else [],
         "output": [_configured(spec) for spec in signature.outputs] if signature else [],

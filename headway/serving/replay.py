@@ -21,6 +21,7 @@ from headway.errors import Invalid, NotFound
 from headway.kernel.clock import Instant
 from headway.kernel.records import Value
 from headway.kernel.statistics import Interval, clustered_interval
+from headway.lifecycle.models.records import Form
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.predictions.rules import loss
 from headway.lifecycle.rollouts.routing import Route
@@ -73,6 +74,8 @@ def load_release(client: Client, identifier: str) -> LoadedRoute:
     """A release as a model server would load it; raises `NotFound`, or `Invalid` when its model cannot be loaded."""
     release = client.releases.get(identifier)
     version = client.models.version(release.model_version)
+    if version.form is not Form.ONNX:
+        raise Invalid(f"{version.label} is {version.form}, which runs in a worker of its deployment: ask the endpoint")
     route = Route(
         release=release.id, model=version.model, version=version.number, blob=release.blob,
         signature=version.signature, percent=100, contract=version.contract,

@@ -46,13 +46,14 @@ class Responder:
         self._tasks = [asyncio.create_task(self._router.watch()), asyncio.create_task(self._capture.run())]
 
     async def stop(self) -> None:
-        """Return once all that was captured is written."""
+        """Return once all that was captured is written, and no worker is left."""
         watch, flush = self._tasks
         watch.cancel()
         self._capture.close()
         with suppress(asyncio.CancelledError):
             await watch
         await flush
+        await asyncio.to_thread(self._router.close)
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request; a body of None was larger than `most_bytes`. Never raises."""
@@ -115,6 +116,8 @@ class Responder:
             return self.inference.refuse(table, limit, dialect)
         if head.content_encoding:
             return self._unpacked(table, head, body, dialect)
+        if table.apart:
+            return self.inference.answer_apart(table, body, head, dialect)
         return self.inference.answer(table, body, head, dialect)
 
     async def _unpacked(self, table: LoadedTable, head: Head, body: bytes, dialect: Dialect[Any]) -> Answer:
@@ -123,7 +126,7 @@ class Responder:
         except HeadwayError as refusal:
             return self.inference.refuse(table, refusal, dialect)
         newest = self._router.active  # another one may have come meanwhile
-        return self.inference.answer(newest if newest and newest.routes else table, plain, head, dialect)
+        return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
 
     def _page(self, path: str, method: str) -> Answer:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
-from headway.errors import Invalid, LedgerBroken, NotFound
+from headway.engines.runtimes.python import Raised
+from headway.errors import Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
-from headway.lifecycle.models.records import Datatype
+from headway.lifecycle.models.records import Datatype, Form
 from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
-from headway.serving.runtimes import OnnxRuntime, Runtime
+from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
+from headway.serving.workers import WorkerRuntime
 
 POLL_INTERVAL_S = 0.1
+_RETRY_S = 5.0
+"""How soon a table is loaded again that no worker could be started for."""
+_LINGER_S = 3.0
+"""How long a route that is served no more goes on: captured requests may still be mirrored by it."""
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,10 @@ class LoadedRoute:
         self._score_place = numeric.index(route.signature.score)
         try:
             self.scores(runtime.run(self.inputs.example()), rows=1)
+        except (
+            Raised
+        ) as error:  # a worker's model may take no row but sensible ones, and its gate has asked it for many
+            log.warning("example not scored", extra={"facts": {"release": route.release, "error": str(error)}})
         except Exception as error:  # of whatever class the runtime likes
             raise Invalid(f"release {route.release}: the model cannot score one row: {error}") from error
 
@@ -50,6 +61,8 @@ class LoadedTable:
         self.table, self.routes = table, routes
         self.infer_path = f"/v2/models/{table.deployment}/infer"
         self._by_release = {loaded.route.release: loaded for loaded in routes}
+        self.apart = any(isinstance(loaded.runtime, WorkerRuntime) for loaded in routes)
+        """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}
         if table.mirror and len(routes) > 1:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
@@ -67,12 +80,6 @@ class LoadedTable:
         if len(self.routes) == 1:
             return self.routes[0]
         return self._by_release[self.table.choose(key).release]
-
-
-class ModelFiles(Protocol):
-    def get(self, digest: str) -> bytes:
-        """The model's bytes; raises `NotFound`, or `LedgerBroken` when they do not have this digest."""
-        ...
 
 
 class BlobFolder:
@@ -94,10 +101,15 @@ class BlobFolder:
 
 
 class Router:
-    """Holds the active table. A table that cannot be loaded is refused: the one before keeps serving."""
+    """Holds the active table. A table that cannot be loaded is refused: the one before keeps serving.
 
-    def __init__(self, file: Path, models: ModelFiles) -> None:
-        self._file, self._models = file, models
+    `workers` is a folder of its own, for the files of models that run in workers.
+    """
+
+    def __init__(self, file: Path, models: ModelFiles, workers: Path) -> None:
+        self._file, self._models, self._workers = file, models, workers
+        self._laid_out = 0
+        shutil.rmtree(workers, ignore_errors=True)  # what a server that was killed has left
         self._seen: tuple[int, int, int] | None = None
         self.active: LoadedTable | None = None
         self.error = ""
@@ -119,29 +131,69 @@ class Router:
         if seen == self._seen:
             return
         self._seen = seen
+        before = self.active
         try:
             self.active = await asyncio.to_thread(self._load)
+        except Unavailable as error:
+            self.error = f"routing table refused for now: {error}"
+            log.error("table refused", extra={"facts": {"error": str(error)}})
+            asyncio.get_running_loop().call_later(_RETRY_S, self._forget, seen)
+            return
         except Exception as error:  # whatever is wrong with a table must not end the watch
             self.error = f"routing table refused: {error}"
             log.error("table refused", extra={"facts": {"error": str(error)}})
             return
         self.error = ""
+        self._let_go(before)
         table = self.active.table
         shares = {route.release: route.percent for route in table.routes}
         log.info("table active", extra={"facts": {"generation": table.generation, "shares": shares}})
+
+    def close(self) -> None:
+        """End all workers."""
+        for loaded in self.active.routes if self.active else ():
+            loaded.runtime.close()
+
+    def _forget(self, seen: tuple[int, int, int]) -> None:
+        self._seen = None if self._seen == seen else self._seen
+
+    def _let_go(self, before: LoadedTable | None) -> None:
+        kept = {id(loaded.runtime) for loaded in self.active.routes} if self.active else set()
+        loop = asyncio.get_running_loop()
+        for loaded in before.routes if before else ():
+            if id(loaded.runtime) not in kept:
+                loop.call_later(_LINGER_S, loop.run_in_executor, None, loaded.runtime.close)
 
     def _load(self) -> LoadedTable:
         table = read_table(self._file.read_bytes())
         _check(table, self.active.table if self.active else None)
         loaded = {old.route.but(percent=0): old for old in self.active.routes} if self.active else {}
-        routes = []
-        for route in table.routes:
-            old = loaded.get(route.but(percent=0))
-            routes.append(old or self._load_route(route))
-        return LoadedTable(table, tuple(routes))
+        routes, fresh = list[LoadedRoute](), list[LoadedRoute]()
+        try:
+            for route in table.routes:
+                old = loaded.get(route.but(percent=0))
+                if old is None:
+                    fresh.append(old := self._load_route(route))
+                routes.append(old)
+            return LoadedTable(table, tuple(routes))
+        except BaseException:
+            for each in fresh:
+                each.runtime.close()
+            raise
 
     def _load_route(self, route: Route) -> LoadedRoute:
-        return LoadedRoute(route, OnnxRuntime(self._models.get(route.blob), route.signature))
+        runtime = self._runtime(route)
+        try:
+            return LoadedRoute(route, runtime)
+        except BaseException:
+            runtime.close()
+            raise
+
+    def _runtime(self, route: Route) -> Runtime:
+        if route.form is Form.ONNX:
+            return OnnxRuntime(self._models.get(route.blob), route.signature)
+        self._laid_out += 1
+        return WorkerRuntime(route, self._models, self._workers / str(self._laid_out))
 
 
 def _check(table: RoutingTable, active: RoutingTable | None) -> None:

@@ -55,6 +55,7 @@ from headway.testing.memory_stores import (
     MemoryTraceStore,
     MemoryTrafficStore,
     MemoryTriggerStore,
+    MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
 )
@@ -97,6 +98,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
     journal = MemoryJournal(clock)
     metrics = MemoryMetricStore(journal)
     runs = MemoryRunStore(journal, metrics)
+    traces = MemoryTraceStore(journal)
     stores = Stores(
         tokens=MemoryTokenStore(journal),
         ledger=MemoryLedgerStore(journal),
@@ -114,8 +116,9 @@ def open_memory(clock: Clock) -> OpenedMemory:
         models=MemoryModelStore(journal),
         model_versions=MemoryModelVersionStore(journal, runs),
         registrations=MemoryRegistrationStore(journal),
+        trusts=MemoryTrustStore(journal),
         logged_models=MemoryLoggedModelStore(journal),
-        traces=MemoryTraceStore(journal),
+        traces=traces,
         environments=MemoryEnvironmentStore(journal),
         evidence=MemoryEvidenceStore(journal),
         verdicts=MemoryVerdictStore(journal),
@@ -133,7 +136,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         changes=MemoryChangeStore(journal),
         sweeps=MemorySweepStore(journal),
         policies=MemoryPolicyStore(journal),
-        kept=MemoryKeptRecords(journal, runs, metrics),
+        kept=MemoryKeptRecords(journal, runs, metrics, traces),
         tombstones=MemoryTombstoneStore(journal),
         webhooks=MemoryWebhookStore(journal),
         deliveries=MemoryDeliveryStore(journal),

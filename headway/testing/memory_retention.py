@@ -11,7 +11,7 @@ from headway.lifecycle.retention.policy import Retention
 from headway.lifecycle.retention.records import Sweep, Tombstone
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
-from headway.testing.memory_stores import MemoryRunStore
+from headway.testing.memory_stores import MemoryRunStore, MemoryTraceStore
 
 
 class MemoryTombstoneStore(MemoryRecordStore[Tombstone]):
@@ -48,9 +48,11 @@ class NoLeftovers:
 class MemoryKeptRecords:
     """All tables of `journal` as they are when this is made: make it before the store of tombstones."""
 
-    def __init__(self, journal: MemoryJournal, runs: MemoryRunStore, metrics: MemoryMetricStore) -> None:
+    def __init__(
+        self, journal: MemoryJournal, runs: MemoryRunStore, metrics: MemoryMetricStore, traces: MemoryTraceStore
+    ) -> None:
         self._tables: Sequence[MemoryTable[str, bytes]] = tuple(journal.records)
-        self._runs, self._metrics = runs, metrics
+        self._runs, self._metrics, self._traces = runs, metrics, traces
 
     def body(self, identifier: str) -> bytes | None:
         return next((body for table in self._tables if (body := table.get(identifier)) is not None), None)
@@ -62,6 +64,7 @@ class MemoryKeptRecords:
     def remove(self, identifier: str) -> None:
         self._runs.forget_steps(identifier)
         self._metrics.forget(identifier)
+        self._traces.forget_spans(identifier)
         for table in self._tables:
             if table.get(identifier) is not None:
                 table.drop(identifier)

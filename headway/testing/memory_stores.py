@@ -10,7 +10,7 @@ from headway.lifecycle.changes.records import Change, Trigger
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.gates.records import Evidence, Verdict
-from headway.lifecycle.models.records import Model, ModelVersion, Registration
+from headway.lifecycle.models.records import Model, ModelVersion, Registration, Trust
 from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Window
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
@@ -365,6 +365,11 @@ class MemoryTraceStore(MemoryRecordStore[Trace]):
         every = sorted(self._spans.all().values(), key=lambda span: (span.started_ns, span.id))
         return {request: [span for span in every if span.request == request] for request in requests}
 
+    def forget_spans(self, identifier: str) -> None:
+        trace = self.get(identifier)
+        for span in self.spans([trace.request])[trace.request] if trace else ():
+            self._spans.drop((span.request, span.id))
+
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]:
         return self._page(limit, before, experiment=experiment)
 
@@ -381,6 +386,14 @@ class MemoryRegistrationStore(MemoryRecordStore[Registration]):
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]:
         return self._page(limit, before, model=model)
+
+
+class MemoryTrustStore(MemoryRecordStore[Trust]):
+    record_type = Trust
+    unique = (("blob",),)
+
+    def of(self, blob: str) -> Trust | None:
+        return self._first(lambda trust: trust.blob == blob)
 
 
 def _values_of(run: Run, field: Field, latest: dict[str, float]) -> list[str | float]:

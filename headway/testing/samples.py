@@ -12,7 +12,16 @@ from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.datasets.schema import Column, Kind
 from headway.lifecycle.environments.records import CheckSpec, Environment
 from headway.lifecycle.gates.records import Evidence, Finding, Outcome, Verdict
-from headway.lifecycle.models.records import Datatype, Model, ModelVersion, Registration, Signature, Task, TensorSpec
+from headway.lifecycle.models.records import (
+    Datatype,
+    Model,
+    ModelVersion,
+    Registration,
+    Signature,
+    Task,
+    TensorSpec,
+    Trust,
+)
 from headway.lifecycle.monitors.records import Alert, Monitor, Watches, Window
 from headway.lifecycle.predictions.records import Counts, Segment
 from headway.lifecycle.releases.records import Approval, Decision, Envelope, Release
@@ -63,6 +72,9 @@ def _development(ids: Ids, clock: Clock) -> dict[str, Record]:
         "traces": Trace(id=ids("tx"), created_at=now, request=f"tr-{ids('trace')}", experiment="ex_1"),
         "registrations": Registration(
             id=ids("rg"), created_at=now, model="late", number=1, source="models:/m-1", run="rn_1", tags={"team": "ops"}
+        ),
+        "trusts": Trust(
+            id=ids("tu"), created_at=now, blob=f"b3:{ids('blob'):0>64}", label="late@1", why="ours", trusted_by="ada"
         ),
         "models": Model(id=ids("md"), created_at=now, name="late"),
         "model_versions": ModelVersion(

@@ -24,6 +24,7 @@ from headway.lifecycle.changes.project import (
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.gates.names import CHECKS
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.retention.policy import RetentionPolicy
@@ -38,6 +39,7 @@ ENTRIES: dict[str, type[Value]] = {
     "models": ModelSpec,
     "environments": EnvironmentSpec,
     "deployments": DeploymentSpec,
+    "runtimes": PythonRuntime,
     "monitors": MonitorSpec,
     "triggers": TriggerSpec,
 }

@@ -144,7 +144,7 @@ class TestRuns:
         assert headway("run", "count", "--experiment", "aside", "--deleted").stdout == "1\n"
         assert run.id[-8:] in headway("run", "list", "--deleted").stdout
         assert "is back" in headway("run", "restore", run.id).stdout
-        assert "experiment restore aside" in headway("experiment", "delete", "aside").stdout
+        assert "experiment restore ex_" in headway("experiment", "delete", "aside").stdout
         assert headway("run", "count", "--where", f"run_id = '{run.id}'").stdout == "0\n"
         assert "is back" in headway("experiment", "restore", "aside").stdout
         assert json.loads(headway("experiment", "show", "aside", "--json").stdout)["runs"] == 1

@@ -100,7 +100,7 @@ def test_others_read_it_in_ten_lines(
 ) -> None:
     """As docs/export.md does."""
     client = hw.connect(home=tmp_path / "home")
-    with hw.start_run("late", name="the best") as run:
+    with hw.start_run("late", name="the best", capture=False) as run:
         for step in range(30):
             hw.log_metric("loss", 1 / (step + 1), step=step)
     client.close()

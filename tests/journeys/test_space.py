@@ -64,7 +64,7 @@ def test_log_delete_purge_collect(world: World, headway: Headway) -> None:
     refused = headway("run", "purge", runs[0], "--why", "too big", fails=1)
     assert "delete it first" in refused.stderr
     assert "is deleted" in headway("run", "delete", runs[0][-8:], role=Role.AUTHOR).stdout
-    assert "is in use" in headway("run", "restore", runs[0][-8:], role=Role.AUTHOR).stdout
+    assert "is back" in headway("run", "restore", runs[0][-8:], role=Role.AUTHOR).stdout
     headway("run", "delete", runs[0], role=Role.AUTHOR)
     assert "may not operate" in headway("run", "purge", runs[0], "--why", "mine", role=Role.AUTHOR, fails=1).stderr
     assert headway("run", "purge", runs[0], fails=2)

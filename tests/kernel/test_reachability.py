@@ -26,7 +26,7 @@ HOLDERS = {
     "dv": {"blob", "profile"},
     "ar": {"blob"},
     "sr": {"outputs.blob"},
-    "mv": {"blob", "baselines.blob"},
+    "mv": {"blob", "baselines.blob", "files.blob"},
     "sg": {"blob"},
     "rl": {"blob"},
     "ev": {"subject_blob"},
@@ -34,8 +34,10 @@ HOLDERS = {
 NO_BLOB = {
     ("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest"),
     ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
+    ("tu", "blob"),
 }  # fmt: skip
-"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs."""
+"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs; what
+a word of trust is for, which a model version holds."""
 
 
 def test_the_fields_that_hold_blobs() -> None:

@@ -73,14 +73,14 @@ def pytorch(client: MlflowClient) -> None:
             loss = torch.nn.functional.binary_cross_entropy_with_logits(network(inputs)[:, 0], wanted)
             loss.backward()
             optimizer.step()
-            logged = mlflow.pytorch.log_model(network, name="net", step=step)
+            logged = mlflow.pytorch.log_model(network, name="net", step=step, serialization_format="pickle")
             mlflow.log_metric("loss", loss.item(), step=step, model_id=logged.model_id)
             time.sleep(0.3)
     run = client.get_run(active.info.run_id)
     assert any(name.startswith("system/") for name in run.data.metrics), run.data.metrics
     assert len(run.outputs.model_outputs) == 5
     best = mlflow.search_logged_models([experiment], order_by=[{"field_name": "metrics.loss"}], output_format="list")
-    assert [metric.key for metric in best[0].metrics] == ["loss"]
+    assert "loss" in {metric.key for metric in best[0].metrics}
     again = mlflow.pytorch.load_model(best[0].model_uri)
     assert torch.equal(again(inputs), network(inputs))
 

@@ -14,7 +14,7 @@ from headway.lifecycle.runs.imported import imported_run_id
 from headway.lifecycle.status import Status
 from headway.server.api import routed
 from headway.server.openapi import routes_of
-from tests.server.world import SIGNATURE, World, put_blob, segment, table
+from tests.server.world import SIGNATURE, World, put_blob, register, registered_version, segment, table
 
 AT = "2026-03-01T12:00:00Z"
 
@@ -29,6 +29,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
     yield from ("/v1/models", "/v1/models/versions?model=late", "/v1/models/versions/late@1")
+    yield from ("/v1/models/registrations/crafted@1", "/v1/models/versions/crafted@1/trust")
     yield from ("/v1/environments", "/v1/environments/production")
     yield "/v1/gates/verdicts?model_version=late@1"
     yield from (f"/v1/gates/verdicts/{ids['verdict']}", f"/v1/gates/evidence/{ids['evidence']}")
@@ -74,6 +75,8 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/pipelines", {"name": "train", "nodes": [{"step": "fit"}, {"step": "judge", "after": ["fit"]}]}
     body = {"model": "late", "blob": blob, "signature": SIGNATURE, "task": "binary", "run": ids["run"]}
     yield "/v1/models/versions", {**body, "training": ["flights@1"], "evaluation": "held-out"}
+    yield "/v1/models/versions", registered_version(ids["registration"], body)
+    yield "/v1/models/versions/crafted@1/trust", {"why": "made here"}
     yield "/v1/gates/verdicts", {"environment": "production", "model_version": "late@1", "findings": {}}
     yield f"/v1/releases/{ids['release']}/check", None
     yield "/v1/labels/find", {"predictions": ["p/2", "nobody"]}
@@ -155,6 +158,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
     assert applied.json() == {
         "environments": ["staging"], "deployments": ["departures"], "monitors": ["quality"], "triggers": ["again"],
     }  # fmt: skip
+    ids = ids | {"registration": register(world, ids["run"])}
     for path, body in writes(ids, put_blob(owner, table(0))):
         client = gatekeeper if path == "/v1/gates/verdicts" else owner
         answer = client.post(path, json=body) if body is not None else client.post(path)

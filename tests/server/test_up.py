@@ -17,6 +17,7 @@ import pytest
 
 from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import digest
+from headway.kernel.version import VERSION
 from headway.server.app import compose
 from headway.server.home import Home
 from headway.server.local import local_token, local_transport
@@ -50,7 +51,7 @@ def test_a_body_over_the_limit_gets_its_answer_and_the_connection_lives_on(serve
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     answer = server.post("/v1/runs", content=iter([b"x" * (1 << 20)] * 17))
     assert answer.status_code == 413
-    assert server.get("/health").json() == {"status": "ok"}
+    assert server.get("/health").json() == {"status": "ok", "version": VERSION}
 
 
 def test_an_upload_that_is_cut_off_leaves_nothing(server: httpx2.Client) -> None:

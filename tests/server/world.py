@@ -11,12 +11,13 @@ from typing import Any
 import httpx2
 import polars as pl
 
-from headway.kernel.access import SYSTEM, Role
+from headway.kernel.access import SYSTEM, Actor, Role
 from headway.kernel.records import digest, encode
 from headway.lifecycle.changes.records import Change
 from headway.lifecycle.changes.rules import Reach, Sign, StartRollout, next_action
 from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.gates.records import Outcome
+from headway.lifecycle.models.records import ModelFile, ModelFolder, Register
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.lifecycle.rollouts.target import Endpoint
@@ -132,6 +133,26 @@ def train(author: httpx2.Client) -> dict[str, str]:
     }
     model = posted(author, "/v1/models/versions", body)["id"]
     return {"dataset_version": versions[0], "run": run, "model_version": model}
+
+
+def register(world: World, run: str) -> str:
+    """Register a model `crafted` of two files, as a client of MLflow does; gives the blob that lists them."""
+    author, platform, by = world.client(Role.AUTHOR), world.application.platform, Actor(name="mia", role=Role.AUTHOR)
+    files = []
+    for name, data in (("MLmodel", b"flavors: {}"), ("model.pkl", b"whatever")):
+        blob = put_blob(author, data)
+        platform.artifacts.put(run, f"model/{name}", blob, len(data), by=by)
+        files.append(ModelFile(name=name, blob=blob, size=len(data)))
+    platform.registry.create("crafted", by=by)
+    platform.registry.register(
+        Register(model="crafted", source=f"mlflow-artifacts:/1/{run}/artifacts/model", run=run), by=by
+    )
+    return put_blob(author, encode(ModelFolder(files=tuple(files))))
+
+
+def registered_version(blob: str, like: dict[str, Any]) -> dict[str, Any]:
+    more = {"form": "mlflow", "registration": "crafted@1", "training": [], "evaluation": "held-out"}
+    return {**like, "model": "crafted", "blob": blob, **more}
 
 
 def declare(world: World) -> None:

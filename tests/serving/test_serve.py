@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner
 
 from headway.cli.main import main
 from tests.serving.processes import train
+from tests.serving.workers import MODEL, folder_of, stand_in
 
 COMMAND = [sys.executable, "-c", "from headway.cli.main import main; main()", "serve"]
 
@@ -71,3 +72,57 @@ def test_what_cannot_be_served(tmp_path: Path, data: bytes | None, arguments: li
     file.write_bytes(data or train(1))
     done = CliRunner().invoke(main, ["serve", "--model", str(file), *arguments])
     assert (done.exit_code, named in done.stderr) == (2, True)
+
+
+SIGNED = {
+    "inputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]),
+    "outputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model as MLflow saves one, whose code makes a file when it is loaded."""
+    made = folder_of(f"open({str(tmp_path / 'loaded')!r}, 'w')\n" + MODEL, tmp_path / "saved")
+    flavours = {"python_function": {"loader_module": "anything"}}
+    (made / "MLmodel").write_text(json.dumps({"flavors": flavours, "signature": SIGNED}))
+    return made
+
+
+def test_a_folder_of_unknown_content_is_not_loaded_without_a_word(tmp_path: Path, folder: Path) -> None:
+    done = CliRunner().invoke(main, ["serve", "--model", str(folder)])
+    assert (done.exit_code, "--trust" in done.stderr) == (1, True)
+    assert not (tmp_path / "loaded").exists()
+    (folder / "MLmodel").write_text("flavors: {}")
+    done = CliRunner().invoke(main, ["serve", "--model", str(folder), "--trust"])
+    assert (done.exit_code, "python_function" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("model", "arguments"), [("nix", []), ("nix.onnx", []), (".", ["--python", "python3"])])
+def test_what_is_not_there(model: str, arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, ["serve", "--model", model, *arguments])
+    assert done.exit_code == 2, done.stderr
+
+
+def test_a_folder_is_served_on_a_word(tmp_path: Path, folder: Path) -> None:
+    python = stand_in(tmp_path / "environment")
+    (folder / "model.py").write_text(MODEL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--model", str(folder), "--trust", "--python", python, "--port", str(port)]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        _wait(f"http://127.0.0.1:{port}/v2/health/ready", process)
+        body = json.dumps({"instances": [[1, 2], [3, 4]]}).encode()
+        asked = Request(f"http://127.0.0.1:{port}/invocations", body, {"content-type": "application/json"})
+        with urlopen(asked, timeout=10) as answer:
+            assert json.load(answer) == {"predictions": [4, 10]}
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert "Traceback" not in log
+    assert list(tmp_path.glob("headway-serve-*")) == []

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.models.opening import ScoringModel, open_onnx
 from headway.engines.models.scoring import OnnxModel
 from headway.engines.tables.frames import kind_of_column, read_table, utc_days
 from headway.errors import Invalid
@@ -46,7 +47,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Champion:
-    """The model version that serves now, and its ONNX bytes."""
+    """The model version that serves now, and the bytes of its blob."""
 
     version: ModelVersion
     onnx: bytes
@@ -54,7 +55,8 @@ class Champion:
 
 @dataclass(frozen=True)
 class Trial:
-    """`onnx` are the bytes of `version`, `baselines` those of its baselines by name; `training` is what it learnt from.
+    """`onnx` are the bytes of `version`, whatever its form, `baselines` those of its baselines by name; `training`
+    is what it learnt from. `opened` gives what scores by a version and its bytes.
 
     What is derived raises `Invalid` when it cannot be had, with a message for the finding.
     """
@@ -66,10 +68,11 @@ class Trial:
     baselines: Mapping[str, bytes] = field(default_factory=dict)
     champion: Champion | None = None
     timer_ns: Callable[[], int] = time.perf_counter_ns
+    opened: Callable[[ModelVersion, bytes], ScoringModel] = open_onnx
 
     @cached_property
-    def model(self) -> OnnxModel:
-        return OnnxModel(self.onnx, self.version.signature.score)
+    def model(self) -> ScoringModel:
+        return self.opened(self.version, self.onnx)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ class Trial:
     def baseline_losses(self) -> dict[str, Floats]:
         return {name: self.losses_of(OnnxModel(onnx)) for name, onnx in self.baselines.items()}
 
-    def losses_of(self, other: OnnxModel) -> Floats:
+    def losses_of(self, other: ScoringModel) -> Floats:
         return squared_losses(self.truth, other.score(self.labelled))
 
     @cached_property

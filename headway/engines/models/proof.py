@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 
 from headway.engines.models.features import feature_names
 from headway.engines.models.networks import is_network, network_answers
+from headway.engines.models.opening import ScoringModel
 from headway.engines.models.scoring import OnnxModel
 from headway.lifecycle.models.records import Parity, WorstRow
 
@@ -29,10 +30,14 @@ def parity(model: Any, onnx: bytes, frame: pl.DataFrame, tolerance: float = 1e-4
     for rows whose score is within `tolerance` of one half, where either label is as good. Of rows in double precision
     it is told how many get another answer from the trained model itself once they are rounded to single precision.
     """
+    return parity_of(model, OnnxModel(onnx), frame, tolerance)
+
+
+def parity_of(model: Any, served_form: ScoringModel, frame: pl.DataFrame, tolerance: float = 1e-4) -> Parity:
+    """`parity` of a served form that is loaded; raises `Invalid` when it does not take the columns of `frame`."""
     if frame.is_empty():
         return Parity(rows=0, max_difference=0.0, worst_row=0, tolerance=tolerance)
-    loaded = OnnxModel(onnx)
-    served = loaded.score(frame)
+    served = served_form.score(frame)
     features = frame.select(feature_names(model, frame))
     trained = _scores(model, features)
     difference = _difference(served, trained)
@@ -42,7 +47,7 @@ def parity(model: Any, onnx: bytes, frame: pl.DataFrame, tolerance: float = 1e-4
         max_difference=float(difference[worst]),
         worst_row=worst,
         tolerance=tolerance,
-        labels_apart=_labels_apart(model, loaded, features, trained, tolerance),
+        labels_apart=_labels_apart(model, served_form, features, trained, tolerance),
         rounded_apart=_rounded_apart(model, features, trained, tolerance),
         worst=WorstRow(
             features={name: _plain(value) for name, value in features.row(worst, named=True).items()}
@@ -69,13 +74,15 @@ def _difference(scores: NDArray[np.float64], trained: NDArray[np.float64]) -> ND
 
 
 def _labels_apart(
-    model: Any, loaded: OnnxModel, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float
+    model: Any, served_form: ScoringModel, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float
 ) -> int:  # fmt: skip
-    if is_network(model) or not is_classifier(model) or "label" not in loaded.output_names:
+    if is_network(model) or not is_classifier(model) or not isinstance(served_form, OnnxModel):
+        return 0
+    if "label" not in served_form.output_names:
         return 0
     labels = np.asarray(model.predict(features)).reshape(-1).astype(str)
     clear = np.abs(trained - 0.5) > tolerance
-    return int(((loaded.column(features, "label").astype(str) != labels) & clear).sum())
+    return int(((served_form.column(features, "label").astype(str) != labels) & clear).sum())
 
 
 def _rounded_apart(model: Any, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float) -> int:

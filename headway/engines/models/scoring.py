@@ -18,7 +18,7 @@ from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 Feeds = dict[str, NDArray[Any]]
 
 _FATAL_ONLY = 4
-_BATCH_ROWS = 20_000
+BATCH_ROWS = 20_000
 _DATATYPES = {
     "tensor(bool)": Datatype.BOOL,
     "tensor(int32)": Datatype.INT32,
@@ -39,13 +39,14 @@ _FLOATS = (Datatype.FP32, Datatype.FP64)
 
 
 class OnnxModel:
-    """A loaded ONNX model. `signature` is read off the file; `score` names its output to judge by, if not the usual.
+    """A loaded ONNX model. `signature` is read off the file; `score` names its output to judge by, if not the usual;
+    what the columns of inputs are called is taken from `declared`.
 
     Raises `Invalid` when ONNX Runtime does not load it, when a tensor has a type or shape that cannot be served, or
     when it is unclear which output is the score.
     """
 
-    def __init__(self, data: bytes, score: str | None = None) -> None:
+    def __init__(self, data: bytes, score: str | None = None, declared: Signature | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
@@ -54,7 +55,11 @@ class OnnxModel:
             self._packing = Packing(self._session)
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"ONNX Runtime does not load the model: {str(error)[:500]}") from error
-        inputs = self._packing.columns or tuple(_tensor("input", node) for node in self._session.get_inputs())
+        features = {spec.name: spec.features for spec in declared.inputs} if declared else {}
+        inputs = self._packing.columns or tuple(
+            spec.but(features=features.get(spec.name, ()))
+            for spec in (_tensor("input", node) for node in self._session.get_inputs())
+        )
         outputs = tuple(_tensor("output", node) for node in self._session.get_outputs())
         self.signature = Signature(inputs=inputs, outputs=outputs, score=score or _usual_score(outputs))
         _must_be_score(self.signature)
@@ -86,7 +91,7 @@ class OnnxModel:
 
 
 def _parts(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    return frame.iter_slices(_BATCH_ROWS)
+    return frame.iter_slices(BATCH_ROWS)
 
 
 def signature_of(onnx: bytes, score: str | None = None) -> Signature:

@@ -57,7 +57,8 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
     for name, environment in project.environments.items():
         services.environments.declare(name, by=by, **asdict(environment))
     for name, deployment in project.deployments.items():
-        services.rollouts.declare(name, by=by, **asdict(deployment))
+        told = {key: value for key, value in asdict(deployment).items() if key != "runtime"}
+        services.rollouts.declare(name, by=by, python=project.runtimes.get(deployment.runtime), **told)
     for name, monitor in project.monitors.items():
         services.monitors.declare(name, by=by, **asdict(monitor))
     for name, trigger in project.triggers.items():

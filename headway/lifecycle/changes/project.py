@@ -29,6 +29,7 @@ from headway.lifecycle.changes.tables import (
     told,
 )
 from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
 from headway.lifecycle.runs.capture import CaptureSpec
@@ -65,6 +66,8 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    runtime: str = ""
+    """What runs models that are not ONNX, by its name in [runtimes]; empty for the platform's own interpreter."""
 
 
 class MonitorSpec(Value):
@@ -98,6 +101,7 @@ class Project(Value):
     retention: RetentionPolicy = RetentionPolicy()
     quotas: Quotas = Quotas()
     capture: CaptureSpec = CaptureSpec()
+    runtimes: dict[str, PythonRuntime] = {}
 
 
 _SECTIONS = Project.__struct_fields__[1:]
@@ -139,6 +143,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         models={name: convert(each, ModelSpec, at) for name, each, at in _each(whole, "models")},
         environments={name: _environment(each, at, checks) for name, each, at in _each(whole, "environments")},
         deployments={name: convert(each, DeploymentSpec, at) for name, each, at in _each(whole, "deployments")},
+        runtimes={name: _runtime(each, at) for name, each, at in _each(whole, "runtimes")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
         retention=_retention(table(whole.get("retention", {}), "[retention]")),
@@ -239,6 +244,16 @@ def _monitor(given: Table, at: str) -> MonitorSpec:
     return convert({**own, "settings": settings}, MonitorSpec, at)
 
 
+def _runtime(given: Table, at: str) -> PythonRuntime:
+    spec = convert(given, PythonRuntime, at)
+    _must(
+        not spec.python or spec.python.startswith("/"), f"{at} python must be a whole path, such as /opt/env/bin/python"
+    )
+    for name in ("memory_mb", "time_limit_s", "start_limit_s"):
+        _must(getattr(spec, name) > 0, f"{at} {name} must be above 0")
+    return spec
+
+
 def _trigger(given: Table, at: str) -> TriggerSpec:
     spec = convert({**given, "params": texts(given.get("params", {}), f"{at} params")}, TriggerSpec, at)
     _must(spec.cooldown_s >= 0, f"{at} cooldown_s must not be negative")
@@ -259,6 +274,8 @@ def _check_references(project: Project) -> None:
         at = f"[deployments.{name}]"
         _refers(deployment.environment, project.environments, "environments", f"{at} environment")
         _refers(deployment.model, project.models, "models", f"{at} model")
+        if deployment.runtime:
+            _refers(deployment.runtime, project.runtimes, "runtimes", f"{at} runtime")
     for name, monitor in project.monitors.items():
         _refers(monitor.deployment, project.deployments, "deployments", f"[monitors.{name}] deployment")
     for name, trigger in project.triggers.items():

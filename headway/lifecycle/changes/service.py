@@ -152,7 +152,9 @@ class ChangeService:
         """Who may not approve: who opened the change, and who ran what it ships."""
         people = {change.opened_by}
         if change.model_version:
-            people.add(self._runs.get(self._models.version(change.model_version).run).started_by)
+            version = self._models.version(change.model_version)
+            people |= {self._runs.get(version.run).started_by} if version.run else set()
+            people |= {version.registered_by} if version.registered_by else set()
         return people
 
     def reach(self, change: Change, reach: Reach, *, fence: Lease | None, event_at: datetime | None = None) -> Change:

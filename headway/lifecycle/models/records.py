@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from headway.errors import Invalid
 from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.contract import Contract
@@ -27,10 +28,14 @@ class TensorSpec(Value):
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
+    features: tuple[str, ...] = ()
+    """The names of its columns, where somebody has named them."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The features in it: its own name, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+        """The features in it by name: its own, or `<name>_0`, `<name>_1` ... when it is wider than one."""
+        if self.features:
+            return self.features
         if len(self.shape) < 2 or self.shape[1] == 1:
             return (self.name,)
         return tuple(f"{self.name}_{place}" for place in range(self.shape[1]))
@@ -43,6 +48,16 @@ class Signature(Value):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     score: str
+
+    def naming(self, columns: tuple[str, ...]) -> Signature:
+        """With names for the columns of its only input; raises `Invalid` where that does not fit."""
+        if not columns:
+            return self
+        width = self.inputs[0].shape[1] if len(self.inputs[0].shape) > 1 else 1
+        if len(self.inputs) > 1 or width != len(columns) or len(set(columns)) < len(columns):
+            taken = {spec.name: list(spec.shape) for spec in self.inputs}
+            raise Invalid(f"the model takes {taken}; to name its columns it must take one array, with a name for each")
+        return self.but(inputs=(self.inputs[0].but(features=columns),))
 
 
 class Task(StrEnum):
@@ -81,13 +96,73 @@ class Variant(Value):
     """A served form of a model that was tried; medians of one call on one thread, None where it was not measured."""
 
     name: str
-    size: int
-    max_difference: float
+    size: int = 0
+    max_difference: float | None = None
     single_us: float | None = None
     batch_us: float | None = None
     """Of 100 rows."""
     kept: bool = False
     reason: str = ""
+
+
+class Form(StrEnum):
+    """What the blob of a model version is, and so what runs it."""
+
+    ONNX = "onnx"
+    """An ONNX file, run by ONNX Runtime in the model server."""
+    SKOPS = "skops"
+    """A skops file of types on a list, run in an isolated worker."""
+    MLFLOW = "mlflow"
+    """A `ModelFolder` of MLflow, which may hold any code: run in an isolated worker, once it is trusted."""
+
+
+class Feeding(StrEnum):
+    """In which shape a model that is not ONNX takes its inputs."""
+
+    FRAME = "frame"
+    """One frame, with the inputs as its columns."""
+    ARRAY = "array"
+    """One array, with the inputs side by side in their order."""
+    ARRAYS = "arrays"
+    """A dictionary of arrays, by the inputs' names."""
+
+
+class ModelFile(Value):
+    """One file of a model that is a folder; `name` is its path inside."""
+
+    name: str
+    blob: BlobDigest
+    size: int
+
+
+class ModelFolder(Value):
+    """The files of a model in the order of their names: its encoding is a blob, whose digest is proof of all."""
+
+    files: tuple[ModelFile, ...]
+
+
+class PythonRuntime(Value):
+    """How an isolated worker runs a model. The operator says it, never a model."""
+
+    python: str = ""
+    """Path of an interpreter, such as that of a virtual environment; empty for the platform's own."""
+    memory_mb: int = 4096
+    time_limit_s: float = 10.0
+    """How long one request may take before the worker is ended."""
+    start_limit_s: float = 120.0
+    """How long loading the model may take."""
+    network: bool = False
+    """Whether the model may open TCP connections (held by Linux 6.7 and later)."""
+
+
+class Trust(Record, prefix="tu"):
+    """An operator's word that what is in `blob`, and in nothing else, may be run in a worker."""
+
+    blob: str
+    label: str
+    """The model version it was given for, for people."""
+    why: str
+    trusted_by: str
 
 
 class Baseline(Value):
@@ -142,7 +217,7 @@ class Register(Value):
 
 
 class ModelVersion(Record, prefix="mv"):
-    """One immutable trained model. `blob` is the ONNX file."""
+    """One immutable trained model. `blob` is what `form` says."""
 
     model: str
     number: int
@@ -164,6 +239,16 @@ class ModelVersion(Record, prefix="mv"):
     metrics: dict[str, float] = {}
     note: str = ""
     deleted_at: datetime | None = None
+    form: Form = Form.ONNX
+    feeding: Feeding = Feeding.FRAME
+    registration: str = ""
+    """The registration that it was made from."""
+    registered_by: str = ""
+    """Who registered that."""
+    files: tuple[ModelFile, ...] = ()
+    """What the folder lists, if it is one: held as long as the version is."""
+    as_logged: bool = False
+    """What is served is byte by byte what was registered: nothing was converted."""
 
     @property
     def label(self) -> str:
@@ -177,11 +262,23 @@ class AddVersion(Value):
     blob: str
     signature: Signature
     task: Task
-    run: str
     training: tuple[str, ...]
     evaluation: str
+    run: str = ""
+    """May be left out with a registration, which has its own."""
     parity: Parity | None = None
     variants: tuple[Variant, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     metrics: dict[str, float] = {}
     note: str = ""
+    form: Form = Form.ONNX
+    feeding: Feeding = Feeding.FRAME
+    registration: str = ""
+    """The registration that it is made from, as `name@number`: it keeps that number."""
+
+
+class Registered(Value):
+    """A registration and the files that it is of."""
+
+    registration: Registration
+    files: tuple[ModelFile, ...]

@@ -145,7 +145,7 @@ class RegistryService:
         """All versions in whatever form, newest first."""
         kept = [registration for registration in self._all_of(name) if registration.deleted_at is None]
         versions = every(lambda before: self._versions.list(name, limit=MOST, before=before))
-        judged = [version for version in versions if version.deleted_at is None]
+        judged = [each for each in versions if each.deleted_at is None and not each.registration]
         whole: list[Registration | ModelVersion] = [*kept, *judged]
         return sorted(whole, key=lambda version: (version.created_at, version.number), reverse=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.errors import Invalid, NotFound
+from headway.errors import AlreadyExists, Invalid, NotFound, NotTrusted
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
@@ -13,9 +13,20 @@ from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.announced import announce_model, announce_version
-from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
-from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore
+from headway.lifecycle.models.folders import files_of, read_folder
+from headway.lifecycle.models.records import (
+    AddVersion,
+    Form,
+    Model,
+    ModelFolder,
+    ModelVersion,
+    Registered,
+    Registration,
+    Trust,
+)
+from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
 from headway.lifecycle.runs.service import RunService
+from headway.lifecycle.runs.store import ArtifactStore
 
 
 class ModelService:
@@ -25,6 +36,8 @@ class ModelService:
         store: ModelStore,
         versions: ModelVersionStore,
         registrations: RegistrationStore,
+        trusts: TrustStore,
+        artifacts: ArtifactStore,
         runs: RunService,
         datasets: DatasetService,
         blobs: BlobStore,
@@ -32,67 +45,114 @@ class ModelService:
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._versions = journal, store, versions
-        self._registrations = registrations
+        self._registrations, self._trusts, self._artifacts = registrations, trusts, artifacts
         self._runs, self._datasets, self._blobs = runs, datasets, blobs
         self._clock, self._ids = clock, ids
 
     def add(self, command: AddVersion, *, by: Actor) -> ModelVersion:
         """Register the next version; the same run registering the same bytes again gets the version it has.
 
-        Raises `Invalid` when the held-out data are among the data it learnt from, `NotFound` for a run, a dataset
-        version or a blob that does not exist.
+        One that is made from a registration keeps the number of that. Raises `Invalid` when the held-out data are among
+        the data it learnt from, `NotFound` for a run, a dataset version or a blob that does not exist, `AlreadyExists`
+        for a registration of which another version was made.
         """
         by.must(Permission.WRITE)
         name = checked_name(command.model, "model")
-        size = len(self._blobs.get(checked_digest(command.blob)))
-        self._runs.get(command.run)
+        data = self._blobs.get(checked_digest(command.blob))
+        source = self.registered(command.registration) if command.registration else None
+        run = command.run or (source.registration.run if source else "")
+        if run or not source:
+            self._runs.get(run)
         training = tuple(self._datasets.version(reference).id for reference in command.training)
         evaluation = self._datasets.version(command.evaluation).id
         if evaluation in training:
             raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
         for baseline in command.baselines:
             self._blobs.get(checked_digest(baseline.blob))
+        as_logged = self._as_logged(command, data, source)
         with self._journal.act(by.name, "model.add", why=command.note) as act:
-            known = self._versions.made_by(command.run)
-            if known and known.blob == command.blob and known.model == name and known.deleted_at is None:
+            known = self._known(command, source)
+            if known:
                 return known
-            must_be_kept(self._blobs, command.blob, *(baseline.blob for baseline in command.baselines))
+            files = read_folder(data).files if command.form is Form.MLFLOW else ()
+            held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
+            must_be_kept(self._blobs, command.blob, *held)
             line = self._store.named(name)
             if line is None:
                 made = Model(id=self._ids(Model.prefix), created_at=self._clock.now(), name=name)
                 line = act.save(self._store, made)
                 announce_model(act, line)
-            newest, registered = self._versions.of(name), self._registrations.of(name)
-            version = ModelVersion(
-                id=self._ids(ModelVersion.prefix),
-                created_at=self._clock.now(),
-                model=name,
-                number=1
-                + max(newest.number if newest else 0, registered.number if registered else 0, line.last_number),
-                blob=command.blob,
-                size=size,
-                signature=command.signature,
-                task=command.task,
-                run=command.run,
-                training=training,
-                evaluation=evaluation,
-                parity=command.parity,
-                variants=command.variants,
-                baselines=command.baselines,
-                contract=self._request_contract(command),
-                metrics=command.metrics,
-                note=command.note,
+            number = source.registration.number if source else self._next_number(line)
+            version = self._made(command, source, number, len(data)).but(
+                run=run, training=training, evaluation=evaluation, as_logged=as_logged, files=files
             )
-            act.save(self._versions, version, came_from=[command.run, *training, evaluation])
+            act.save(self._versions, version, came_from=[run, version.registration, *training, evaluation])
             announce_version(act, version)
             return version
+
+    def _made(self, command: AddVersion, source: Registered | None, number: int, size: int) -> ModelVersion:
+        return ModelVersion(
+            id=self._ids(ModelVersion.prefix),
+            created_at=self._clock.now(),
+            model=command.model,
+            number=number,
+            blob=command.blob,
+            size=size,
+            signature=command.signature,
+            task=command.task,
+            run=command.run,
+            training=command.training,
+            evaluation=command.evaluation,
+            parity=command.parity,
+            variants=command.variants,
+            baselines=command.baselines,
+            contract=self._request_contract(command),
+            metrics=command.metrics,
+            note=command.note,
+            form=command.form,
+            feeding=command.feeding,
+            registration=source.registration.id if source else "",
+            registered_by=source.registration.registered_by if source else "",
+        )
+
+    def _next_number(self, line: Model) -> int:
+        newest, registered = self._versions.of(line.name), self._registrations.of(line.name)
+        return 1 + max(newest.number if newest else 0, registered.number if registered else 0, line.last_number)
+
+    def _known(self, command: AddVersion, source: Registered | None) -> ModelVersion | None:
+        """The version that this command has made before."""
+        if source is None:
+            known = self._versions.made_by(command.run)
+            same = known is not None and (known.blob, known.model) == (command.blob, command.model)
+            return known if known and same and known.deleted_at is None else None
+        known = self._versions.of(command.model, source.registration.number)
+        if known is None:
+            return None
+        same = (known.form, known.signature) == (command.form, command.signature)
+        if not same or (known.as_logged and known.blob != command.blob):
+            raise AlreadyExists(f"{known.label} was adopted before, otherwise; register the model again to change that")
+        return known
+
+    def _as_logged(self, command: AddVersion, data: bytes, source: Registered | None) -> bool:
+        folder = read_folder(data) if command.form is Form.MLFLOW else None
+        for file in folder.files if folder else ():
+            if not self._blobs.has(file.blob):
+                raise NotFound(f"no blob {file.blob} for {file.name!r}; put it first")
+        if source is None:
+            return False
+        if source.registration.model != command.model:
+            raise Invalid(f"{command.registration} is a registration of another model than {command.model[:100]!r}")
+        whole = ModelFolder(files=source.files)
+        if folder and folder != whole:
+            raise Invalid(f"these are not the files of {command.registration}")
+        return folder is not None or command.blob in {file.blob for file in source.files}
 
     def _request_contract(self, command: AddVersion) -> Contract | None:
         """The data's own rules for the columns that a request carries."""
         contract = self._datasets.version(command.evaluation).contract
         if contract is None:
             return None
-        inputs = {tensor.name for tensor in command.signature.inputs}
+        inputs = {name for tensor in command.signature.inputs for name in tensor.columns}
         rules = tuple(rule for rule in contract.columns if rule.name in inputs)
         return Contract(columns=rules, closed=True) if rules else None
 
@@ -105,6 +165,47 @@ class ModelService:
             found = self._newest(name) if number is None else self._versions.of(name, number)
         if found is None:
             raise NotFound(f"no model version {reference!r}; `headway model list` shows what there is")
+        return found
+
+    def registered(self, reference: str) -> Registered:
+        """A registration as `name@number`, and its files; raises `NotFound`, and `Invalid` when it has none here."""
+        name, number = split_reference(reference)
+        found: Registration | None = self._registrations.of(name, number)
+        if found is None or found.deleted_at is not None:
+            raise NotFound(f"no model was registered as {reference[:200]!r}; it takes NAME@NUMBER")
+        files = files_of(found, self._artifacts)
+        if not files:
+            raise NotFound(f"{reference} has no files here any more")
+        return Registered(registration=found, files=files)
+
+    def trust(self, reference: str, why: str, *, by: Actor) -> Trust:
+        """Say that this version's content may be run, whatever it is. Raises `Invalid` where no word is needed."""
+        by.must(Permission.OPERATE)
+        version = self.version(reference)
+        if version.form is not Form.MLFLOW:
+            raise Invalid(f"{version.label} is {version.form}, which runs nothing of its own and needs no trust")
+        if not why.strip():
+            raise Invalid("trust needs a reason: whoever reads the ledger will want to know it")
+        with self._journal.act(by.name, "model.trust", why=why) as act:
+            known = self._trusts.of(version.blob)
+            if known:
+                return known
+            trust = Trust(
+                id=self._ids(Trust.prefix), created_at=self._clock.now(), blob=version.blob, label=version.label,
+                why=why, trusted_by=by.name,
+            )  # fmt: skip
+            return act.save(self._trusts, trust, came_from=[version.id])
+
+    def trusted(self, version: ModelVersion) -> Trust | None:
+        """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""
+        if version.form is not Form.MLFLOW:
+            return None
+        found = self._trusts.of(version.blob)
+        if found is None:
+            raise NotTrusted(
+                f"{version.label} may hold any code, and no operator has said that it may be run; whoever knows where "
+                f"it comes from says `headway model trust {version.label} --why ...`, and then ship it again"
+            )
         return found
 
     def _newest(self, name: str) -> ModelVersion | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import Model, ModelVersion, Registration
+from headway.lifecycle.models.records import Model, ModelVersion, Registration, Trust
 
 
 class ModelStore(Protocol):
@@ -37,3 +37,11 @@ class RegistrationStore(Protocol):
         ...
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]: ...
+
+
+class TrustStore(Protocol):
+    def put(self, record: Trust) -> None: ...
+
+    def of(self, blob: str) -> Trust | None:
+        """The word given for this content."""
+        ...

@@ -74,11 +74,13 @@ class ReleaseService:
         by: Actor,
         break_glass: str = "",
     ) -> Release:
-        """Sign the release of a change, once. Raises `GateRefused` or `NotApproved` when something is missing.
+        """Sign the release of a change, once. Raises `GateRefused`, `NotApproved` or `NotTrusted` when one is missing.
 
-        With `break_glass` neither is asked for: it takes the permission and a reason, both in the ledger.
+        With `break_glass` neither of the first two is asked for: it takes the permission and a reason, both in the
+        ledger.
         """
         place, version = self._environments.get(environment), self._models.version(model_version)
+        self._models.trusted(version)
         if break_glass:
             by.must(Permission.BREAK_GLASS)
         with self._journal.act(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.models.records import PythonRuntime
 
 
 class Share(Value):
@@ -22,6 +23,8 @@ class Deployment(Record, prefix="dp"):
     traffic: tuple[Share, ...] = ()
     mirror: bool = False
     generation: int = 0
+    python: PythonRuntime | None = None
+    """What runs models that are not ONNX here; None for the platform's own interpreter."""
 
     @property
     def serving(self) -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
-from headway.lifecycle.models.records import Signature
+from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 
 
 class Route(Value):
@@ -25,6 +25,12 @@ class Route(Value):
     signature: Signature
     percent: int
     contract: Contract | None = None
+    form: Form = Form.ONNX
+    feeding: Feeding = Feeding.FRAME
+    python: PythonRuntime | None = None
+    """What runs a model that is not ONNX; None for the platform's own interpreter."""
+    trust: str = ""
+    """The operator's word that this blob may be run, where its form takes one."""
 
 
 class RoutingTable(Value):

@@ -12,6 +12,7 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page, since
 from headway.lifecycle.environments.service import EnvironmentService
+from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
@@ -47,7 +48,10 @@ class RolloutService:
         self._environments, self._models, self._releases = environments, models, releases
         self._clock, self._ids = clock, ids
 
-    def declare(self, name: str, environment: str, model: str, *, by: Actor, target: str = "process") -> Deployment:
+    def declare(
+        self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
+        python: PythonRuntime | None = None,
+    ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
         checked_name(name, "deployment")
@@ -62,9 +66,10 @@ class RolloutService:
                     environment=environment,
                     model=model,
                     target=target,
+                    python=python,
                 )
                 return act.save(self._deployments, made)
-            declared = known.but(environment=environment, model=model, target=target)
+            declared = known.but(environment=environment, model=model, target=target, python=python)
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
             return known if declared == known else act.save(self._deployments, declared)
@@ -84,13 +89,14 @@ class RolloutService:
         return RoutingTable(
             deployment=name,
             generation=deployment.generation,
-            routes=tuple(self._route(share) for share in deployment.traffic),
+            routes=tuple(self._route(share, deployment) for share in deployment.traffic),
             mirror=deployment.mirror,
         )
 
-    def _route(self, share: Share) -> Route:
+    def _route(self, share: Share, deployment: Deployment) -> Route:
         release = self._releases.get(share.release)
         version = self._models.version(release.model_version)
+        trust = self._models.trusted(version)
         return Route(
             release=release.id,
             model=version.model,
@@ -99,6 +105,10 @@ class RolloutService:
             signature=version.signature,
             percent=share.percent,
             contract=version.contract,
+            form=version.form,
+            feeding=version.feeding,
+            python=deployment.python if version.form is not Form.ONNX else None,
+            trust=trust.id if trust else "",
         )
 
     def start(self, deployment: str, release: str, *, by: Actor, change: str = "") -> Rollout:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headway.errors import Invalid, NotFound
@@ -12,8 +10,6 @@ from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
-from headway.kernel.paging import Page, page_token, place_in
-from headway.kernel.records import Value
 from headway.lifecycle.runs.rules import checked_tags
 from headway.lifecycle.runs.spans import LOCATION_TAG, STORED, summary, tags_of
 from headway.lifecycle.runs.store import ExperimentStore, TraceStore
@@ -26,12 +22,6 @@ def checked_request(request: str) -> str:
     if not 0 < len(request) <= 250:
         raise Invalid("a trace has an id of 1 to 250 characters")
     return request
-
-
-class TracesOf(Value):
-    """What is asked when traces are listed."""
-
-    experiments: tuple[str, ...]
 
 
 class TraceService:
@@ -104,23 +94,6 @@ class TraceService:
         if found is None or found.deleted_at is not None:
             raise NotFound(f"no trace {request[:100]!r}")
         return found
-
-    def page(self, experiments: Sequence[str], *, limit: int, after: str = "") -> Page[Trace]:
-        """The traces of the experiments with these ids, newest first; `after` is the `next` of the page before."""
-        question = TracesOf(experiments=tuple(experiments))
-        before = str(place_in(after, question)[0][1]) if after else None
-        newest = [self._newest(experiment, limit, before) for experiment in dict.fromkeys(experiments)]
-        found = list(islice(merge(*newest, key=lambda trace: trace.id, reverse=True), limit + 1))
-        following = page_token(question, ((0, found[limit - 1].id),)) if len(found) > limit else None
-        return Page(items=tuple(found[:limit]), next=following)
-
-    def _newest(self, experiment: str, limit: int, before: str | None) -> Iterator[Trace]:
-        while True:
-            page = self._store.list(experiment, limit=limit, before=before)
-            yield from (trace for trace in page.items if trace.deleted_at is None)
-            before = page.next
-            if before is None:
-                return
 
     def within(self, experiments: Sequence[str]) -> Sequence[Trace]:
         """All traces of the experiments with these ids, newest first."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from headway.errors import NotFound
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import AddVersion, Model, ModelVersion
+from headway.kernel.records import Value
+from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
 from headway.server.routing import App, By, get, post
 
 
@@ -35,4 +37,32 @@ def version(ref: FromPath[str], app: App) -> ModelVersion:
     return app.platform.models.version(ref)
 
 
-ROUTES = (add, models, versions, version)
+@get("/v1/models/registrations/{ref:str}")
+def registration(ref: FromPath[str], app: App) -> Registered:
+    """What was registered as `name@number`, in whatever form, and its files."""
+    return app.platform.models.registered(ref)
+
+
+class GiveTrust(Value):
+    """Why a model's content may be run."""
+
+    why: str
+
+
+@post("/v1/models/versions/{ref:str}/trust")
+def trust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Trust:
+    """Say that what a version holds may be run in an isolated worker; an operator can."""
+    return app.platform.models.trust(ref, data.why, by=by)
+
+
+@get("/v1/models/versions/{ref:str}/trust")
+def trusted(ref: FromPath[str], app: App) -> Trust:
+    """The word that a version may be run."""
+    version = app.platform.models.version(ref)
+    found = app.platform.models.trusted(version)
+    if found is None:
+        raise NotFound(f"{version.label} is {version.form}, which needs no trust")
+    return found
+
+
+ROUTES = (add, models, versions, version, registration, trust, trusted)

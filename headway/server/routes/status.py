@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headway.kernel.records import Value
+from headway.kernel.version import VERSION
 from headway.lifecycle.status import Status, status_of
 from headway.server.metrics import exposition
 from headway.server.mlflow.wire import PROTOCOL
@@ -11,12 +12,14 @@ from headway.server.routing import TEXT, App, get
 
 class Health(Value):
     status: str
+    version: str
+    """Of Headway."""
 
 
 @get("/health")
 def health() -> Health:
-    """Whether the server answers."""
-    return Health(status="ok")
+    """Whether the server answers, and its version."""
+    return Health(status="ok", version=VERSION)
 
 
 @get("/version", media_type=TEXT)

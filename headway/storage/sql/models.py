@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from headway.kernel.paging import Page
-from headway.lifecycle.models.records import Model, ModelVersion, Registration
+from headway.lifecycle.models.records import Model, ModelVersion, Registration, Trust
 from headway.storage.sql.runs import RUNS
 from headway.storage.sql.tables import RecordTable, SqlRecordStore
 
@@ -14,6 +14,7 @@ MODEL_VERSIONS = RecordTable(
     "model_versions", ModelVersion, "model", "number", "run", index=["run"], unique=[("model", "number")]
 )
 
+TRUSTS = RecordTable("trusts", Trust, "blob", unique=[("blob",)])
 REGISTRATIONS = RecordTable("registrations", Registration, "model", "number", unique=[("model", "number")])
 
 
@@ -54,3 +55,10 @@ class SqlRegistrationStore(SqlRecordStore[Registration]):
 
     def list(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Registration]:
         return self._page(limit, before, model=model)
+
+
+class SqlTrustStore(SqlRecordStore[Trust]):
+    table = TRUSTS
+
+    def of(self, blob: str) -> Trust | None:
+        return self._first(TRUSTS.rows.c.blob == blob)

@@ -14,10 +14,11 @@ from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.retention.policy import Retention
 from headway.lifecycle.retention.records import Sweep, Tombstone
 from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.traces import Trace
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.metrics import CHUNKS, CURVES
 from headway.storage.sql.predictions import KEPT_SEGMENTS
-from headway.storage.sql.runs import STEPS
+from headway.storage.sql.runs import SPANS, STEPS, TRACES
 from headway.storage.sql.search import FOUND, TEXTS
 from headway.storage.sql.tables import METADATA, RecordTable, SqlRecordStore
 
@@ -85,6 +86,9 @@ class SqlKeptRecords:
             if kind == Run.prefix:
                 curves = select(CURVES.c.number).where(CURVES.c.run == identifier)
                 connection.execute(delete(CHUNKS).where(CHUNKS.c.curve.in_(curves)))
+            if kind == Trace.prefix:
+                request = select(TRACES.rows.c.request).where(TRACES.rows.c.id == identifier)
+                connection.execute(delete(SPANS).where(SPANS.c.request.in_(request)))
             for column in _BESIDE.get(kind, ()):
                 connection.execute(delete(column.table).where(column == identifier))
             connection.execute(delete(rows).where(rows.c.id == identifier))

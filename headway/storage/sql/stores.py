@@ -25,7 +25,7 @@ from headway.storage.sql.leases import SqlLeaseStore
 from headway.storage.sql.ledger import SqlLedgerStore
 from headway.storage.sql.lineage import SqlLineageStore
 from headway.storage.sql.metrics import SqlMetricStore
-from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore
+from headway.storage.sql.models import SqlModelStore, SqlModelVersionStore, SqlRegistrationStore, SqlTrustStore
 from headway.storage.sql.monitors import SqlAlertStore, SqlMonitorStore, SqlWindowStore
 from headway.storage.sql.predictions import SqlPredictionStore, SqlSegmentStore
 from headway.storage.sql.releases import SqlApprovalStore, SqlReleaseStore
@@ -108,6 +108,7 @@ def _stores(engine: SqlEngine) -> Stores:
         models=SqlModelStore(engine),
         model_versions=SqlModelVersionStore(engine),
         registrations=SqlRegistrationStore(engine),
+        trusts=SqlTrustStore(engine),
         logged_models=SqlLoggedModelStore(engine),
         traces=SqlTraceStore(engine),
         environments=SqlEnvironmentStore(engine),

@@ -54,6 +54,7 @@ _UNIQUE = {
     "traces": "request",
     "changes": "number",
     "tokens": "secret_sha256",
+    "trusts": "blob",
 }
 
 
@@ -147,6 +148,8 @@ def all_of(stores: Stores, name: str, like: Any) -> list[Any]:
     store = getattr(stores, name)
     if name == "step_results":
         return [store.keyed(like.key)]
+    if name == "trusts":
+        return [store.of(like.blob)]
     if hasattr(store, "all"):
         found = store.all()
     else:

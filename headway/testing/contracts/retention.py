@@ -10,6 +10,7 @@ from headway.kernel.records import encode
 from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import StepRun
 from headway.lifecycle.runs.search import RunSearch
+from headway.lifecycle.runs.traces import Span
 from headway.testing.contracts.records import all_of
 from headway.testing.contracts.state import State
 
@@ -61,6 +62,17 @@ class RetentionContract:
         assert state.stores.metrics.summaries(stays.id)["loss"].points == 5000
         assert (state.stores.runs.steps(gone.id), len(state.stores.runs.steps(stays.id))) == ([], 1)
         assert state.stores.runs.count(RunSearch(experiments=("late",), deleted=None)) == 1
+
+    def test_a_trace_goes_with_its_spans_and_no_other(self, state: State) -> None:
+        gone, stays = state.sample("traces"), state.sample("traces")
+        state.keep("traces", gone, stays)
+        with state.act():
+            state.stores.traces.put_spans([Span(request=each.request, id="00000000000000a1") for each in (gone, stays)])
+        with state.act():
+            state.stores.kept.remove(gone.id)
+        assert state.stores.traces.of(gone.request) is None
+        left = state.stores.traces.spans([gone.request, stays.request])
+        assert (len(left[gone.request]), len(left[stays.request])) == (0, 1)
 
     def test_an_act_that_fails_lets_go_of_nothing(self, state: State) -> None:
         record = state.sample("runs")

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from headway.engines.gates.trial import NO_DAY, Trial
-from headway.engines.models.scoring import OnnxModel
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.gates import statistics
@@ -79,7 +78,7 @@ def better_than_champion(trial: Trial, settings: ChampionSettings) -> Finding:
     numbers["champion"] = champion.label
     if few := too_few(trial, settings.min_rows, settings.min_days):
         return Finding(outcome=Outcome.UNPROVEN, reason=few, numbers=numbers)
-    losses = trial.losses_of(OnnxModel(trial.champion.onnx, champion.signature.score))
+    losses = trial.losses_of(trial.opened(champion, trial.champion.onnx))
     one = paired_difference(trial.losses, losses, settings.alpha, trial.days)
     numbers |= {"champion_loss": _mean(losses), "margin": settings.margin, **plain(one)}
     told = f"{champion.label}, which serves now: {said(one)}, margin {settings.margin:g}"
