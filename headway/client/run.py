@@ -36,6 +36,7 @@ class Exported(Value):
     says why it has not the usual form."""
 
     onnx: bytes
+    """Or, when `form` is another one, the bytes of that."""
     signature: Signature
     parity: Parity | None = None
     form: Form = Form.ONNX
@@ -144,7 +145,8 @@ class Run:
     ) -> ModelVersion:
         """Register `model` as the next version of the model `name`.
 
-        `model` and each of `baselines` are fitted scikit-learn estimators or the bytes of ONNX files. `training` and
+        `model` and each of `baselines` are fitted estimators of scikit-learn, LightGBM, XGBoost or CatBoost, PyTorch
+        networks, or the bytes of ONNX files. `training` and
         `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the model by
         `evaluation`, so it must be data that it never saw. An estimator is converted, and its served form compared
         with it on the rows of `example` (a frame of features; by default those of `evaluation`). `score` names the
@@ -153,10 +155,10 @@ class Run:
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
         exported = self._exporter.export(model, held_out, example, score)
-        simpler = [
-            Baseline(name=other, blob=self.client.blobs.put(self._exporter.export(made, held_out, example, score).onnx))
-            for other, made in (baselines or {}).items()
-        ]
+        simpler = tuple(
+            self._baseline(other, self._exporter.export(simple, held_out, example, score))
+            for other, simple in (baselines or {}).items()
+        )
         if values:
             self.log_metrics(values)
         command = AddVersion(
@@ -170,13 +172,18 @@ class Run:
             parity=exported.parity,
             form=exported.form,
             variants=exported.variants,
-            baselines=tuple(simpler),
+            baselines=simpler,
             metrics={key: value for key, value in values.items() if math.isfinite(value)},
             note="; ".join(filter(None, (note, exported.note))),
         )
         if exported.note:
             self.set_tag(f"headway.form.{name}", exported.note)
         return self.client.models.add(command)
+
+    def _baseline(self, name: str, made: Exported) -> Baseline:
+        if made.form is not Form.ONNX:
+            raise Invalid(f"baseline {name!r} cannot be {made.form}: {made.note}; take a simpler one, which is ONNX")
+        return Baseline(name=name, blob=self.client.blobs.put(made.onnx))
 
     def flush(self) -> None:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""

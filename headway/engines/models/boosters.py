@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 from skl2onnx import update_registered_converter
-from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
@@ -74,7 +74,18 @@ def _holds(value: Any) -> bool:
 def _register(made: type, converter: Callable[..., None], classifies: bool) -> None:
     shapes = calculate_linear_classifier_output_shapes if classifies else calculate_linear_regressor_output_shapes
     options = _OPTIONS if classifies else {"split": None}
-    update_registered_converter(made, f"Headway{made.__name__}", shapes, converter, options=options)
+    parser = _classifier_outputs if classifies else None
+    update_registered_converter(made, f"Headway{made.__name__}", shapes, converter, options=options, parser=parser)
+
+
+def _classifier_outputs(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
+    """skl2onnx gives two outputs only to what inherits from scikit-learn's mix-in, which CatBoost does not."""
+    operator = scope.declare_local_operator(f"Headway{type(model).__name__}", model)
+    operator.inputs = inputs
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", FloatTensorType()))
+    outputs: list[Any] = operator.outputs
+    return outputs
 
 
 def _convert_catboost(scope: Any, operator: Any, container: Any) -> None:

@@ -1,4 +1,4 @@
-"""From a trained model to the file that is served: converted, proven on real rows, and the fastest of what is proven."""
+"""From a trained model to the file that is served: converted, proven on real rows, the fastest of what is proven."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def export(model: Any, example: pl.DataFrame, rows: pl.DataFrame, score: str | N
         native = _native(model, rows, score)
     except (Invalid, Unavailable) as error:
         if kept is None:
-            raise refused from None
+            raise Invalid(f"{refused}; nor can skops keep it: {error}") from None
         assert kept.parity
         note = f"not proven: {why}; and not served by skops: {error}"[:500]
         return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
@@ -99,7 +99,7 @@ def to_onnx(model: Any, example: pl.DataFrame, *, exact: bool = False) -> bytes:
 def _candidates(model: Any, example: pl.DataFrame, rows: pl.DataFrame) -> Iterator[Candidate]:
     plain = _proved("single", model, to_onnx(model, example), rows)
     yield plain
-    if not plain.proven and not is_network(model) and pl.Float64 in rows.schema.values():
+    if not plain.proven and not is_network(model):
         try:
             yield _proved("double", model, to_onnx(model, example, exact=True), rows)
         except Invalid as error:
@@ -164,7 +164,7 @@ def _native(model: Any, rows: pl.DataFrame, score: str | None) -> Export:
         file = Path(folder) / f"{digest(data)[3:19]}.skops"
         file.write_bytes(data)
         signature = _asked_as(skops_signature(file, score=score), rows)
-        worker = WorkerModel(Plan(Form.SKOPS, file, signature))
+        worker = WorkerModel(Plan(Form.SKOPS, file, signature=signature))
         try:
             return Export(data, signature, parity_of(model, worker, rows), Form.SKOPS)
         finally:

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
+from headway.engines.models.boosters import library_of
 from headway.engines.models.features import feature_names
 from headway.engines.models.networks import is_network, network_answers
 from headway.engines.models.opening import ScoringModel
@@ -62,9 +63,18 @@ def parity_of(model: Any, served_form: ScoringModel, frame: pl.DataFrame, tolera
 def _scores(model: Any, features: pl.DataFrame) -> NDArray[np.float64]:
     if is_network(model):
         return network_answers(model, features.columns, features)[:, -1]
-    answers = model.predict_proba(features) if is_classifier(model) else model.predict(features)
+    asked = _asked(model, features)
+    answers = model.predict_proba(asked) if is_classifier(model) else model.predict(asked)
     scores: NDArray[np.float64] = np.asarray(answers, dtype=np.float64).reshape(features.height, -1)[:, -1]
     return scores
+
+
+def _asked(model: Any, features: pl.DataFrame) -> Any:
+    """An array for what was fitted on one, and for boosters, some of which take no frame of polars."""
+    named = getattr(model, "feature_names_in_", None) is not None and not library_of(model)
+    if named or not all(dtype.is_numeric() or dtype == pl.Boolean for dtype in features.dtypes):
+        return features
+    return features.cast({pl.Boolean: pl.Int8}).to_numpy()
 
 
 def _difference(scores: NDArray[np.float64], trained: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,9 +90,11 @@ def _labels_apart(
         return 0
     if "label" not in served_form.output_names:
         return 0
-    labels = np.asarray(model.predict(features)).reshape(-1).astype(str)
+    labels = np.asarray(model.predict(_asked(model, features))).reshape(-1)
+    # ONNX says the classes False and True by 0 and 1.
+    told = (labels.astype(int) if labels.dtype == bool else labels).astype(str)
     clear = np.abs(trained - 0.5) > tolerance
-    return int(((served_form.column(features, "label").astype(str) != labels) & clear).sum())
+    return int(((served_form.column(features, "label").astype(str) != told) & clear).sum())
 
 
 def _rounded_apart(model: Any, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float) -> int:
