@@ -163,6 +163,24 @@ class ExtraMissing(Unavailable):
     code = "extra_missing"
 
 
+class RateExceeded(Unavailable):
+    """More requests than are taken; `details["retry_after_s"]` tells when the next one is."""
+
+    code = "rate_exceeded"
+
+
+class DeadlineExceeded(Unavailable):
+    """A request could not be answered by the time that it gives."""
+
+    code = "deadline_exceeded"
+
+
+class Overloaded(Unavailable):
+    """Requests come faster than they are answered."""
+
+    code = "overloaded"
+
+
 class Unreachable(Unavailable):
     """A server does not answer."""
 

@@ -131,26 +131,19 @@ class Run:
 
     def log_model(
         self,
-        name: str,
-        model: Any,
-        *,
-        training: Sequence[str | Any],
-        evaluation: str | Any,
-        task: Task | str = Task.BINARY,
-        example: Any = None,
-        baselines: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        score: str | None = None,
-        note: str = "",
-    ) -> ModelVersion:
+        name: str, model: Any, *,
+        training: Sequence[str | Any], evaluation: str | Any, task: Task | str = Task.BINARY, example: Any = None,
+        baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
+        score: str | None = None, note: str = "",
+    ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
         `model` and each of `baselines` are fitted estimators of scikit-learn, LightGBM, XGBoost or CatBoost, PyTorch
-        networks, or the bytes of ONNX files. `training` and
-        `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the model by
-        `evaluation`, so it must be data that it never saw. An estimator is converted, and its served form compared
-        with it on the rows of `example` (a frame of features; by default those of `evaluation`). `score` names the
-        output that quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
+        networks, or the bytes of ONNX files. `training` and `evaluation` are dataset versions, or references to them
+        such as `orders@3`; gates will judge the model by `evaluation`, so it must be data that it never saw. A model
+        is converted, and its served forms compared with it on the rows of `example` (a frame of features; by default
+        those of `evaluation`); the fastest of those that answer alike is kept. `score` names the output that
+        quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)

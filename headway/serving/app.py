@@ -26,10 +26,13 @@ class App:
         if scope["type"] == "lifespan":
             await self._live_through(receive, send)
             return
+        head = head_of(scope["headers"])
+        head.arrived_ns = self._responder.door.arrived_ns()
+        head.peer = str(scope["client"][0]).encode() if scope.get("client") else b""
         body, whole = await self._body(receive)
         if not whole:
             return
-        answer = self._responder.respond(scope["method"], scope["path"], head_of(scope["headers"]), body)
+        answer = self._responder.respond(scope["method"], scope["path"], head, body)
         await _send(send, answer if isinstance(answer, Answer) else await answer)
 
     async def _body(self, receive: Receive) -> tuple[bytes | None, bool]:

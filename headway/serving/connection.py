@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, listener: Listening) -> None:
         self._listener, self._loop = listener, listener.loop
         self._respond, self._most_bytes = listener.responder.respond, listener.responder.most_bytes
+        self._arrived_ns, self._peer = listener.responder.door.arrived_ns, b""
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
         self._waiting: deque[Request] = deque()
@@ -80,6 +81,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        if peer := transport.get_extra_info("peername"):
+            self._peer = str(peer[0]).encode()
         self._listener.connections.add(self)
         self.deadline = self._loop.time() + self._listener.request_timeout_s
 
@@ -133,7 +136,8 @@ class Connection(asyncio.Protocol):
         self._in_head = self._unfinished = True
         self._timed = False
         self._head_bytes = self._body_bytes = self._headers = 0
-        self._url, self._head, self._chunks = b"", Head(), []
+        self._url, self._chunks = b"", []
+        self._head = Head(peer=self._peer, arrived_ns=self._arrived_ns())
 
     def on_url(self, url: bytes) -> None:
         self._url += url

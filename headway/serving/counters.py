@@ -20,6 +20,10 @@ class ReleaseCounters:
         self.latency_us = self.failed_us = 0.0
         self.rows = 0
         """Rows of the requests that were answered."""
+        self.refused: Counter[str] = Counter()
+        """Requests that were not run, by the code of the reason; they are in no other figure."""
+        self.filled: Counter[str] = Counter()
+        """Values that a default stands for, by feature."""
 
     def add(self, status: int, latency_us: float, rows: int = 1) -> None:
         self.statuses[status] += 1
@@ -35,6 +39,10 @@ class ReleaseStatus(Value):
     requests: int
     statuses: dict[int, int]
     latency_us_mean: float
+    refused: dict[str, int] = {}
+    """Requests that were not run for want of time or room, by the code of the reason."""
+    filled: dict[str, int] = {}
+    """Values that a default stands for, by feature."""
 
 
 class CaptureStatus(Value):
@@ -73,13 +81,29 @@ class ServerCounters:
 
     def prometheus(self, capture: CaptureStatus) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
-        return "\n".join([*self._requests(), *self._latency(), *_capture(capture)]) + "\n"
+        return (
+            "\n".join([*self._requests(), *self._refused(), *self._filled(), *self._latency(), *_capture(capture)])
+            + "\n"
+        )
 
     def _requests(self) -> Iterator[str]:
         yield "# TYPE headway_requests_total counter"
         for release, counters in self.releases.items():
             for status, count in sorted(counters.statuses.items()):
                 yield f'headway_requests_total{{release="{_escaped(release)}",status="{status}"}} {count}'
+
+    def _refused(self) -> Iterator[str]:
+        yield "# TYPE headway_refused_requests_total counter"
+        for release, counters in self.releases.items():
+            for reason, count in sorted(counters.refused.items()):
+                yield f'headway_refused_requests_total{{release="{_escaped(release)}",reason="{reason}"}} {count}'
+
+    def _filled(self) -> Iterator[str]:
+        yield "# TYPE headway_filled_values_total counter"
+        for release, counters in self.releases.items():
+            for feature, count in sorted(counters.filled.items()):
+                labels = f'release="{_escaped(release)}",feature="{_escaped(feature)}"'
+                yield f"headway_filled_values_total{{{labels}}} {count}"
 
     def _latency(self) -> Iterator[str]:
         name = "headway_request_duration_seconds"
@@ -97,7 +121,13 @@ class ServerCounters:
 def _status(counters: ReleaseCounters) -> ReleaseStatus:
     requests = sum(counters.statuses.values())
     mean = counters.latency_us / requests if requests else 0.0
-    return ReleaseStatus(requests=requests, statuses=dict(counters.statuses), latency_us_mean=mean)
+    return ReleaseStatus(
+        requests=requests,
+        statuses=dict(counters.statuses),
+        latency_us_mean=mean,
+        refused=dict(counters.refused),
+        filled=dict(counters.filled),
+    )
 
 
 def _capture(capture: CaptureStatus) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from headway.errors import BadTensor
-from headway.lifecycle.models.records import Signature
+from headway.lifecycle.models.records import Signature, TensorSpec
 from headway.serving.exchange import Exchange
 from headway.serving.messages import BINARY, Answer, Head
 from headway.serving.protocol import (
@@ -90,20 +90,21 @@ def _tensors(asked: InferRequest, signature: Signature, outputs: Outputs) -> tup
     """The outputs that are asked for, and behind them what goes in binary."""
     specs, usual = signature.outputs, asked.parameters is not None and asked.parameters.binary_data_output
     if not asked.outputs and not usual:
-        return [
-            OutputTensor(spec.name, spec.datatype, output.shape, output.ravel().tolist())
-            for spec, output in zip(specs, outputs, strict=True)
-        ], ()
+        return [_in_json(spec, output) for spec, output in zip(specs, outputs, strict=True)], ()
     tensors, blobs = list[OutputTensor](), list[bytes]()
     for at, binary in _wanted(asked, signature, usual):
-        tensor = OutputTensor(specs[at].name, specs[at].datatype, outputs[at].shape)
+        spec, output = specs[at], outputs[at]
         if binary:
-            blobs.append(packed(outputs[at], specs[at].datatype))
-            tensor.parameters = TensorParameters(len(blobs[-1]))
+            blob = packed(output, spec.datatype)
+            blobs.append(blob)
+            tensors.append(OutputTensor(spec.name, spec.datatype, output.shape, None, TensorParameters(len(blob))))
         else:
-            tensor.data = outputs[at].ravel().tolist()
-        tensors.append(tensor)
+            tensors.append(_in_json(spec, output))
     return tensors, blobs
+
+
+def _in_json(spec: TensorSpec, output: NDArray[Any]) -> OutputTensor:
+    return OutputTensor(spec.name, spec.datatype, output.shape, output.ravel().tolist())
 
 
 def _wanted(asked: InferRequest, signature: Signature, usual: bool) -> list[tuple[int, bool]]:

@@ -26,6 +26,8 @@ class Exchange(msgspec.Struct, gc=False):
     predictions: list[str] | None = None
     cells: tuple[Any, ...] = ()
     """The features as `Batch.cells` has them, in the signature's order; empty when they could not be read."""
+    filled: dict[str, list[int]] = {}
+    """By feature, the rows in which its default stands."""
     scores: list[float] | None = None
     status: int = 200
     error: str = ""
@@ -37,6 +39,16 @@ class Exchange(msgspec.Struct, gc=False):
         if self.rows == 1:
             return [self.request]
         return [f"{self.request}-{row}" for row in range(self.rows)]
+
+    def filled_rows(self) -> list[list[str] | None]:
+        """By row, the features that were filled with their default."""
+        if not self.filled:
+            return [None] * self.rows
+        names: list[list[str]] = [[] for _ in range(self.rows)]
+        for name, rows in self.filled.items():
+            for row in rows:
+                names[row].append(name)
+        return [each or None for each in names]
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         """One tuple of `width` features per row."""

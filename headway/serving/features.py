@@ -17,10 +17,13 @@ _INTEGERS = (Datatype.INT32, Datatype.INT64)
 
 def by_name(inputs: Inputs, columns: Mapping[str, Any]) -> Batch:
     """The rows in `columns`: feature -> one value per row; a tensor that is wider than one may come whole under its own
-    name, as one list per row. Names that the model does not know are not looked at.
+    name, as one list per row. Names that the model does not know are not looked at; features with a default may be
+    missing beside others.
 
     Raises `BadTensor` naming the feature that is missing or does not fit.
     """
+    if inputs.defaults:
+        columns = _completed(inputs, columns)
     missing = [
         name
         for tensor in inputs.tensors.values()
@@ -32,6 +35,15 @@ def by_name(inputs: Inputs, columns: Mapping[str, Any]) -> Batch:
         raise BadTensor(f"features are missing: {', '.join(missing[:10])}{_hint(missing[0], columns)}", missing=missing)
     tensors = [_tensor(tensor, columns) for tensor in inputs.tensors.values()]
     return inputs.read(tensors)
+
+
+def _completed(inputs: Inputs, columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = next((columns[name] for name in chain(inputs.tensors, inputs.columns) if name in columns), None)
+    if type(known) is not list:
+        return columns
+    whole = {name for tensor in inputs.tensors.values() if tensor.name in columns for name in tensor.columns}
+    lacking = [name for name in inputs.defaults if name not in columns and name not in whole]
+    return {**columns, **{name: [None] * len(known) for name in lacking}} if lacking else columns
 
 
 def by_place(inputs: Inputs, rows: list[Any]) -> Batch:

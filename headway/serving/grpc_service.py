@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn, Protocol
 
@@ -10,6 +11,7 @@ import grpc.aio
 import msgspec
 
 from headway.errors import BadTensor, HeadwayError
+from headway.serving.door import LONGEST_MS
 from headway.serving.grpc_dialect import GrpcInference
 from headway.serving.grpc_messages import MESSAGES, PACKAGE, DecodeError
 from headway.serving.inference import Inference, status_of
@@ -35,6 +37,10 @@ class Context(Protocol):
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+
+    def time_remaining(self) -> float | None: ...
+
+    def peer(self) -> str: ...
 
 
 Method = Callable[[bytes, Context], Awaitable[bytes]]
@@ -79,8 +85,9 @@ class GrpcService:
             return await _refused(context, BadTensor("the message is no ModelInferRequest"))
         except HeadwayError as error:
             return await _refused(context, error)
-        head = Head(key=_key(context), version=request.model_version)
-        answer = await self._inference.answer_apart(table, body, head, GrpcInference(request))
+        head, dialect = _head(context, request.model_version), GrpcInference(request)
+        answer = self._inference.turn_away(table, head, dialect) if table.routes else None
+        answer = answer or await self._inference.answer_apart(table, body, head, dialect)
         if answer.status != 200:
             await context.abort(_CODES[answer.status], answer.body.decode())
         return answer.body
@@ -130,9 +137,19 @@ async def _refused(context: Context, error: HeadwayError) -> NoReturn:
     await context.abort(_CODES[status_of(error)], str(error))
 
 
-def _key(context: Context) -> bytes:
-    """The `headway-key` of the call, which routes its request."""
-    for name, value in context.invocation_metadata() or ():
-        if name == "headway-key":
-            return value.encode() if isinstance(value, str) else value
-    return b""
+def _head(context: Context, version: str) -> Head:
+    """What the call says beside its message. Its deadline is gRPC's own."""
+    metadata = dict(context.invocation_metadata() or ())
+    left_s = context.time_remaining()
+    return Head(
+        key=_bytes(metadata.get("headway-key", b"")),
+        caller=_bytes(metadata.get("headway-caller", b"")),
+        deadline=b"" if left_s is None else b"%.3f" % min(max(left_s * 1000, 0), LONGEST_MS),
+        version=version,
+        peer=context.peer().rpartition(":")[0].encode(),
+        arrived_ns=time.perf_counter_ns(),
+    )
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value

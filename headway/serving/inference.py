@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,20 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from headway.engines.runtimes.python import Raised
-from headway.errors import BadTensor, HeadwayError, Invalid, NotFound, Refused, TooLarge, UnsupportedMedia
+from headway.errors import (
+    BadTensor,
+    DeadlineExceeded,
+    HeadwayError,
+    Invalid,
+    NotFound,
+    RateExceeded,
+    Refused,
+    TooLarge,
+    UnsupportedMedia,
+)
 from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
+from headway.serving.door import Door, check_deadline, expires_ns
 from headway.serving.exchange import Exchange
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
@@ -41,7 +53,23 @@ class Inference:
     """Decode, choose, check, run, encode; then count and capture, whatever came of it."""
 
     def __init__(self, counters: ServerCounters, capture: Sink) -> None:
-        self._counters, self._capture = counters, capture
+        self._counters, self._capture, self.door = counters, capture, Door()
+
+    def turn_away(self, table: LoadedTable, head: Head, dialect: Dialect[Any]) -> Answer | None:
+        """The answer to a request that is not let in; None for one that is."""
+        try:
+            self.door.check(table.table.limits, head)
+        except HeadwayError as error:
+            return self.not_run(table, error, head, dialect)
+        return None
+
+    def not_run(self, table: LoadedTable, error: HeadwayError, head: Head, dialect: Dialect[Any]) -> Answer:
+        """The answer to a request for which there is no time or room. It is counted, and not captured: it says nothing
+        of a release, and a flood of them must not push out what does."""
+        known = head.key or len(table.routes) == 1
+        release = table.choose(head.key.decode("latin-1")).route.release if known else ""
+        self._counters.releases[release].refused[error.code] += 1
+        return _with_delay(dialect.refuse(status_of(error), str(error), error), error)
 
     def answer(
         self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
@@ -52,6 +80,8 @@ class Inference:
         try:
             asked, loaded, batch = _understood(exchange, body, head, dialect)
             answer = _told(exchange, dialect, asked, loaded, loaded.runtime.run(batch.feed))
+        except DeadlineExceeded as error:
+            return self.not_run(table, error, head, dialect)
         except Exception as error:
             answer = _failed(exchange, dialect, error)
         return self._over(exchange, answer, started_ns)
@@ -69,6 +99,8 @@ class Inference:
             else:
                 outputs = loaded.runtime.run(batch.feed)
             answer = _told(exchange, dialect, asked, loaded, outputs)
+        except DeadlineExceeded as error:
+            return self.not_run(table, error, head, dialect)
         except Exception as error:
             answer = _failed(exchange, dialect, error)
         return self._over(exchange, answer, started_ns)
@@ -81,7 +113,10 @@ class Inference:
     def settle(self, exchange: Exchange) -> None:
         """Count and capture an exchange that is over."""
         exchange.request = exchange.request or new_id()
-        self._counters.releases[exchange.release].add(exchange.status, exchange.latency_us, exchange.rows)
+        counters = self._counters.releases[exchange.release]
+        counters.add(exchange.status, exchange.latency_us, exchange.rows)
+        for feature, rows in exchange.filled.items():
+            counters.filled[feature] += len(rows)
         self._capture.add(exchange)
 
     def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
@@ -94,14 +129,18 @@ class Inference:
 
 def _failed(exchange: Exchange, dialect: Dialect[Any], error: Exception) -> Answer:
     if isinstance(error, HeadwayError):
-        answer = _refused(exchange, dialect, status_of(error), str(error), error)
-        if (after_s := error.details.get("retry_after_s")) is None:
-            return answer
-        return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % after_s)))
+        return _with_delay(_refused(exchange, dialect, status_of(error), str(error), error), error)
     if isinstance(error, Raised):
         return _refused(exchange, dialect, 500, f"the model failed on this request: {error}", error)
     log.error("inference failed", exc_info=error, extra={"facts": {"release": exchange.release}})
     return _refused(exchange, dialect, 500, f"the model failed on this request: {type(error).__name__}", error)
+
+
+def _with_delay(answer: Answer, error: HeadwayError) -> Answer:
+    """Says when to try again, if the error knows."""
+    if (after_s := error.details.get("retry_after_s")) is None:
+        return answer
+    return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % after_s)))
 
 
 def _refused(exchange: Exchange, dialect: Dialect[Any], status: int, message: str, error: Exception) -> Answer:
@@ -115,6 +154,8 @@ def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[An
     """What was asked, of which route, and its rows, which fit that one."""
     asked = dialect.read(body, head)
     parameters = asked.parameters or _NO_PARAMETERS
+    if head.deadline or parameters.timeout:
+        _check_deadline(head, parameters.timeout)
     exchange.request = asked.id or new_id()
     exchange.key = str(parameters.key) if parameters.key is not None else head.key.decode("latin-1") or exchange.request
     if parameters.event_at is not None:
@@ -123,7 +164,7 @@ def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[An
     loaded = table.named(head.version) if head.version else table.choose(exchange.key)
     exchange.release = loaded.route.release
     batch = dialect.batch(asked, loaded)
-    exchange.cells, exchange.rows = batch.cells, batch.rows
+    exchange.cells, exchange.rows, exchange.filled = batch.cells, batch.rows, batch.filled
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)
@@ -135,6 +176,12 @@ def _told(
 ) -> Answer:
     exchange.scores = loaded.scores(outputs, exchange.rows)
     return dialect.answer(asked, exchange, loaded, outputs)
+
+
+def _check_deadline(head: Head, timeout_us: int | None) -> None:
+    now_ns = time.perf_counter_ns()
+    limit_ns = (head.arrived_ns or now_ns) + timeout_us * 1000 if timeout_us else math.inf
+    check_deadline(min(expires_ns(head), limit_ns), now_ns)
 
 
 def _prediction_ids(identifiers: list[str], rows: int) -> list[str]:
@@ -167,4 +214,8 @@ def status_of(error: HeadwayError) -> int:
             return 404
         case Refused():
             return 422
+        case RateExceeded():
+            return 429
+        case DeadlineExceeded():
+            return 504
     return 503

@@ -19,7 +19,8 @@ class Answer(NamedTuple):
 
 
 class Head(msgspec.Struct, gc=False):
-    """The headers that matter here, as they came, and the version that the path names; empty where there is none."""
+    """The headers that matter here, as they came, and the version that the path names; empty where there is none. What
+    the front knows of the request itself stands last."""
 
     key: bytes = b""
     json_size: bytes = b""
@@ -27,7 +28,13 @@ class Head(msgspec.Struct, gc=False):
     content_encoding: bytes = b""
     accept_encoding: bytes = b""
     expect: bytes = b""
+    caller: bytes = b""
+    deadline: bytes = b""
+    """Milliseconds from the request's arrival to when its answer is of no use any more."""
     version: str = ""
+    peer: bytes = b""
+    """The client's address."""
+    arrived_ns: int = 0
 
 
 FIELDS = {
@@ -37,6 +44,8 @@ FIELDS = {
     b"content-encoding": "content_encoding",
     b"accept-encoding": "accept_encoding",
     b"expect": "expect",
+    b"headway-caller": "caller",
+    b"headway-deadline-ms": "deadline",
 }
 
 

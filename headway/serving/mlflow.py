@@ -23,7 +23,9 @@ from headway.serving.protocol import RequestParameters, encode
 from headway.serving.router import LoadedRoute
 from headway.serving.tensors import Batch, Inputs
 
-_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
+_CODES = {404: "RESOURCE_DOES_NOT_EXIST", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | dict.fromkeys(
+    (503, 504), "TEMPORARILY_UNAVAILABLE"
+)
 _TEXTS = {"true": True, "false": False}
 
 

@@ -64,7 +64,8 @@ class NamedPrediction:
             raise BadTensor(f"there is no feature {unknown[0]!r}{nearest(unknown[0], known)}", unknown=unknown)
         if wide := next((name for name, value in asked.features.items() if type(value) is list), None):
             raise BadTensor(f"feature {wide!r} takes one value, not a list", tensor=wide)
-        return by_name(loaded.inputs, {name: [value] for name, value in asked.features.items()})
+        features = asked.features or dict.fromkeys(loaded.inputs.defaults)
+        return by_name(loaded.inputs, {name: [value] for name, value in features.items()})
 
     def answer(self, asked: Prediction, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
         route, [score] = loaded.route, exchange.scores or [float("nan")]
@@ -102,7 +103,9 @@ def openapi(table: LoadedTable) -> dict[str, Any]:
                     "400": _response("The body is not a prediction request", _FAILED),
                     "413": _response("The body is too large", _FAILED),
                     "422": _response("Features do not fit the model or break its contract", _FAILED),
-                    "503": _response("No release is deployed yet", _FAILED),
+                    "429": _response("There are more requests than are taken", _FAILED),
+                    "503": _response("No release is deployed yet, or too much waits", _FAILED),
+                    "504": _response("The deadline was over before the request could run", _FAILED),
                 },
             }
         }
@@ -130,7 +133,7 @@ def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
         "properties": {
             "features": {
                 "type": "object",
-                "required": list(features),
+                "required": [name for name in features if name not in rules or rules[name].default is None],
                 "additionalProperties": False,
                 "properties": features,
             },
@@ -143,13 +146,20 @@ def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
 
 def _feature(datatype: Datatype, rule: ColumnRule | None) -> dict[str, Any]:
     kind = _TYPES.get(datatype, "number")
-    nullable = rule is not None and rule.nulls > 0 and kind == "number"
+    defaults = rule is not None and rule.default is not None
+    nullable = rule is not None and (defaults or (rule.nulls > 0 and kind == "number"))
     schema: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
     if rule is None:
         return schema
     bounds = {"minimum": rule.low, "maximum": rule.high} if kind in ("number", "integer") else {}
-    levels = {"enum": list(rule.levels)} if rule.levels is not None and kind == "string" else {}
-    unit = {"description": rule.unit} if rule.unit else {}
+    levels: dict[str, list[str | None]] = (
+        {"enum": [*rule.levels]} if rule.levels is not None and kind == "string" else {}
+    )
+    if levels and nullable:
+        levels["enum"].append(None)
+    unit: dict[str, Any] = {"description": rule.unit} if rule.unit else {}
+    if defaults:
+        unit["default"] = rule.default
     return schema | {name: bound for name, bound in bounds.items() if bound is not None} | levels | unit
 
 

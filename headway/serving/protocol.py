@@ -44,6 +44,8 @@ class RequestParameters(msgspec.Struct, gc=False):
     """When the event happened that is scored, if not now."""
     prediction_ids: list[Annotated[str, msgspec.Meta(min_length=1, max_length=200)]] | None = None
     """One id per row; labels name predictions by them."""
+    timeout: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Triton's: microseconds after which the request is not run any more; 0 is none."""
     binary_data_output: bool = False
     """Whether outputs that do not say otherwise are answered in binary."""
 

@@ -32,7 +32,7 @@ class Responder:
         self, router: Router, inference: Inference, counters: ServerCounters, capture: Capture, most_bytes: int
     ) -> None:
         self._router, self._counters, self._capture = router, counters, capture
-        self.inference, self.most_bytes = inference, most_bytes
+        self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
         self.about = Pages(router, counters)
         self._pages = self.about.fixed | {
             "/v1/status": ("GET", lambda: Answer(200, encode(self.status()))),
@@ -111,6 +111,8 @@ class Responder:
         if not table.routes:
             error = Unavailable("no release is deployed here yet")
             return dialect.refuse(status_of(error), str(error), error)
+        if refusal := self.inference.turn_away(table, head, dialect):
+            return refusal
         if body is None:
             limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
             return self.inference.refuse(table, limit, dialect)
@@ -125,6 +127,10 @@ class Responder:
             plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
         except HeadwayError as refusal:
             return self.inference.refuse(table, refusal, dialect)
+        try:
+            self.door.check_time(table.table.limits, head)
+        except HeadwayError as refusal:
+            return self.inference.not_run(table, refusal, head, dialect)
         newest = self._router.active  # another one may have come meanwhile
         return await self.inference.answer_apart(newest if newest and newest.routes else table, plain, head, dialect)
 

@@ -2,8 +2,9 @@
 
 Columns: the features, typed by the signature, and beside them, set apart by an underscore, `_prediction`, `_request`,
 `_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_rows` and
-`_latency_us` (both of the whole request), `_score`, `_mirror_release`, `_mirror_score`. A score that is not finite
-stands as null. A failed request whose rows are not known is one row without features.
+`_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
+`_score`, `_mirror_release`, `_mirror_score`. A score that is not finite stands as null. A failed request whose rows
+are not known is one row without features.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Se
     scored = np.repeat([each.scores is not None for each in exchanges], [each.rows for each in exchanges])
     mirror_releases, mirror_scores, failures, error = _mirrored(exchanges, columns)
     frame = _requests(exchanges).with_columns(
+        pl.Series("_filled", list(chain.from_iterable(e.filled_rows() for e in exchanges)), pl.List(pl.String)),
         pl.Series("_prediction", list(chain.from_iterable(each.prediction_ids() for each in exchanges)), pl.String),
         _finite("_score", scores),
         mirror_releases,

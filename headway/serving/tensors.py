@@ -16,9 +16,11 @@ from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.protocol import Tensor
-from headway.serving.wire import converted
+from headway.serving.wire import Numbers, must_convert
 
 Feed = dict[str, NDArray[Any]]
+Filled = dict[str, list[int]]
+"""By feature, the rows in which its default stands for what the request lacks."""
 
 
 class Element(NamedTuple):
@@ -45,17 +47,19 @@ _WITH_NAN = (Datatype.FP32, Datatype.FP64)
 class Batch(msgspec.Struct, gc=False):
     """The rows of one request: `feed` for the model; `cells` in the order of the features, a missing number as None: a
     list each, or, of a single row, its values, which take up so much less memory that thousands may wait to be
-    written."""
+    written. Defaults are in both, and `filled` says where."""
 
     feed: Feed
     cells: tuple[Any, ...]
     rows: int
+    filled: Filled
 
 
 class InputTensor:
-    """One input of a signature. Raises `Invalid` for a shape other than [-1] and [-1, width]."""
+    """One input of a signature; `defaults` are of its features. Raises `Invalid` for a shape other than [-1] and
+    [-1, width]."""
 
-    def __init__(self, spec: TensorSpec) -> None:
+    def __init__(self, spec: TensorSpec, defaults: Mapping[str, Any]) -> None:
         match spec.shape:
             case (-1,):
                 self.width = 1
@@ -65,9 +69,14 @@ class InputTensor:
                 raise Invalid(f"input {spec.name!r} has shape {list(spec.shape)}; it must be [-1] or [-1, width]")
         self.name, self.datatype, self.shape = spec.name, spec.datatype, spec.shape
         self.columns = spec.columns
+        self.defaults = {at: defaults[name] for at, name in enumerate(self.columns) if name in defaults}
 
-    def values(self, tensor: Tensor, rows: int) -> list[Any]:
-        """The elements of `rows` rows in one list; their types are not looked at."""
+    @property
+    def may_lack(self) -> bool:
+        return len(self.defaults) == self.width
+
+    def values(self, tensor: Tensor, rows: int, filled: Filled) -> list[Any]:
+        """The elements of `rows` rows in one list, defaults in the place of nulls; their types are not looked at."""
         shape, data, width = tensor.shape, tensor.data, self.width
         if data is None:
             raise self.bad("has no data")
@@ -79,7 +88,21 @@ class InputTensor:
             data = self._flat(shape, data)
         if len(data) != rows * width:
             raise self.bad(f"has {len(data)} elements, but its shape {shape} holds {math.prod(shape)}")
-        return data if tensor.datatype == self.datatype else self._converted(data, tensor.datatype)
+        if self.defaults and None in data:
+            self._must_convert([value for value in data if value is not None], tensor.datatype)
+            return self._filled(data, filled)
+        self._must_convert(data, tensor.datatype)
+        return data
+
+    def _filled(self, data: list[Any], filled: Filled) -> list[Any]:
+        whole = list(data)
+        for at, default in self.defaults.items():
+            places = [place for place in range(at, len(data), self.width) if data[place] is None]
+            if places:
+                filled[self.columns[at]] = [place // self.width for place in places]
+            for place in places:
+                whole[place] = default
+        return whole
 
     def joined(self, columns: Mapping[str, list[Any]]) -> list[Any]:
         """The elements of this tensor from the features in it; raises KeyError for one that is missing."""
@@ -89,9 +112,11 @@ class InputTensor:
     def bad(self, what: str) -> BadTensor:
         return BadTensor(f"input {self.name!r} {what}", tensor=self.name)
 
-    def _converted(self, data: list[Any], datatype: str) -> list[Any]:
+    def _must_convert(self, data: list[Any], datatype: str) -> None:
+        if datatype == self.datatype or not data:
+            return
         try:
-            return converted(data, datatype, self.datatype)
+            must_convert(data, datatype, self.datatype)
         except ValueError as error:
             raise self.bad(str(error)) from None
 
@@ -113,6 +138,8 @@ class Panel:
     def arrays(self, values: Sequence[list[Any]], rows: int) -> NDArray[Any]:
         """One array per tensor, stacked; None becomes NaN. Raises `BadTensor` for an element of another type."""
         elements = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+        if isinstance(elements, Numbers) and elements.array.dtype == self._element.dtype:
+            return elements.array.reshape(1, rows, *self._tail)
         if strange := self._strange(elements):
             for tensor, own in zip(self.tensors, values, strict=True):
                 strange = self._strange(own)
@@ -178,10 +205,11 @@ class Inputs:
     """The inputs of one model version: reads and checks what a request brings."""
 
     def __init__(self, signature: Signature, contract: Contract | None) -> None:
-        self.tensors: dict[str, InputTensor] = {spec.name: InputTensor(spec) for spec in signature.inputs}
-        self._panels = _panels(self.tensors.values())
         self._contract = contract
         self._features = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
+        self.defaults = {rule.name: rule.default for rule in self._features.values() if rule.default is not None}
+        self.tensors = {spec.name: InputTensor(spec, self.defaults) for spec in signature.inputs}
+        self._panels = _panels(self.tensors.values())
         self.columns = columns = feature_names(signature.inputs)
         if not columns or len(set(columns)) < len(columns) or any(name.startswith("_") for name in columns):
             raise Invalid(f"features must differ, and not begin with an underscore as captured columns do: {columns}")
@@ -197,14 +225,27 @@ class Inputs:
         known = self.tensors
         brought = {tensor.name: tensor for tensor in tensors}
         if brought.keys() != known.keys() or len(tensors) != len(known):
-            raise self._wrong_names([tensor.name for tensor in tensors])
-        rows = tensors[0].shape[0] if tensors[0].shape else 0
-        values = {name: tensor.values(brought[name], rows) for name, tensor in known.items()}
+            self._complete(tensors, brought)
+        rows, filled = tensors[0].shape[0] if tensors[0].shape else 0, Filled()
+        values = {name: tensor.values(brought[name], rows, filled) for name, tensor in known.items()}
         cells = tuple(chain.from_iterable(values.values())) if rows == 1 else self._columns(values)
         for at, name in self._unruled:
             if cells[at] is None or (rows > 1 and None in cells[at]):
                 raise BadTensor(f"feature {name!r} is null, which no contract allows", tensor=name)
-        return Batch(self._feed(values, rows), cells, rows)
+        return Batch(self._feed(values, rows), cells, rows, filled)
+
+    def _complete(self, tensors: Sequence[Tensor], brought: dict[str, Tensor]) -> None:
+        """Bring nulls for the tensors that a request may lack."""
+        lacking = [tensor for name, tensor in self.tensors.items() if name not in brought]
+        if not tensors or len(tensors) + len(lacking) != len(self.tensors) or not all(t.may_lack for t in lacking):
+            raise self._wrong_names([tensor.name for tensor in tensors])
+        rows = tensors[0].shape[0] if tensors[0].shape else 0
+        if not 0 < rows <= len(tensors[0].data or ()):
+            raise BadTensor(f"input {tensors[0].name[:200]!r} does not hold the {rows} rows of its shape")
+        for tensor in lacking:
+            brought[tensor.name] = Tensor(
+                tensor.name, [rows, tensor.width], tensor.datatype, [None] * (rows * tensor.width)
+            )
 
     def by_column(self, batch: Batch) -> dict[str, list[Any]]:
         """The rows of a batch as feature -> one value per row."""
@@ -249,7 +290,7 @@ class Inputs:
         )
 
     def _wrong_names(self, names: list[str]) -> BadTensor:
-        missing = sorted(self.tensors.keys() - set(names))[:10]
+        missing = sorted(name for name, t in self.tensors.items() if name not in names and not t.may_lack)[:10]
         strange = sorted(name for name, times in Counter(names).items() if name not in self.tensors or times > 1)[:10]
         return BadTensor(
             f"the inputs do not fit the model: missing {missing}, unknown or repeated {strange}",

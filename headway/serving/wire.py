@@ -26,9 +26,19 @@ _LENGTH_BYTES = 4
 _MOST_DIMENSIONS = 8
 
 
+class Numbers(list[Any]):
+    """Elements that are all finite, and the array that they came from: nobody needs to look at each of them again."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        super().__init__(array.tolist())
+        self.array = array
+
+
 def elements(datatype: str, shape: list[int], blob: memoryview) -> list[Any]:
     """What `blob` holds, a missing number (NaN) as None; raises `ValueError` saying what is wrong with it."""
-    if len(shape) > _MOST_DIMENSIONS or any(size < 0 for size in shape):
+    if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
         raise ValueError(f"has a shape of {len(shape)} dimensions or a negative one, which no tensor has")
     count = math.prod(shape)
     if datatype == "BYTES":
@@ -40,34 +50,34 @@ def elements(datatype: str, shape: list[int], blob: memoryview) -> list[Any]:
         raise ValueError(
             f"brings {len(blob)} bytes, but its shape {shape} in {datatype} takes {count * dtype.itemsize}"
         )
-    array: NDArray[Any] = np.frombuffer(blob, dtype)
+    array: NDArray[Any] = np.frombuffer(blob, dtype).copy()  # what stands behind JSON is not aligned
     if datatype == "BOOL":
         if array.size and array.max() > 1:
             raise ValueError("is BOOL, but holds a byte other than 0 and 1")
         array = array.astype(np.bool_)
     elif datatype == "BF16":  # the upper half of an FP32
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    values: list[Any] = array.tolist()
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        values = [None if value != value else value for value in values]
+    values = Numbers(array)
+    if array.dtype.kind == "f" and not math.isfinite(sum(values)):
+        return [None if value != value else value for value in values]
     return values
 
 
 def packed(array: NDArray[Any], datatype: Datatype) -> bytes:
     """An output in its binary form."""
     if datatype is not Datatype.BYTES:
-        return np.ascontiguousarray(array).tobytes()
+        return array.tobytes()
     texts = [text.encode() if isinstance(text, str) else bytes(text) for text in array.ravel().tolist()]
     return b"".join(len(text).to_bytes(_LENGTH_BYTES, "little") + text for text in texts)
 
 
-def converted(values: list[Any], datatype: str, wanted: Datatype) -> list[Any]:
-    """`values` of another datatype as elements of `wanted`, where that loses nothing; raises `ValueError` otherwise.
+def must_convert(values: list[Any], datatype: str, wanted: Datatype) -> None:
+    """Raises `ValueError` unless `values` of another datatype are elements of `wanted` without loss.
 
     Integers become wider or narrower integers (whose range is checked with all others) and floats, FP32 becomes FP64.
     """
     if datatype == "FP32" and wanted is Datatype.FP64:
-        return values
+        return
     if datatype not in INTEGERS or wanted in (Datatype.BOOL, Datatype.BYTES):
         raise ValueError(f"has datatype {datatype[:100]!r}, but the model takes {wanted}")
     if strange := {type(value).__name__ for value in values} - {"int"}:
@@ -79,7 +89,6 @@ def converted(values: list[Any], datatype: str, wanted: Datatype) -> list[Any]:
         dtype = np.float32 if wanted is Datatype.FP32 else np.float64
         if any(int(dtype(value)) != value for value in values):
             raise ValueError(f"holds an integer that no {wanted} equals")
-    return values
 
 
 def _texts(count: int, blob: memoryview) -> list[str]:

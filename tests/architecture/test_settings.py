@@ -28,6 +28,7 @@ from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.retention.policy import RetentionPolicy
+from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
@@ -46,6 +47,7 @@ ENTRIES: dict[str, type[Value]] = {
 TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[pipelines.NAME.steps.STEP]": DeclaredStep,
     "[environments.NAME.rollout]": RolloutPolicy,
+    "[deployments.NAME.limits]": Limits,
     "[retention]": RetentionPolicy,
     "[quotas]": Quotas,
     "[capture]": CaptureSpec,

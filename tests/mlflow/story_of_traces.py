@@ -42,6 +42,7 @@ def answer(question: str, session: str = "") -> str:
 
 def asked(questions: list[str], session: str = "s1") -> None:
     for question in questions:
+        time.sleep(0.003)  # a trace begins at a millisecond, and those of the same one come in any order
         try:
             answer(question, session)
         except ValueError:

@@ -32,6 +32,7 @@ from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.retention.policy import RetentionPolicy, checked_policy
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits, checked_limits
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
@@ -66,6 +67,7 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    limits: Limits = UNLIMITED
     runtime: str = ""
     """What runs models that are not ONNX, by its name in [runtimes]; empty for the platform's own interpreter."""
 
@@ -142,7 +144,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         datasets={name: convert(each, DatasetSpec, at) for name, each, at in _each(whole, "datasets")},
         models={name: convert(each, ModelSpec, at) for name, each, at in _each(whole, "models")},
         environments={name: _environment(each, at, checks) for name, each, at in _each(whole, "environments")},
-        deployments={name: convert(each, DeploymentSpec, at) for name, each, at in _each(whole, "deployments")},
+        deployments={name: _deployment(each, at) for name, each, at in _each(whole, "deployments")},
         runtimes={name: _runtime(each, at) for name, each, at in _each(whole, "runtimes")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
         triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
@@ -231,6 +233,12 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
     _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
     for name in ("latency_budget_us", "patience_s", "period_days", "period_labels"):
         _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
+
+
+def _deployment(given: Table, at: str) -> DeploymentSpec:
+    place = at.removesuffix("]") + ".limits]"
+    limits = checked_limits(convert(table(given.get("limits", {}), place), Limits, place), place)
+    return convert({**given, "limits": {}}, DeploymentSpec, at).but(limits=limits)
 
 
 def _monitor(given: Table, at: str) -> MonitorSpec:

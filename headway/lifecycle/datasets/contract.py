@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from headway.errors import Invalid
 from headway.kernel.records import Value, digest, encode
 from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
 
@@ -43,6 +44,8 @@ class ColumnRule(Value):
     median: tuple[float, float] | None = None
     levels: tuple[str, ...] | None = None
     unit: str = ""
+    default: bool | int | float | str | None = None
+    """What a request that lacks the feature, or has a null in its place, is taken to say. Tables are not filled."""
 
 
 class Contract(Value):
@@ -73,6 +76,24 @@ class Violation(Value):
 
     def __str__(self) -> str:
         return f"column {self.column!r} breaks rule {self.rule!r}: expected {self.expected}, found {self.found}"
+
+
+_DEFAULTS = {Kind.INT: (int,), Kind.FLOAT: (int, float), Kind.BOOL: (bool,), Kind.STR: (str,)}
+
+
+def checked_contract(contract: Contract) -> Contract:
+    """Raises `Invalid` for a default of a column that is no feature, of another kind, or that breaks its own rule."""
+    for rule in contract.columns:
+        if rule.default is None:
+            continue
+        if rule.use is not Use.FEATURE:
+            raise Invalid(f"column {rule.name!r} is no feature, so no request lacks it; remove its default")
+        if type(rule.default) not in _DEFAULTS.get(rule.kind, ()):
+            raise Invalid(f"column {rule.name!r} is {rule.kind}; its default must be, too, not {rule.default!r:.80}")
+        if not math.isfinite(rule.default if rule.kind is Kind.FLOAT else 0.0) or not _fits(rule, rule.default):  # type: ignore[arg-type]
+            name, expected = _row_rule(rule, rule.default)
+            raise Invalid(f"column {rule.name!r}: its default {rule.default!r:.80} breaks {name}: expected {expected}")
+    return contract
 
 
 def violations(contract: Contract, summary: Summary) -> list[Violation]:

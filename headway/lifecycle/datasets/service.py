@@ -10,7 +10,7 @@ from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
 from headway.kernel.paging import Page, every
-from headway.lifecycle.datasets.contract import Contract, violations
+from headway.lifecycle.datasets.contract import Contract, checked_contract, violations
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion, facts
 from headway.lifecycle.datasets.schema import Column, Summary
@@ -108,7 +108,7 @@ class DatasetService:
 def _must_hold(name: str, contract: Contract, summary: Summary) -> None:
     if not contract.columns:
         raise Invalid("a contract needs at least one column")
-    broken = violations(contract, summary)
+    broken = violations(checked_contract(contract), summary)
     if broken:
         head = "; ".join(str(violation) for violation in broken[:3])
         more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""

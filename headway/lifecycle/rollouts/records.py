@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.models.records import PythonRuntime
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 
 class Share(Value):
@@ -25,6 +26,7 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    limits: Limits = UNLIMITED
 
     @property
     def serving(self) -> str | None:

@@ -12,6 +12,7 @@ import msgspec
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 
 
 class Route(Value):
@@ -40,6 +41,7 @@ class RoutingTable(Value):
     generation: int
     routes: tuple[Route, ...] = ()
     mirror: bool = False
+    limits: Limits = UNLIMITED
 
     def choose(self, key: str) -> Route:
         """The route for `key`: the same key goes the same way for as long as the shares allow.

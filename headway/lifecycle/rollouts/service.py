@@ -16,6 +16,7 @@ from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import (
     MOVES,
     Deployment,
@@ -50,7 +51,7 @@ class RolloutService:
 
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
-        python: PythonRuntime | None = None,
+        python: PythonRuntime | None = None, limits: Limits = UNLIMITED,
     ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
@@ -67,11 +68,14 @@ class RolloutService:
                     model=model,
                     target=target,
                     python=python,
+                    limits=limits,
                 )
                 return act.save(self._deployments, made)
-            declared = known.but(environment=environment, model=model, target=target, python=python)
+            declared = known.but(environment=environment, model=model, target=target, python=python, limits=limits)
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
+            if known.traffic and declared.limits != known.limits:
+                declared = declared.but(generation=known.generation + 1)
             return known if declared == known else act.save(self._deployments, declared)
 
     def deployment(self, name: str) -> Deployment:
@@ -91,6 +95,7 @@ class RolloutService:
             generation=deployment.generation,
             routes=tuple(self._route(share, deployment) for share in deployment.traffic),
             mirror=deployment.mirror,
+            limits=deployment.limits,
         )
 
     def _route(self, share: Share, deployment: Deployment) -> Route:

@@ -54,6 +54,10 @@ patience_s = 3600
 environment = "production"
 model = "lateness"
 
+[deployments.lateness.limits]
+requests_per_s = 50
+burst = 100
+
 [monitors.drift]
 deployment = "lateness"
 watches = "drift"
@@ -115,6 +119,10 @@ def test_a_name_is_enough() -> None:
 
 BROKEN = [
     # old text, new text, what is said
+    ("burst = 100", "burst = 0", r"\[deployments.lateness.limits\] burst must be above 0"),
+    ("burst = 100", "caller_burst = 3", r"caller_burst needs caller_requests_per_s beside it"),
+    ("burst = 100", "bursts = 3", r"\[deployments.lateness.limits\] has an unknown key 'bursts'"),
+    ("requests_per_s = 50", 'requests_per_s = "50"', r"\[deployments.lateness.limits\] requests_per_s: expected"),
     ("[project]", "[project", r"cannot be read: .*line 2"),
     ('name = "flights"', "name = ", r"cannot be read: .*line 3"),
     ('name = "flights"', "", r'\[project\] needs a name = "..." of text, not nothing'),

@@ -1,0 +1,113 @@
+"""The load, in a process of its own: reads what to ask from its input, one JSON line each, and answers what it took.
+
+Each connection has one request on the way at a time. Over HTTP this is a protocol on uvloop, so that a request costs
+it a few microseconds; over gRPC the client costs more than most servers, so that throughput there is a lower bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+import time
+from typing import Any
+
+import grpc.aio
+import msgspec
+import numpy as np
+import uvloop
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+
+
+class Order(msgspec.Struct):
+    port: int
+    sent: str
+    """The request's bytes in base 64."""
+    requests: int
+    connections: int
+    grpc: bool = False
+
+
+class Took(msgspec.Struct):
+    wall_s: float
+    cpu_s: float
+    p50_us: float
+    p99_us: float
+
+
+class Client(asyncio.Protocol):
+    """Sends the same request again and again until the common count is used up."""
+
+    def __init__(self, sent: bytes, left: list[int], took_s: list[float], done: asyncio.Future[None]) -> None:
+        self._sent, self._left, self._took_s, self._done = sent, left, took_s, done
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._done.done():
+            self._done.set_exception(RuntimeError("the server closed the connection"))
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, found, rest = self._answer.partition(b"\r\n\r\n")
+        if found and len(rest) >= int(head.lower().partition(b"content-length: ")[2].split()[0]):
+            self._took_s.append(time.perf_counter() - self._began)
+            if not head.startswith(b"HTTP/1.1 200"):
+                self._done.set_exception(RuntimeError(self._answer.decode("latin-1")))
+                return
+            self._answer = b""
+            self._next()
+
+    def _next(self) -> None:
+        if self._left[0] > 0:
+            self._left[0] -= 1
+            self._began = time.perf_counter()
+            self._transport.write(self._sent)
+        elif not self._done.done():
+            self._done.set_result(None)
+            self._transport.close()
+
+
+async def over_http(order: Order, sent: bytes) -> list[float]:
+    loop, left, took_s = asyncio.get_running_loop(), [order.requests], list[float]()
+    dones = [loop.create_future() for _ in range(order.connections)]
+    for done in dones:
+        await loop.create_connection(lambda done=done: Client(sent, left, took_s, done), "127.0.0.1", order.port)  # type: ignore[misc]
+    await asyncio.gather(*dones)
+    return took_s
+
+
+async def over_grpc(order: Order, sent: bytes) -> list[float]:
+    left, took_s = [order.requests], list[float]()
+
+    async def ask(place: int) -> None:
+        options = (("grpc.use_local_subchannel_pool", 1), ("headway.place", place))  # a connection for each
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{order.port}", options=options) as channel:
+            call = channel.unary_unary(METHOD)
+            while left[0] > 0:
+                left[0] -= 1
+                began = time.perf_counter()
+                await call(sent)
+                took_s.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(ask(place) for place in range(order.connections)))
+    return took_s
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = msgspec.json.decode(line, type=Order)
+        ask = over_grpc if order.grpc else over_http
+        began, cpu_s = time.perf_counter(), time.process_time()
+        took_s = uvloop.run(ask(order, base64.b64decode(order.sent)))
+        wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+        p50_us, p99_us = (np.percentile(took_s, [50, 99]) * 1e6).tolist()
+        print(msgspec.json.encode(Took(wall_s, cpu_s, p50_us, p99_us)).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Which requests are let in: not too many, not too many of one caller's, none that is too late or waited too long.
+
+Rates are kept by the generic cell rate algorithm (ITU-T I.371), which is a token bucket in one number: the moment at
+which the bucket would be full again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from headway.errors import BadTensor, DeadlineExceeded, Overloaded, RateExceeded
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.serving.messages import Head
+
+MOST_CALLERS = 10_000
+"""Callers that are told apart; beyond them the one not seen for longest is forgotten, and begins anew."""
+LONGEST_MS = 86_400_000.0
+_NS_PER_MS = 1_000_000
+_NS_PER_S = 1_000_000_000
+
+
+class Rate:
+    """Requests of `requests_per_s`, of which `burst` may come at once."""
+
+    def __init__(self, requests_per_s: float, burst: int | None) -> None:
+        self.interval_ns = _NS_PER_S / requests_per_s
+        self.span_ns = self.interval_ns * (burst or max(1, math.ceil(requests_per_s)))
+
+    def wait_ns(self, full_ns: float, now_ns: int) -> float:
+        """How long until one more fits into a bucket that is full at `full_ns`; 0 or less is now."""
+        return max(full_ns, now_ns) + self.interval_ns - self.span_ns - now_ns
+
+
+class Door:
+    """Asked once for each request that wants a prediction. Used on the event loop alone."""
+
+    def __init__(self, elapsed_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._elapsed_ns = elapsed_ns
+        self._limits, self._open = UNLIMITED, True
+        self._rate: Rate | None = None
+        self._caller_rate: Rate | None = None
+        self._full_ns = 0.0
+        self._callers: OrderedDict[int, float] = OrderedDict()
+        self._turn_ns = 0
+
+    def arrived_ns(self) -> int:
+        """The moment since which a request that is read now has been waiting, as far as can be known.
+
+        What lies in a socket has no time of arrival. But all that one turn of the event loop reads was there when the
+        turn began, so that the time since then is what each of them waited at least.
+        """
+        if self._limits.most_wait_ms is None:
+            return self._elapsed_ns()
+        if not self._turn_ns:
+            self._turn_ns = self._elapsed_ns()
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return self._turn_ns
+
+    def _end_turn(self) -> None:
+        self._turn_ns = 0
+
+    def check(self, limits: Limits, head: Head) -> None:
+        """Let a request in; raises `RateExceeded`, `DeadlineExceeded`, `Overloaded`, and `BadTensor` for a deadline
+        that is none."""
+        if limits is not self._limits:
+            self._adopt(limits)
+        if self._open and not head.deadline:
+            return
+        now_ns = self._elapsed_ns()
+        self.check_time(limits, head, now_ns)
+        self._take(head, now_ns)
+
+    def check_time(self, limits: Limits, head: Head, now_ns: int | None = None) -> None:
+        """What `check` does apart from rates: for a request that was let in, and had to wait once more."""
+        now_ns = self._elapsed_ns() if now_ns is None else now_ns
+        check_deadline(expires_ns(head), now_ns)
+        waited_ms = (now_ns - head.arrived_ns) / _NS_PER_MS
+        if limits.most_wait_ms is not None and waited_ms > limits.most_wait_ms:
+            raise Overloaded(
+                f"the request waited {waited_ms:.0f} ms, more than {limits.most_wait_ms:g}; try again later",
+                retry_after_s=1,
+            )
+
+    def _take(self, head: Head, now_ns: int) -> None:
+        """One token of the caller's and one of everybody's, or neither."""
+        caller = hash(head.caller or head.key or head.peer)  # a name may be long, its hash is not
+        if self._caller_rate:
+            _must_fit(self._caller_rate, self._callers.get(caller, 0.0), now_ns, "this caller")
+        if self._rate:
+            _must_fit(self._rate, self._full_ns, now_ns, "this deployment")
+            self._full_ns = max(self._full_ns, now_ns) + self._rate.interval_ns
+        if self._caller_rate:
+            self._callers[caller] = max(self._callers.get(caller, 0.0), now_ns) + self._caller_rate.interval_ns
+            self._callers.move_to_end(caller)
+            if len(self._callers) > MOST_CALLERS:
+                self._callers.popitem(last=False)
+
+    def _adopt(self, limits: Limits) -> None:
+        """Buckets stay as they are while their rates do: each step of a rollout brings a new table."""
+        if limits != self._limits:
+            self._rate = Rate(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
+            rate = limits.caller_requests_per_s
+            self._caller_rate = Rate(rate, limits.caller_burst) if rate else None
+            self._full_ns = 0.0
+            self._callers.clear()
+        self._limits, self._open = limits, limits == UNLIMITED
+
+
+def expires_ns(head: Head) -> float:
+    """When the answer is of no use any more, by the clock of `arrived_ns`; raises `BadTensor`."""
+    if not head.deadline:
+        return math.inf
+    try:
+        deadline_ms = float(head.deadline)
+    except ValueError:
+        deadline_ms = -1.0
+    if not 0 <= deadline_ms <= LONGEST_MS:
+        told = head.deadline[:50].decode("latin-1")
+        raise BadTensor(f"Headway-Deadline-Ms must be milliseconds from 0 to {LONGEST_MS:.0f}, not {told!r}")
+    return head.arrived_ns + deadline_ms * _NS_PER_MS
+
+
+def check_deadline(expires_ns: float, now_ns: int) -> None:
+    """Raises `DeadlineExceeded`."""
+    if now_ns >= expires_ns:
+        raise DeadlineExceeded("the deadline of the request was over before it could run; it was not run")
+
+
+def _must_fit(rate: Rate, full_ns: float, now_ns: int, whose: str) -> None:
+    wait_ns = rate.wait_ns(full_ns, now_ns)
+    if wait_ns > 0:
+        raise RateExceeded(
+            f"there are more requests of {whose} than {_NS_PER_S / rate.interval_ns:g} a second; try again later",
+            retry_after_s=math.ceil(wait_ns / _NS_PER_S),
+        )
