@@ -48,15 +48,14 @@ class OnnxExporter:
         if isinstance(model, bytes):
             return Exported(onnx=model, signature=engine.signature_of(model, score))
         rows = self._held_out(model, evaluation) if example is None else example
-        onnx: bytes = engine.to_onnx(model, rows)
-        parity = engine.parity(model, onnx, rows.head(_PARITY_ROWS))
-        return Exported(onnx=onnx, signature=engine.signature_of(onnx, score), parity=parity)
+        made = engine.export(model, rows, rows.head(_PARITY_ROWS), score)
+        return Exported(
+            onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
+            note=made.note,
+        )  # fmt: skip
 
     def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
-        """The features among the held-out rows: those the model names, else those of the contract.
-
-        Floats are float32, as they are when the model is asked: so it should be trained.
-        """
+        """The features among the held-out rows: those the model names, else those of the contract."""
         if evaluation not in self._examples:
             self._examples[evaluation] = self._client.datasets.read(evaluation)
         frame = self._examples[evaluation]
@@ -68,9 +67,7 @@ class OnnxExporter:
         if missing or not len(names):
             what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
             raise Invalid(f"{evaluation} {what}; hand over example=, a frame of the model's features")
-        import polars  # noqa: PLC0415
-
-        return frame.select(list(names)).cast({polars.Float64: polars.Float32})
+        return frame.select(list(names))
 
 
 _client: Client | None = None

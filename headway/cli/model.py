@@ -12,7 +12,7 @@ from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
 from headway.kernel.ids import kind_of
-from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec
+from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec, Variant
 from headway.sdk import adopt_on
 
 
@@ -70,6 +70,8 @@ def show(invocation: Invocation, reference: str) -> None:
             "size": size(version.size),
             "blob": version.blob,
             "parity": _parity(version),
+            "worst row": _worst(version),
+            "forms tried": lines(map(_variant, version.variants)),
             "baselines": ", ".join(baseline.name for baseline in version.baselines) or "none",
             "metrics": lines(f"{key} {number(value)}" for key, value in sorted(version.metrics.items())),
             "takes": lines(map(_tensor, version.signature.inputs)),
@@ -117,6 +119,27 @@ def _parity(version: ModelVersion) -> str:
     if parity is None:
         return "as logged" if version.as_logged else "unproven"
     return f"{'proven' if parity.proven else 'broken'} ({parity.max_difference:.1e} on {parity.rows:,} rows)"
+
+
+def _worst(version: ModelVersion) -> str:
+    parity = version.parity
+    if parity is None or parity.worst is None:
+        return ""
+    features = ", ".join(f"{name}={clip(str(value), 20)}" for name, value in list(parity.worst.features.items())[:8])
+    more = len(parity.worst.features) - 8
+    told = f"{parity.worst_row}: trained {parity.worst.trained}, served {parity.worst.served}"
+    blurred = f"; {parity.rounded_apart} rows next to a split" if parity.rounded_apart else ""
+    labels = f"; {parity.labels_apart} other labels" if parity.labels_apart else ""
+    return f"{told}{labels}{blurred} ({features}{f' and {more} more' if more > 0 else ''})"
+
+
+def _variant(variant: Variant) -> str:
+    times = f" {variant.single_us:.1f} us a row, {variant.batch_us:.0f} us per 100" if (
+        variant.single_us is not None and variant.batch_us is not None
+    ) else ""  # fmt: skip
+    return (
+        f"{variant.name}{' (served)' if variant.kept else ''}{times}{f': {variant.reason}' if variant.reason else ''}"
+    )
 
 
 def _tensor(tensor: TensorSpec) -> str:

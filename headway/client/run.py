@@ -19,7 +19,7 @@ from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
-from headway.lifecycle.models.records import AddVersion, Baseline, ModelVersion, Parity, Signature, Task
+from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
 from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
@@ -32,11 +32,16 @@ _LOG = logging.getLogger("headway.client")
 
 
 class Exported(Value):
-    """A model in the form in which it is served. `parity` is None when there is nothing to compare it with."""
+    """A model in the form in which it is served. `parity` is None when there is nothing to compare it with; `note`
+    says why it has not the usual form."""
 
     onnx: bytes
+    """Or, when `form` is another one, the bytes of that."""
     signature: Signature
     parity: Parity | None = None
+    form: Form = Form.ONNX
+    variants: tuple[Variant, ...] = ()
+    note: str = ""
 
 
 class Exporter(Protocol):
@@ -126,33 +131,27 @@ class Run:
 
     def log_model(
         self,
-        name: str,
-        model: Any,
-        *,
-        training: Sequence[str | Any],
-        evaluation: str | Any,
-        task: Task | str = Task.BINARY,
-        example: Any = None,
-        baselines: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        score: str | None = None,
-        note: str = "",
-    ) -> ModelVersion:
+        name: str, model: Any, *,
+        training: Sequence[str | Any], evaluation: str | Any, task: Task | str = Task.BINARY, example: Any = None,
+        baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
+        score: str | None = None, note: str = "",
+    ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
-        `model` and each of `baselines` are fitted scikit-learn estimators or the bytes of ONNX files. `training` and
-        `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the model by
-        `evaluation`, so it must be data that it never saw. An estimator is converted, and its served form compared
-        with it on the rows of `example` (a frame of features; by default those of `evaluation`). `score` names the
-        output that quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
+        `model` and each of `baselines` are fitted estimators of scikit-learn, LightGBM, XGBoost or CatBoost, PyTorch
+        networks, or the bytes of ONNX files. `training` and `evaluation` are dataset versions, or references to them
+        such as `orders@3`; gates will judge the model by `evaluation`, so it must be data that it never saw. A model
+        is converted, and its served forms compared with it on the rows of `example` (a frame of features; by default
+        those of `evaluation`); the fastest of those that answer alike is kept. `score` names the output that
+        quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
         exported = self._exporter.export(model, held_out, example, score)
-        simpler = [
-            Baseline(name=other, blob=self.client.blobs.put(self._exporter.export(made, held_out, example, score).onnx))
-            for other, made in (baselines or {}).items()
-        ]
+        simpler = tuple(
+            self._baseline(other, self._exporter.export(simple, held_out, example, score))
+            for other, simple in (baselines or {}).items()
+        )
         if values:
             self.log_metrics(values)
         command = AddVersion(
@@ -164,11 +163,20 @@ class Run:
             training=tuple(_reference(version) for version in training),
             evaluation=held_out,
             parity=exported.parity,
-            baselines=tuple(simpler),
+            form=exported.form,
+            variants=exported.variants,
+            baselines=simpler,
             metrics={key: value for key, value in values.items() if math.isfinite(value)},
-            note=note,
+            note="; ".join(filter(None, (note, exported.note))),
         )
+        if exported.note:
+            self.set_tag(f"headway.form.{name}", exported.note)
         return self.client.models.add(command)
+
+    def _baseline(self, name: str, made: Exported) -> Baseline:
+        if made.form is not Form.ONNX:
+            raise Invalid(f"baseline {name!r} cannot be {made.form}: {made.note}; take a simpler one, which is ONNX")
+        return Baseline(name=name, blob=self.client.blobs.put(made.onnx))
 
     def flush(self) -> None:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""

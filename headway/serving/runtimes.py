@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import onnxruntime
 from numpy.typing import NDArray
 
+from headway.engines.models.packing import Packing
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Datatype, Signature
 from headway.serving.tensors import Feed
@@ -45,11 +46,17 @@ class OnnxRuntime:
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"ONNX Runtime does not load the model: {error}") from error
         self._outputs = [spec.name for spec in signature.outputs]
-        _must_agree("inputs", self._session.get_inputs(), {spec.name: spec.datatype for spec in signature.inputs})
+        self._packing = Packing(self._session)
+        inputs = {spec.name: spec.datatype for spec in signature.inputs}
+        packed = {spec.name: spec.datatype for spec in self._packing.columns}
+        if not packed:
+            _must_agree("inputs", self._session.get_inputs(), inputs)
+        elif packed != inputs:
+            raise Invalid(f"the model takes {packed} side by side, but its signature says {inputs}")
         _must_agree("outputs", self._session.get_outputs(), {spec.name: spec.datatype for spec in signature.outputs})
 
     def run(self, feed: Feed) -> list[NDArray[Any]]:
-        outputs: list[NDArray[Any]] = self._session.run(self._outputs, feed)
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, self._packing.pack(feed))
         return outputs
 
     def close(self) -> None:

@@ -1,162 +1,180 @@
-"""From a fitted scikit-learn estimator to the ONNX file that is served, and the proof that both answer alike."""
+"""From a trained model to the file that is served: converted, proven on real rows, the fastest of what is proven."""
 
 from __future__ import annotations
 
-import sys
-import warnings
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import onnxruntime
 import polars as pl
-from numpy.typing import NDArray
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
-from sklearn.base import BaseEstimator, is_classifier
-from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from skops.io import dumps, get_untrusted_types
 
+from headway.engines.models.adoption import skops_signature
+from headway.engines.models.estimators import estimator_to_onnx, must_be_convertible
+from headway.engines.models.features import datatype_of, feature_names
+from headway.engines.models.graphs import packed, unpacked
+from headway.engines.models.networks import is_network, network_to_onnx
+from headway.engines.models.opening import WorkerModel
+from headway.engines.models.proof import parity, parity_of
 from headway.engines.models.scoring import feeds, score, signature_of
-from headway.engines.tables.frames import kind_of_column
-from headway.errors import Invalid
-from headway.kernel.naming import nearest
-from headway.lifecycle.datasets.schema import Kind
-from headway.lifecycle.models.records import Parity
+from headway.engines.models.variants import Candidate, fastest, refusal_of
+from headway.engines.runtimes.python import Plan
+from headway.engines.runtimes.skops import ALLOWED_TYPES
+from headway.errors import Invalid, Unavailable
+from headway.kernel.records import digest
+from headway.lifecycle.models.records import Datatype, Form, Parity, Signature, Variant
 
-__all__ = ["feeds", "parity", "score", "signature_of", "to_onnx"]
+__all__ = ["Export", "export", "feeds", "parity", "score", "signature_of", "to_onnx"]
 
-_OPSET = {"": 18, "ai.onnx.ml": 3}
-_NOWHERE_NEAR = sys.float_info.max
-"""The difference of an answer that is no number; JSON has no infinity."""
-_WORKS = (
-    "what works: pipelines of a ColumnTransformer of scikit-learn's own scalers, imputers and encoders, and then "
-    "HistGradientBoosting, GradientBoosting, RandomForest, LogisticRegression, Ridge, MLP and more; or convert it "
-    "yourself and hand over the ONNX bytes"
-)
+_NUMBERS = (Datatype.BOOL, Datatype.INT32, Datatype.INT64, Datatype.FP32, Datatype.FP64)
 
 
-def to_onnx(estimator: Any, example: pl.DataFrame) -> bytes:
-    """`estimator` as ONNX, with one input of shape [rows, 1] for each column it was fitted on, by the column's name.
+@dataclass(frozen=True)
+class Export:
+    """A model as it is served. `note` says why it has this form when it is not the usual one."""
 
-    `example` holds the features as they were in training. Floats become FP32, where NaN is a missing one, and so do
-    integers of which some are missing; other integers are INT64, booleans BOOL, texts BYTES. A classifier of two
-    classes gives `label` [rows] and `probabilities` [rows, 2], a regressor `variable` [rows, 1]. Raises `Invalid`,
-    naming what stands in the way, for an estimator that is not fitted or does not convert.
+    data: bytes
+    signature: Signature
+    parity: Parity
+    form: Form = Form.ONNX
+    variants: tuple[Variant, ...] = ()
+    note: str = ""
+
+
+def export(model: Any, example: pl.DataFrame, rows: pl.DataFrame, score: str | None = None) -> Export:
+    """`model` in the fastest form that is proven on `rows`, as `to_onnx` takes it.
+
+    Forms in single precision are tried first, then one in double precision, then the estimator itself by skops, for an
+    isolated worker. Where nothing is proven it is the single precision form, whose parity no gate lets pass. Raises
+    `Invalid` for what is neither converted nor kept by skops.
     """
-    _must_be_convertible(estimator)
-    names = _feature_names(estimator, example)
-    inputs = [(name, _input_type(example[name])) for name in names]
-    options = {"zipmap": False} if is_classifier(estimator) else {}
-    taken = _over_columns(estimator, example.select(names))
+    tried: list[Candidate] = []
     try:
-        with warnings.catch_warnings():
-            # The converter uses what its own dependencies deprecate; `parity` proves what it makes.
-            warnings.simplefilter("ignore")
-            model = convert_sklearn(
-                taken, name="headway", initial_types=inputs, target_opset=_OPSET, options={id(taken): options}
-            )
-    except Exception as error:  # the converter raises all sorts
-        raise _refusal(estimator, error) from error
-    return bytes(model.SerializeToString())
+        tried += _candidates(model, example, rows)
+        kept, variants = fastest(tried, rows)
+        note = "; ".join(f"{each.name}: {refusal_of(each.parity)}" for each in tried if each.parity and not each.proven)
+        if kept.proven:
+            assert kept.parity
+            note = f"{kept.name}, since {note}" if note and kept.name == "double" else ""
+            return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
+        why = note
+    except Invalid as error:
+        if is_network(model):
+            raise
+        kept, variants, why, refused = None, (), str(error), error
+    try:
+        native = _native(model, rows, score)
+    except (Invalid, Unavailable) as error:
+        if kept is None:
+            raise Invalid(f"{refused}; nor can skops keep it: {error}") from None
+        assert kept.parity
+        note = f"not proven: {why}; and not served by skops: {error}"[:500]
+        return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
+    tail = Variant(name="skops", size=len(native.data), max_difference=native.parity.max_difference, kept=True)
+    return Export(
+        native.data, native.signature, native.parity, Form.SKOPS,
+        (*(each.but(kept=False) for each in variants), tail), f"served by skops: {why}"[:500],
+    )  # fmt: skip
 
 
-def parity(estimator: Any, onnx: bytes, frame: pl.DataFrame, tolerance: float = 1e-4) -> Parity:
-    """Score every row of `frame` both ways; the largest difference and the row it is in, counted from 0.
+def to_onnx(model: Any, example: pl.DataFrame, *, exact: bool = False) -> bytes:
+    """`model` as ONNX, with one input of shape [rows, 1] for each column it was fitted on, by the column's name.
 
-    Differences are in units of the trained answer where that is above 1, since single precision has seven digits. A
-    score that is no finite number on either side is as far off as can be.
+    It is a fitted estimator of scikit-learn, LightGBM, XGBoost or CatBoost, a pipeline of these, or a PyTorch network
+    of one tensor of floats. `example` holds the features as they were in training. Floats become FP32 (`exact`: FP64),
+    where NaN is a missing one, and so do integers of which some are missing; other integers are INT64, booleans BOOL,
+    texts BYTES. A classifier of two classes gives `label` [rows] and `probabilities` [rows, 2], a regressor `variable`
+    [rows, 1], a network `score`. Raises `Invalid`, naming what stands in the way, for a model that is not fitted or
+    does not convert.
     """
-    if frame.is_empty():
-        return Parity(rows=0, max_difference=0.0, worst_row=0, tolerance=tolerance)
-    served = score(onnx, frame)
-    trained = _answers(estimator, frame.select(_feature_names(estimator, frame)))
-    difference = np.abs(served - trained) / np.maximum(1.0, np.abs(trained))
-    difference[~np.isfinite(difference)] = _NOWHERE_NEAR
-    worst = int(difference.argmax())
-    return Parity(rows=served.size, max_difference=float(difference[worst]), worst_row=worst, tolerance=tolerance)
+    if is_network(model):
+        columns = _columns(model, example)
+        return unpacked(network_to_onnx(model, len(columns)), columns)
+    return estimator_to_onnx(model, example, exact=exact)
 
 
-def _answers(estimator: Any, features: pl.DataFrame) -> NDArray[np.float64]:
-    answers = estimator.predict_proba(features) if is_classifier(estimator) else estimator.predict(features)
-    scores: NDArray[np.float64] = np.asarray(answers, dtype=np.float64).reshape(features.height, -1)[:, -1]
-    return scores
+def _candidates(model: Any, example: pl.DataFrame, rows: pl.DataFrame) -> Iterator[Candidate]:
+    plain = _proved("single", model, to_onnx(model, example), rows)
+    yield plain
+    if not plain.proven and not is_network(model):
+        try:
+            yield _proved("double", model, to_onnx(model, example, exact=True), rows)
+        except Invalid as error:
+            yield Candidate("double", reason=str(error)[:300])
+    if not plain.proven:
+        return
+    yield _tried("optimised", model, lambda: _optimised(plain.onnx), rows)
+    columns = _columns(model, example)
+    if len(columns) > 1 and all(datatype in _NUMBERS for datatype in columns.values()):
+        yield _tried("one tensor", model, lambda: packed(_side_by_side(model, example), columns), rows)
 
 
-def _must_be_convertible(estimator: Any) -> None:
-    name = type(estimator).__name__
-    if not isinstance(estimator, BaseEstimator) or not hasattr(estimator, "predict"):
-        raise Invalid(f"{name} is no scikit-learn estimator that predicts, so it is not converted to ONNX; {_WORKS}")
+def _tried(name: str, model: Any, make: Any, rows: pl.DataFrame) -> Candidate:
+    """A form that is only worth having when it is faster: what fails is told, and the plain one stays."""
     try:
-        check_is_fitted(estimator)
-    except NotFittedError as error:
-        raise Invalid(f"{name} is not fitted; call fit before it is logged") from error
-    if not is_classifier(estimator):
-        return
-    if not hasattr(estimator, "predict_proba"):
-        raise Invalid(f"{name} gives no probabilities; wrap it in CalibratedClassifierCV, or choose one that does")
-    if len(estimator.classes_) != 2:
-        classes = ", ".join(map(str, estimator.classes_[:5]))
-        raise Invalid(f"{name} was fitted on the classes {classes}; it takes two, of which the second is scored")
+        return _proved(name, model, make(), rows)
+    except Exception as error:  # converters and ONNX Runtime raise all sorts
+        return Candidate(name, reason=(str(error).strip() or type(error).__name__).splitlines()[0][:300])
 
 
-def _feature_names(estimator: Any, frame: pl.DataFrame) -> list[str]:
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", frame.columns)]
-    for name in names:
-        if name not in frame.columns:
-            raise Invalid(
-                f"{type(estimator).__name__} was fitted on a column {name!r}, which the table has not"
-                f"{nearest(name, frame.columns)}"
-            )
-    if len(names) != getattr(estimator, "n_features_in_", len(names)):
-        raise Invalid(
-            f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} columns without names, and the table "
-            f"has {len(names)}; fit it on a frame, or hand over its features alone"
-        )
-    return names
+def _proved(name: str, model: Any, onnx: bytes, rows: pl.DataFrame) -> Candidate:
+    return Candidate(name, onnx, parity(model, onnx, rows))
 
 
-def _input_type(column: pl.Series) -> Any:
-    match kind_of_column(column.dtype):
-        case Kind.INT if not column.null_count():
-            return Int64TensorType([None, 1])
-        case Kind.INT | Kind.FLOAT:
-            return FloatTensorType([None, 1])
-        case Kind.BOOL:
-            return BooleanTensorType([None, 1])
-        case Kind.STR:
-            return StringTensorType([None, 1])
-    raise Invalid(f"feature {column.name!r} holds {column.dtype}; a model takes numbers, booleans and texts")
+def _columns(model: Any, example: pl.DataFrame) -> dict[str, Datatype]:
+    return {name: datatype_of(example[name]) for name in feature_names(model, example)}
 
 
-def _over_columns(estimator: Any, example: pl.DataFrame) -> Any:
-    """`estimator` itself if it takes columns by name, else behind a transformer that puts them side by side."""
-    first = estimator
-    while isinstance(first, Pipeline):
-        first = first.steps[0][1]
-    if isinstance(first, ColumnTransformer):
-        return estimator
-    beside = ColumnTransformer([("columns", "passthrough", example.columns)]).fit(example)
-    return Pipeline([("columns", beside), ("estimator", estimator)])
+def _side_by_side(model: Any, example: pl.DataFrame) -> bytes:
+    """The model with one input of all columns, named `packing.INPUT`."""
+    if is_network(model):
+        return network_to_onnx(model, len(_columns(model, example)))
+    return estimator_to_onnx(model, example, side_by_side=True)
 
 
-def _refusal(estimator: Any, error: Exception) -> Invalid:
-    told = str(error).strip() or type(error).__name__
-    named = [name for name in dict.fromkeys(_parts(estimator)) if name in told]
-    culprit = " and ".join(named) or type(estimator).__name__
-    return Invalid(f"{culprit} cannot be converted to ONNX ({told.splitlines()[0][:300]}); {_WORKS}")
+def _optimised(onnx: bytes) -> bytes:
+    """The graph as ONNX Runtime rewrites it for any machine, rewritten once and for all."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    with tempfile.TemporaryDirectory(prefix="headway-optimise-") as folder:
+        file = Path(folder) / "model.onnx"
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return file.read_bytes()
 
 
-def _parts(estimator: Any) -> Iterator[str]:
-    """The types of an estimator's innermost parts."""
-    if isinstance(estimator, Pipeline):
-        inner = [step for _, step in estimator.steps]
-    elif isinstance(estimator, ColumnTransformer):
-        inner = [transformer for _, transformer, _ in estimator.transformers_]
-    else:
-        yield type(estimator).__name__
-        return
-    for part in inner:
-        if not isinstance(part, str):
-            yield from _parts(part)
+def _native(model: Any, rows: pl.DataFrame, score: str | None) -> Export:
+    """The estimator as a skops file, and the proof that a worker answers with it as it does here.
+
+    Raises `Invalid` for types on no list, `Unavailable` when no worker starts.
+    """
+    must_be_convertible(model)
+    try:
+        data = dumps(model)
+        strange = sorted(set(get_untrusted_types(data=data)) - ALLOWED_TYPES)
+    except Exception as error:  # skops raises all sorts
+        raise Invalid(f"skops cannot write {type(model).__name__}: {str(error)[:200]}") from error
+    if strange:
+        raise Invalid(f"it holds types that are on no list: {', '.join(strange)[:300]}")
+    with tempfile.TemporaryDirectory(prefix="headway-native-") as folder:
+        file = Path(folder) / f"{digest(data)[3:19]}.skops"
+        file.write_bytes(data)
+        signature = _asked_as(skops_signature(file, score=score), rows)
+        worker = WorkerModel(Plan(Form.SKOPS, file, signature=signature))
+        try:
+            return Export(data, signature, parity_of(model, worker, rows), Form.SKOPS)
+        finally:
+            worker.close()
+
+
+def _asked_as(signature: Signature, rows: pl.DataFrame) -> Signature:
+    """With the types that the columns have; numbers stay FP64 where the rows do not say."""
+    inputs = (
+        spec.but(datatype=datatype_of(rows[spec.name], exact=True)) if spec.name in rows.columns else spec
+        for spec in signature.inputs
+    )
+    return signature.but(inputs=tuple(inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnxruntime
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.models.packing import Packing
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
@@ -50,10 +52,11 @@ class OnnxModel:
         options.log_severity_level = _FATAL_ONLY
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._packing = Packing(self._session)
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"ONNX Runtime does not load the model: {str(error)[:500]}") from error
         features = {spec.name: spec.features for spec in declared.inputs} if declared else {}
-        inputs = tuple(
+        inputs = self._packing.columns or tuple(
             spec.but(features=features.get(spec.name, ()))
             for spec in (_tensor("input", node) for node in self._session.get_inputs())
         )
@@ -61,19 +64,34 @@ class OnnxModel:
         self.signature = Signature(inputs=inputs, outputs=outputs, score=score or _usual_score(outputs))
         _must_be_score(self.signature)
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.signature.outputs)
+
     def run(self, feed: Feeds) -> NDArray[np.float64]:
         """The last column of the score output, shape [rows]; raises `Invalid` when the model stops."""
+        return self._run(feed, self.signature.score).astype(np.float64)
+
+    def column(self, frame: pl.DataFrame, output: str) -> NDArray[Any]:
+        """The last column of any output, one entry per row; raises `Invalid` as `score` does."""
+        return np.concatenate([self._run(feeds(self.signature, part), output) for part in _parts(frame)])
+
+    def _run(self, feed: Feeds, output: str) -> NDArray[Any]:
         try:
-            answer = self._session.run([self.signature.score], feed)[0]
+            answer = self._session.run([output], self._packing.pack(feed))[0]
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
-        scores: NDArray[np.float64] = answer.reshape(len(answer), -1)[:, -1].astype(np.float64)
-        return scores
+        last: NDArray[Any] = answer.reshape(len(answer), -1)[:, -1]
+        return last
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
-        parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(BATCH_ROWS)]
+        parts = [self.run(feeds(self.signature, part)) for part in _parts(frame)]
         return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _parts(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    return frame.iter_slices(BATCH_ROWS)
 
 
 def signature_of(onnx: bytes, score: str | None = None) -> Signature:

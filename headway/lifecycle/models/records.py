@@ -65,6 +65,14 @@ class Task(StrEnum):
     REGRESSION = "regression"
 
 
+class WorstRow(Value):
+    """The row in which both forms differ most: its features, when they are few enough, and both scores."""
+
+    features: dict[str, float | int | bool | str | None]
+    trained: float | None
+    served: float | None
+
+
 class Parity(Value):
     """The proof that the served form answers as the trained one did, on `rows` real rows."""
 
@@ -72,10 +80,29 @@ class Parity(Value):
     max_difference: float
     worst_row: int
     tolerance: float
+    labels_apart: int = 0
+    """Rows that get another label, but for those whose score is within the tolerance of one half."""
+    rounded_apart: int = 0
+    """Rows that get another score from the trained model itself when their features are rounded to single precision:
+    they lie next to a split."""
+    worst: WorstRow | None = None
 
     @property
     def proven(self) -> bool:
-        return self.rows > 0 and self.max_difference <= self.tolerance
+        return self.rows > 0 and self.max_difference <= self.tolerance and not self.labels_apart
+
+
+class Variant(Value):
+    """A served form of a model that was tried; medians of one call on one thread, None where it was not measured."""
+
+    name: str
+    size: int = 0
+    max_difference: float | None = None
+    single_us: float | None = None
+    batch_us: float | None = None
+    """Of 100 rows."""
+    kept: bool = False
+    reason: str = ""
 
 
 class Form(StrEnum):
@@ -204,6 +231,8 @@ class ModelVersion(Record, prefix="mv"):
     evaluation: str
     """The held-out dataset version that gates judge it on; never one that it learnt from."""
     parity: Parity | None = None
+    variants: tuple[Variant, ...] = ()
+    """The forms that were tried for it, of which one is the blob."""
     baselines: tuple[Baseline, ...] = ()
     contract: Contract | None = None
     """The features' contract, enforced at the endpoint."""
@@ -238,6 +267,7 @@ class AddVersion(Value):
     run: str = ""
     """May be left out with a registration, which has its own."""
     parity: Parity | None = None
+    variants: tuple[Variant, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     metrics: dict[str, float] = {}
     note: str = ""

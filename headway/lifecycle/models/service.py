@@ -104,6 +104,7 @@ class ModelService:
             training=command.training,
             evaluation=command.evaluation,
             parity=command.parity,
+            variants=command.variants,
             baselines=command.baselines,
             contract=self._request_contract(command),
             metrics=command.metrics,
