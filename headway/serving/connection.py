@@ -197,7 +197,12 @@ class Connection(asyncio.Protocol):
 
     async def _answer_later(self, answer: Awaitable[Answer], request: Request) -> None:
         self.deadline = _NEVER
-        self._say(await answer, request)
+        try:
+            said = await answer
+        except Exception:  # a client whose request failed here must not wait for ever, nor must the end of the server
+            log.exception("request failed")
+            said = Answer(500, encode_error("the server failed on this request"))
+        self._say(said, request)
         self._answering = None
         waited = len(self._waiting)
         while self._waiting and self._answering is None:

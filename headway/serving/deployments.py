@@ -38,7 +38,7 @@ class Deployments:
         self.door = Door(by_turn=True)
         self._responders: dict[str, Responder] = {}
         self._by_path: dict[str, Responder] = {}
-        self._met = False
+        self._met, self._stopping = False, asyncio.Event()
 
     async def start(self) -> None:
         """Load every table, then keep looking for new ones and for those that are gone."""
@@ -52,9 +52,8 @@ class Deployments:
 
     async def stop(self) -> None:
         """Return once all that was captured is written."""
-        self._watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._watch
+        self._stopping.set()
+        await self._watch
         await asyncio.gather(*(responder.stop() for responder in self._responders.values()))
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
@@ -69,8 +68,9 @@ class Deployments:
         return self._of_all(method, path)
 
     async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_INTERVAL_S)
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), LOOK_INTERVAL_S)
             try:
                 await self._look()
             except Exception:  # whatever is wrong with one deployment must not end the others
@@ -106,10 +106,11 @@ class Deployments:
         return len(self._responders) == 1
 
     async def _of_all(self, method: str, path: str) -> Answer:
-        if not self._responders:
+        responders = dict(self._responders)  # some may come and go meanwhile
+        if not responders:
             return Answer(503, encode_error("there is no routing table yet"))
-        answers = await asyncio.gather(*(_asked(each, method, path) for each in self._responders.values()))
-        said = dict(zip(self._responders, answers, strict=True))
+        answers = await asyncio.gather(*(_asked(each, method, path) for each in responders.values()))
+        said = dict(zip(responders, answers, strict=True))
         worst = max(answers, key=lambda answer: answer.status)
         if worst.status != 200:
             return worst

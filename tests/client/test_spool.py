@@ -153,6 +153,7 @@ def test_rests_grow_with_what_a_sending_takes_of_the_cpu(tmp_path: Path) -> None
     deadline = time.monotonic() + 10
     while not received.curves and time.monotonic() < deadline:
         time.sleep(0.005)
+    time.sleep(0.1)  # what comes while it is still sending goes along
     spool.append(_point(1))
     time.sleep(0.2)
     assert received.steps == [0]

@@ -175,6 +175,16 @@ def traces(client: MlflowClient, run: str) -> str:
     return root.trace_id
 
 
+def webhooks(client: Recording) -> None:
+    """To a host that is none: what is told is told elsewhere."""
+    made = client.create_webhook("methods", "https://hooks.invalid/", ["prompt.created"])
+    assert client.get_webhook(made.webhook_id).name == "methods"
+    assert client.update_webhook(made.webhook_id, description="of it").description == "of it"
+    assert [each.name for each in client.list_webhooks()] == ["methods"]
+    assert not client.test_webhook(made.webhook_id).success
+    client.delete_webhook(made.webhook_id)
+
+
 @chapter
 def methods(client: MlflowClient) -> None:
     recording = Recording(client)
@@ -184,6 +194,7 @@ def methods(client: MlflowClient) -> None:
     registry(recording, run, model)
     trace = traces(recording, run)
     prompts(recording, run, model, trace)
+    webhooks(recording)
     experiment = client.get_run(run).info.experiment_id
     assert recording.delete_traces(experiment, trace_ids=[trace]) == 1
     assert isinstance(mlflow.search_runs([experiment]), pd.DataFrame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
@@ -14,7 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS
+from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS, Connection
+from headway.serving.door import Door
+from headway.serving.listener import Listener
+from headway.serving.messages import Answer, Head
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Server, request
 
@@ -306,3 +310,32 @@ def test_what_was_asked_is_answered_before_the_end(start_server: StartServer) ->
     assert ids(answer) == ["last"]
     assert b"connection: close" in answer
     assert server.process.wait(20) == 0
+
+
+class Failing:
+    """A core that answers later, and fails at it."""
+
+    most_bytes, door = 1000, Door()
+
+    async def respond_later(self) -> Answer:
+        raise RuntimeError("something unforeseen")
+
+    def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Any:
+        return self.respond_later() if path == "/fails" else Answer(200, b"{}")
+
+
+def test_a_core_that_fails_still_answers_and_the_connection_goes_on() -> None:
+    async def asked() -> bytes:
+        listener: Any = Listener(Failing(), request_timeout_s=5)  # type: ignore[arg-type]
+        listener.loop = asyncio.get_running_loop()
+        server = await listener.loop.create_server(lambda: Connection(listener), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for path in (b"/fails", b"/works"):
+            writer.write(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % path)
+        writer.write(b"GET /works HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        server.close()
+        return answers
+
+    assert statuses(asyncio.run(asked())) == [500, 200, 200]

@@ -93,6 +93,7 @@ class ProcessTarget:
             self._start(table, child)
         elif child.workers != table.workers:
             self._stop(deployment)
+            self._failures.pop(deployment, None)  # it is stopped on purpose, so that no pause is due
             self._start(table, child)
         elif self._hangs(deployment, child):
             processes.end(child, patience_s=0.0)
