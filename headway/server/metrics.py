@@ -18,6 +18,7 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from headway.kernel.journal import Act, Journal
+from headway.kernel.paging import MOST, every
 from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
@@ -140,11 +141,7 @@ def _gauges(platform: Platform) -> Iterator[tuple[str, str, Mapping[Labels, floa
 
 
 def _count_runs(platform: Platform, state: RunState) -> int:
-    count, page = 0, platform.runs.list(state=state, limit=1000)
-    while page.next:
-        count += len(page.items)
-        page = platform.runs.list(state=state, limit=1000, before=page.next)
-    return count + len(page.items)
+    return sum(1 for _ in every(lambda before: platform.runs.list(state=state, limit=MOST, before=before)))
 
 
 def _resident_bytes() -> int:

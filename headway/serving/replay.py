@@ -19,6 +19,7 @@ import polars as pl
 from headway.client.client import Client
 from headway.errors import Invalid, NotFound
 from headway.kernel.clock import Instant
+from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
 from headway.kernel.statistics import Interval, clustered_interval
 from headway.lifecycle.models.records import Form
@@ -28,7 +29,6 @@ from headway.lifecycle.rollouts.routing import Route
 from headway.serving.router import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
 
-_PAGE = 1000
 _LABELS = 10_000
 
 
@@ -144,15 +144,9 @@ def replay_all(
 
 def segments(client: Client, deployment: str, start: datetime | None, end: datetime | None) -> Iterator[Segment]:
     """Segments with an event in [start, end), newest first."""
-    before = None
-    while True:
-        page = client.predictions.segments(deployment, limit=_PAGE, before=before)
-        for each in page.items:
-            if (start is None or each.last_event_at >= start) and (end is None or each.first_event_at < end):
-                yield each
-        if not page.next:
-            return
-        before = page.next
+    for each in every(lambda before: client.predictions.segments(deployment, limit=MOST, before=before)):
+        if (start is None or each.last_event_at >= start) and (end is None or each.first_event_at < end):
+            yield each
 
 
 class _Sums:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import onnxruntime
 from numpy.typing import NDArray
 
+from headway.engines.models.datatypes import ONNX_DATATYPES
 from headway.engines.models.packing import Packing
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Datatype, Signature
@@ -63,18 +64,8 @@ class OnnxRuntime:
         """Nothing is held but memory."""
 
 
-_DATATYPES = {
-    "tensor(bool)": Datatype.BOOL,
-    "tensor(int32)": Datatype.INT32,
-    "tensor(int64)": Datatype.INT64,
-    "tensor(float)": Datatype.FP32,
-    "tensor(double)": Datatype.FP64,
-    "tensor(string)": Datatype.BYTES,
-}
-
-
 def _must_agree(side: str, nodes: list[Any], declared: dict[str, Datatype]) -> None:
-    found = {node.name: _DATATYPES.get(node.type, node.type) for node in nodes}
+    found = {node.name: ONNX_DATATYPES.get(node.type, node.type) for node in nodes}
     missing = declared.keys() - found.keys()
     undeclared = found.keys() - declared.keys() if side == "inputs" else set()
     differing = {name for name in declared.keys() & found.keys() if declared[name] != found[name]}

@@ -23,21 +23,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.tables.dtypes import DTYPES
 from headway.kernel.records import digest
-from headway.lifecycle.models.records import Datatype, TensorSpec
+from headway.lifecycle.models.records import TensorSpec
 from headway.serving.exchange import Exchange
 from headway.serving.router import LoadedRoute
 from headway.serving.tally import Tally
 from headway.serving.tensors import feature_names
 
-_DTYPES: dict[Datatype, type[pl.DataType]] = {
-    Datatype.BOOL: pl.Boolean,
-    Datatype.INT32: pl.Int32,
-    Datatype.INT64: pl.Int64,
-    Datatype.FP32: pl.Float32,
-    Datatype.FP64: pl.Float64,
-    Datatype.BYTES: pl.String,
-}
 Columns = dict[str, tuple[Any, ...]]
 _UTC = pl.Datetime("us", "UTC")
 
@@ -60,7 +53,7 @@ def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Se
         _finite("_score", scores),
         mirror_releases,
         _finite("_mirror_score", mirror_scores),
-        *(pl.Series(name, columns[name], _DTYPES[spec.datatype]) for spec in inputs for name in spec.columns),
+        *(pl.Series(name, columns[name], DTYPES[spec.datatype]) for spec in inputs for name in spec.columns),
     )
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1)

@@ -10,7 +10,9 @@ import onnxruntime
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.models.datatypes import ONNX_DATATYPES
 from headway.engines.models.packing import Packing
+from headway.engines.tables.dtypes import DTYPES
 from headway.errors import Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
@@ -19,22 +21,6 @@ Feeds = dict[str, NDArray[Any]]
 
 _FATAL_ONLY = 4
 BATCH_ROWS = 20_000
-_DATATYPES = {
-    "tensor(bool)": Datatype.BOOL,
-    "tensor(int32)": Datatype.INT32,
-    "tensor(int64)": Datatype.INT64,
-    "tensor(float)": Datatype.FP32,
-    "tensor(double)": Datatype.FP64,
-    "tensor(string)": Datatype.BYTES,
-}
-_DTYPES: dict[Datatype, type[pl.DataType]] = {
-    Datatype.BOOL: pl.Boolean,
-    Datatype.INT32: pl.Int32,
-    Datatype.INT64: pl.Int64,
-    Datatype.FP32: pl.Float32,
-    Datatype.FP64: pl.Float64,
-    Datatype.BYTES: pl.String,
-}
 _FLOATS = (Datatype.FP32, Datatype.FP64)
 
 
@@ -125,7 +111,7 @@ def _column(frame: pl.DataFrame, name: str, datatype: Datatype) -> NDArray[Any]:
     if (column.dtype == pl.String) != (datatype is Datatype.BYTES) and column.dtype not in (pl.Categorical, pl.Enum):
         raise Invalid(f"column {name!r} holds {column.dtype}, but the model takes {datatype}")
     try:
-        column = column.cast(_DTYPES[datatype])
+        column = column.cast(DTYPES[datatype])
     except pl.exceptions.PolarsError as error:
         raise Invalid(f"column {name!r} holds {column.dtype}, of which not all is {datatype}") from error
     if datatype in _FLOATS:
@@ -139,13 +125,13 @@ def _column(frame: pl.DataFrame, name: str, datatype: Datatype) -> NDArray[Any]:
 
 
 def _tensor(side: str, node: Any) -> TensorSpec:
-    if node.type not in _DATATYPES:
+    if node.type not in ONNX_DATATYPES:
         raise Invalid(f"{side} {node.name!r} is a {node.type}; only tensors of {', '.join(Datatype)} can be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape) or (-1,)
     shape = (-1, *shape[1:])
     if side == "input" and (len(shape) > 2 or shape[1:] == (-1,)):
         raise Invalid(f"input {node.name!r} has shape {list(node.shape)}; it must be [rows] or [rows, width]")
-    return TensorSpec(name=node.name, datatype=_DATATYPES[node.type], shape=shape)
+    return TensorSpec(name=node.name, datatype=ONNX_DATATYPES[node.type], shape=shape)
 
 
 def _usual_score(outputs: tuple[TensorSpec, ...]) -> str:

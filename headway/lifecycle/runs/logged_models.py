@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from headway.errors import Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.paging import MOST, Page, every
 from headway.lifecycle.runs.logged import LoggedModel, LoggedModelState, LogModel, ModelMetric
 from headway.lifecycle.runs.rules import checked_tags, checked_title
 from headway.lifecycle.runs.store import ExperimentStore, LoggedModelStore, RunStore
@@ -52,12 +54,11 @@ class LoggedModelService:
         """All logged models of the experiments with these ids that are not deleted, newest first."""
         found: list[LoggedModel] = []
         for experiment in experiments:
-            page = self._store.list(experiment, limit=1000)
-            found += page.items
-            while page.next:
-                page = self._store.list(experiment, limit=1000, before=page.next)
-                found += page.items
+            found += every(partial(self._kept, experiment))
         return sorted((model for model in found if model.deleted_at is None), key=lambda model: model.id, reverse=True)
+
+    def _kept(self, experiment: str, before: str | None) -> Page[LoggedModel]:
+        return self._store.list(experiment, limit=MOST, before=before)
 
     def settle(self, identifier: str, state: LoggedModelState, *, by: Actor) -> LoggedModel:
         """Say that its files are all there, or that they will not be."""

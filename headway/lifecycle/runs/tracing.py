@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from headway.errors import Invalid, NotFound
@@ -10,6 +11,7 @@ from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.paging import MOST, Page, every
 from headway.lifecycle.runs.rules import checked_tags
 from headway.lifecycle.runs.spans import LOCATION_TAG, STORED, summary, tags_of
 from headway.lifecycle.runs.store import ExperimentStore, TraceStore
@@ -99,12 +101,11 @@ class TraceService:
         """All traces of the experiments with these ids, newest first."""
         found: list[Trace] = []
         for experiment in experiments:
-            page = self._store.list(experiment, limit=1000)
-            found += page.items
-            while page.next:
-                page = self._store.list(experiment, limit=1000, before=page.next)
-                found += page.items
+            found += every(partial(self._kept, experiment))
         return sorted((trace for trace in found if trace.deleted_at is None), key=lambda trace: trace.id, reverse=True)
+
+    def _kept(self, experiment: str, before: str | None) -> Page[Trace]:
+        return self._store.list(experiment, limit=MOST, before=before)
 
     def tag(self, request: str, tags: Mapping[str, str | None], *, by: Actor) -> Trace:
         """Set tags; one of None is taken away."""
