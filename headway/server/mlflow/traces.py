@@ -155,20 +155,24 @@ def delete_tag(ask: TagTrace, desk: Desk) -> Answer:
 
 
 def delete(ask: DeleteTraces, desk: Desk) -> Answer:
-    """Those named, or the oldest up to a time."""
+    """Those named, or up to a time, those that began first first: clients send them in any order."""
     experiment = experiment_of(desk.platform, ask.experiment_id)
     wanted, until = set(ask.request_ids), ask.max_timestamp_millis
     if bool(wanted) is (until is not None):
         raise Invalid("name the traces in request_ids, or a time in max_timestamp_millis, and not both")
     found = [
         trace
-        for trace in reversed(desk.platform.traces.within([experiment.id]))
+        for trace in sorted(desk.platform.traces.within([experiment.id]), key=_age)
         if trace.request in wanted or (until is not None and began_ms(trace) <= until)
     ]
     found = found[: max(0, ask.max_traces)] if ask.max_traces is not None else found
     for trace in found:
         desk.platform.traces.delete(trace.request, by=desk.by)
     return {"traces_deleted": len(found)}
+
+
+def _age(trace: Trace) -> tuple[int, str]:
+    return began_ms(trace), trace.id
 
 
 def shown(trace: Trace) -> Answer:
