@@ -72,6 +72,8 @@ def _still_serves(client: httpx2.Client) -> None:
 
 def test_every_bound_of_the_schema(home: Path) -> None:
     done = asked(home, "--phases", "coverage", "--max-time", "15", "--seed", "1")
+    if re.search(r"Tested: \d\b", done.stdout):  # a machine that is so busy needs longer to test anything
+        done = asked(home, "--phases", "coverage", "--max-time", "90", "--seed", "1")
     assert done.returncode == 0, done.stdout[-6000:]
     unheard = re.search(r"Authentication failed: (\d+)", done.stdout)
     assert unheard is None or int(unheard[1]) <= 3, "an owner may all but judge"
