@@ -165,9 +165,39 @@ def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note
     return _connected().datasets.add(name, table, contract=contract, note=note)
 
 
-def read_dataset(reference: str) -> polars.DataFrame:
-    """The table of a dataset version: `name` for the newest, `name@number`, or an id."""
-    return _connected().datasets.read(reference)
+def read_dataset(reference: str, library: str = "polars") -> Any:
+    """The table of a dataset version: `name` for the newest, `name@number`, or an id.
+
+    `library` says whose frame it is to be: polars, pandas, pyarrow or duckdb.
+    """
+    return _connected().datasets.read(reference, library)
+
+
+def join_features(rows: Any, views: Sequence[str], *, time: str) -> Any:
+    """`rows` with the features of `views` beside them: what was known of each row's entity at its `time`, not later.
+
+    A view is `name`, `name@number` or an id; with `=NUMBER` behind it a version of its source, else the newest. A row
+    whose entity was not known then gets nulls. `rows` is a frame of polars, pandas, pyarrow or DuckDB, and so is what
+    comes back. Raises `Invalid` for columns that are not there.
+    """
+    return join_on(_connected(), rows, views, time=time)
+
+
+def join_on(client: Client, rows: Any, views: Sequence[str], *, time: str) -> Any:
+    """`join_features` on a client."""
+    from headway.client.frames import like, polars_of  # noqa: PLC0415
+    from headway.engines.feature_views.joining import joined  # noqa: PLC0415
+
+    sources: dict[str, polars.DataFrame] = {}
+    together = []
+    for each in views:
+        reference, _, number = each.partition("=")
+        view = client.feature_views.get(reference)
+        source = f"{view.source}@{number}" if number else view.source
+        if source not in sources:
+            sources[source] = client.datasets.read(source)
+        together.append((view.definition, sources[source]))
+    return like(rows, joined(polars_of(rows), time, together))
 
 
 def log_metric(key: str, value: float, *, step: int = 0) -> None:

@@ -11,6 +11,7 @@ from headway.client.blobs import Blobs
 from headway.client.capture import Capture
 from headway.client.changes import Changes
 from headway.client.datasets import Datasets
+from headway.client.feature_views import FeatureViews
 from headway.client.gates import Environments, Gates
 from headway.client.http import Connection
 from headway.client.imports import Imports
@@ -41,6 +42,7 @@ class Client:
         """`spools` is the folder in which runs keep what the server has not got yet."""
         self._connection, self._clock, self._spools = connection, clock or SystemClock(), spools
         self.datasets = Datasets(connection)
+        self.feature_views = FeatureViews(connection)
         self.experiments = Experiments(connection)
         self.runs = Runs(connection)
         self.pipelines = Pipelines(connection)

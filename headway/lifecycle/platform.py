@@ -18,6 +18,8 @@ from headway.lifecycle.changes.service import ChangeService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
+from headway.lifecycle.feature_views.service import FeatureViewService
+from headway.lifecycle.feature_views.store import FeatureViewStore, HistoryReader, MaterialisationStore, OnlineStore
 from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.imports import ModelImportService
 from headway.lifecycle.models.registry import RegistryService
@@ -53,6 +55,7 @@ from headway.lifecycle.webhooks.store import Outbound
 class Platform:
     access: AccessService
     datasets: DatasetService
+    feature_views: FeatureViewService
     experiments: ExperimentService
     runs: RunService
     artifacts: ArtifactService
@@ -83,8 +86,8 @@ class Platform:
 
 
 def wire(
-    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
-    leftovers: Leftovers, outbound: Outbound, clock: Clock, ids: Ids,
+    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader,
+    histories: HistoryReader, signer: Signer, leftovers: Leftovers, outbound: Outbound, clock: Clock, ids: Ids,
 ) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
@@ -93,16 +96,14 @@ def wire(
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    environments = EnvironmentService(j, s.environments, *t)
-    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
-    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
-    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    upstream = (runs, models, environments, gates, releases, rollouts)
+    delivery = _delivery(s, j, models, signer, *t)
+    environments, gates, releases, rollouts = delivery
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
+        feature_views=FeatureViewService(j, *_feature_views(s), datasets, blobs, histories, *t),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -120,7 +121,7 @@ def wire(
         rollouts=rollouts,
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
-        changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
+        changes=ChangeService(j, s.changes, s.triggers, s.leases, runs, models, *delivery, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
@@ -133,8 +134,23 @@ def wire(
     )
 
 
+def _feature_views(s: Stores) -> tuple[FeatureViewStore, MaterialisationStore, OnlineStore]:
+    return s.feature_views, s.materialisations, s.online
+
+
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
     return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
+
+
+def _delivery(
+    s: Stores, j: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
+) -> tuple[EnvironmentService, GateService, ReleaseService, RolloutService]:
+    t = clock, ids
+    environments = EnvironmentService(j, s.environments, *t)
+    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
+    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
+    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
+    return environments, gates, releases, rollouts
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

@@ -26,6 +26,7 @@ from headway.server.routes import (
     changes,
     datasets,
     deployments,
+    feature_views,
     gates,
     imports,
     ledger,
@@ -47,8 +48,8 @@ from headway.server.routes import (
 from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
-    status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, webhooks, ledger, retention, imports, schema,
+    status, tokens, project, datasets, feature_views, runs, metrics, pipelines, models, gates, releases, deployments,
+    rollouts, predictions, monitors, changes, webhooks, ledger, retention, imports, schema,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference
 from headway.lifecycle.datasets.schema import Summary
+from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.predictions.records import SegmentContent
 from headway.lifecycle.releases.records import Envelope
@@ -40,6 +42,7 @@ class JsonTables:
 
     def __init__(self) -> None:
         self.references: dict[bytes, Reference] = {}
+        self.newest: dict[bytes, tuple[OnlineRow, ...]] = {}
 
     def summarise(self, data: bytes) -> Summary:
         return _read(data, Summary)
@@ -48,6 +51,11 @@ class JsonTables:
         layout = Layout(columns={})
         empty = Reference(layout=layout, whole=Profile(layout=layout.digest, rows=0, columns={}))
         return encode(self.references.get(data, empty))
+
+    def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
+        """`newest` says it, by a table's bytes; rows after `as_of` are left out."""
+        rows = self.newest.get(data, ())
+        return Latest(rows=tuple(row for row in rows if row.event_at <= as_of))
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         content = _read(data, SegmentContent)
@@ -128,8 +136,9 @@ def open_platform() -> OpenedPlatform:
     clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(),
-        leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()), clock=clock, ids=counted_ids(),
+        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, histories=tables,
+        signer=PlainSigner(), leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()), clock=clock,
+        ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables, post)
 
