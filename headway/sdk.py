@@ -267,7 +267,8 @@ def _columns_of(client: Client, evaluation: str, names: Sequence[str]) -> polars
             f"the model takes {missing[0]!r}, which {evaluation} has not; if it takes an array without names, name its "
             "columns in their order with columns=..., or --columns"
         )
-    return frame.select(list(names))
+    selected: polars.DataFrame = frame.select(list(names))
+    return selected
 
 
 def _active() -> Run:

@@ -13,9 +13,10 @@ from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, short, size
 from headway.client.frames import frame_of, parquet_of
-from headway.errors import Invalid
+from headway.errors import Invalid, NotFound
 from headway.kernel.ids import kind_of
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
+from headway.lifecycle.datasets.describing import described
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.datasets.schema import Column
 
@@ -70,6 +71,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "note": version.note,
             "blob": version.blob,
             "contract": version.contract.digest if version.contract else "none",
+            "skew": lines(map(str, version.skew)),
             "columns": lines(_column(column, rules.get(column.name)) for column in version.schema),
         },
     )
@@ -118,11 +120,28 @@ def draft(file: Path, label: str | None, time: str | None, key: str | None, ban:
     print_json(drafted)
 
 
+@dataset.command()
+@click.argument("reference")
+@click.option("--markdown", is_flag=True, help="As a page for people.")
+@pass_invocation
+def contract(invocation: Invocation, reference: str, markdown: bool) -> None:
+    """The contract of a version, as JSON to be edited and used with --contract, or as a page."""
+    version = invocation.client.datasets.version(reference)
+    if version.contract is None:
+        raise NotFound(f"{version.label} has no contract; `headway dataset draft` makes a first one")
+    if markdown:
+        click.echo(described(version.contract, version.label), nl=False)
+    else:
+        print_json(version.contract)
+
+
 def _say(invocation: Invocation, version: DatasetVersion) -> None:
     if invocation.as_json:
         print_json(version)
         return
     click.echo(f"{version.label}: {number(version.rows)} rows, {size(version.size)} ({short(version.id)})")
+    for violation in version.skew:
+        click.echo(f"Warning: {violation}")
     if version.contract is None:
         click.echo("It has no contract, so nothing was checked; add one with --contract, or from Python.")
 

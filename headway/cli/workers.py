@@ -216,6 +216,7 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
         training=tuple(table(reference) for reference in version.training),
         baselines={baseline.name: client.blobs.get(baseline.blob) for baseline in version.baselines},
         champion=Champion(champion, client.blobs.get(champion.blob)) if champion else None,
+        origins=client.models.origins(version.id),
         opened=_opener(client, place.python or PythonRuntime(), open_until),
     )
 

@@ -56,6 +56,10 @@ class Datasets:
         return frame_as(frame_of(self.parquet(reference)), library)
 
     def parquet(self, reference: str) -> bytes:
+        """The table as Parquet. A run that is active is noted to have read it."""
+        run = active_run()
+        if run is not None:
+            run.note_read(self.version(reference))
         return self._connection.download(f"/v1/datasets/versions/{segment(reference)}/data")
 
     def versions(

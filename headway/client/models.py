@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.client.blobs import Blobs
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
 
 
@@ -19,6 +20,10 @@ class Models:
     def version(self, reference: str) -> ModelVersion:
         """By id, `name` (the newest) or `name@number`."""
         return self._connection.get(f"/v1/models/versions/{segment(reference)}", ModelVersion)
+
+    def origins(self, reference: str) -> Origins:
+        """The dataset versions that it came from, however far back, and the tags that they bear."""
+        return self._connection.get(f"/v1/models/versions/{segment(reference)}/origins", Origins)
 
     def onnx(self, reference: str) -> bytes:
         """The model's file."""

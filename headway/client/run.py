@@ -19,6 +19,7 @@ from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
+from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
 from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
@@ -76,6 +77,7 @@ class Run:
         self._spool = Spool.create(spools, Opening(run=record.id, url=client.url))
         self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
+        self._read: set[str] = set()
         self._outer: Token[Run | None] | None = None
         self.capture = capture
         if capture is not None:
@@ -177,6 +179,12 @@ class Run:
         if made.form is not Form.ONNX:
             raise Invalid(f"baseline {name!r} cannot be {made.form}: {made.note}; take a simpler one, which is ONNX")
         return Baseline(name=name, blob=self.client.blobs.put(made.onnx))
+
+    def note_read(self, version: DatasetVersion) -> None:
+        """Note that it reads a dataset version, so that what it makes is known to have come from there."""
+        if version.id not in self._read:
+            self.client.runs.note_read(self.id, version.id)
+            self._read.add(version.id)
 
     def flush(self) -> None:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""

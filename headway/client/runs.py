@@ -162,6 +162,10 @@ class Runs:
     def steps(self, identifier: str) -> tuple[StepRun, ...]:
         return self._connection.get(_path(identifier) + "/steps", Steps).steps
 
+    def note_read(self, run: str, version: str) -> Run:
+        """Note that a run has read a dataset version, by its id."""
+        return self._connection.post(_path(run) + "/reads", Run, {"version": version})
+
     def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""
         body = {"name": name, "blob": self._blobs.put(data)} | ({"media_type": media_type} if media_type else {})

@@ -22,6 +22,7 @@ from headway.lifecycle.feature_views.service import FeatureViewService
 from headway.lifecycle.feature_views.store import FeatureViewStore, HistoryReader, MaterialisationStore, OnlineStore
 from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.imports import ModelImportService
+from headway.lifecycle.models.origins import OriginService
 from headway.lifecycle.models.registry import RegistryService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
@@ -65,6 +66,7 @@ class Platform:
     metrics: MetricService
     pipelines: PipelineService
     models: ModelService
+    origins: OriginService
     registry: RegistryService
     model_imports: ModelImportService
     environments: EnvironmentService
@@ -113,6 +115,7 @@ def wire(
         metrics=MetricService(j, s.runs, s.metrics, room),
         pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
         models=models,
+        origins=OriginService(models, s.dataset_versions, runs, s.step_results, s.lineage),
         registry=tracking.registry,
         model_imports=ModelImportService(j, s.models, s.model_versions, s.registrations, clock),
         environments=environments,

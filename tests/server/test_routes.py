@@ -31,6 +31,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
     yield from ("/v1/models", "/v1/models/versions?model=late", "/v1/models/versions/late@1")
+    yield "/v1/models/versions/late@1/origins"
     yield from ("/v1/models/registrations/crafted@1", "/v1/models/versions/crafted@1/trust")
     yield from ("/v1/environments", "/v1/environments/production")
     yield "/v1/gates/verdicts?model_version=late@1"
@@ -55,7 +56,8 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
-def feature_view_writes() -> Iterator[tuple[str, Any]]:
+def feature_view_writes(run: str, version: str) -> Iterator[tuple[str, Any]]:
+    yield f"{run}/reads", {"version": version}
     view = {"name": "hours", "source": "feature-source", "entity": ["flight"], "event_time": "at"}
     yield "/v1/feature-views", {**view, "features": [{"name": "delay"}], "ttl_s": 60}
     yield "/v1/feature-views/hours/materialise", {"as_of": AT}
@@ -70,12 +72,11 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
         {"blob": blob, "contract": {"columns": [{"name": "delay", "kind": "float"}], "closed": False}},
     )
     yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
-    yield from feature_view_writes()
+    yield from feature_view_writes(run, ids["dataset_version"])
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
     yield "/v1/runs/search", {"experiments": ["delays"], "where": "run_id != ''", "order": ["run_name"], "limit": 1}
     yield "/v1/runs/count", {"where": "params.depth = '3'", "deleted": None}
-    yield from ((f"{run}/{verb}", {}) for verb in ("delete", "restore"))
-    yield from ((f"/v1/experiments/delays/{verb}", {}) for verb in ("delete", "restore"))
+    yield from ((f"{where}/{verb}", {}) for where in (run, "/v1/experiments/delays") for verb in ("delete", "restore"))
     points = [{"key": "val/loss", "value": value, "at": AT} for value in (0.5, "NaN", "-Infinity")]
     yield f"{run}/log", {"params": {"a": "1"}, "tags": {"b": "2"}, "metrics": points}
     yield f"{run}/points", {"curves": {"val/loss": {"steps": [1], "at_us": [0], "values": ["Infinity"]}}}
