@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headway.client.active import active_run
     from headway.client.client import Client
     from headway.client.run import Run
+    from headway.engines.gates.suites import check_suite
     from headway.engines.tables.contracts import infer_contract
     from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
     from headway.kernel.version import VERSION as __version__
@@ -53,6 +54,7 @@ _PLACES = {
     "headway.lifecycle.gates.check": ("Subject", "check"),
     "headway.lifecycle.gates.records": ("Finding", "Outcome"),
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
+    "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
         "add_dataset", "adopt_model", "connect", "join_features", "log_artifact", "log_metric", "log_metrics",
@@ -83,6 +85,7 @@ __all__ = [
     "add_dataset",
     "adopt_model",
     "check",
+    "check_suite",
     "connect",
     "infer_contract",
     "join_features",
