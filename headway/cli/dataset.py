@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -96,13 +97,12 @@ def add(
     Without a contract of its own it is held to that of the version before.
     """
     rules = _read_contract(contract) if contract else None
+    table: Any = file
     if is_delta(file):
         table, origin = read_delta(file, version)
         note = f"{note} ({origin})" if note else origin
     elif version is not None or file.is_dir():
         raise Invalid(f"{file} is no Delta Lake table, which alone is a folder and has versions")
-    else:
-        table = file
     _say(invocation, invocation.client.datasets.add(name, table, contract=rules, note=note))
 
 

@@ -26,9 +26,8 @@ def test_a_table_is_added_at_any_of_its_versions(headway: Headway, table: Path) 
     assert done.exit_code == 0, done.output
     newest = json.loads(done.stdout)
     assert (newest["rows"], newest["note"]) == (6, f"delta:{deltalake.DeltaTable(str(table)).metadata().id}@1")
-    first = json.loads(
-        headway("dataset", "add", "delta-sales", str(table), "--version", "0", "--note", "x", "--json").stdout
-    )
+    zeroth = ["dataset", "add", "delta-sales", str(table), "--version", "0", "--json"]
+    first = json.loads(headway(*zeroth, "--note", "x").stdout)
     assert (first["rows"], first["number"], first["note"].endswith("@0)")) == (3, 2, True)
     assert json.loads(headway(*zeroth).stdout)["id"] == first["id"]
 
