@@ -11,8 +11,9 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -76,11 +77,25 @@ class CountedJournal:
     def __init__(self, journal: Journal, counters: Counters) -> None:
         self._journal, self._counters = journal, counters
 
-    @contextmanager
-    def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[Act]:
-        with self._journal.act(actor, verb, why=why) as act:
-            yield act
-        self._counters.add("headway_journal_acts_total", verb=verb)
+    def act(self, actor: str, verb: str, *, why: str = "") -> AbstractContextManager[Act]:
+        return _Counting(self._journal.act(actor, verb, why=why), self._counters, verb)
+
+
+class _Counting:
+    """An act that is counted once it is kept."""
+
+    def __init__(self, acting: AbstractContextManager[Act], counters: Counters, verb: str) -> None:
+        self._acting, self._counters, self._verb = acting, counters, verb
+
+    def __enter__(self) -> Act:
+        return self._acting.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._acting.__exit__(kind, error, trace)
+        if error is None:
+            self._counters.add("headway_journal_acts_total", verb=self._verb)
 
 
 class Metered:

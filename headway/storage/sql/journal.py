@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Any
 
 from headway.errors import LedgerBroken
@@ -78,13 +79,8 @@ class SqlJournal:
         self._acts = 0
         self._seen = threading.local()
 
-    @contextmanager
-    def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[SqlAct]:
-        with self._engine.transaction() as transaction:
-            act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
-            yield act
-        if act.announced:
-            self._announce()
+    def act(self, actor: str, verb: str, *, why: str = "") -> AbstractContextManager[SqlAct]:
+        return _Acting(self, self._engine, self._clock, {"actor": actor, "verb": verb, "why": why})
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -94,9 +90,10 @@ class SqlJournal:
         with self._engine.together():
             yield
         if acts != self._acts:  # who was woken by an act inside has not found its events yet
-            self._announce()
+            self.announce()
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Wake who waits for events."""
         with self._committed:
             self._acts += 1
             self._committed.notify_all()
@@ -107,3 +104,22 @@ class SqlJournal:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts
             return woken
+
+
+class _Acting:
+    """One act, from its transaction to its announcement: a class, as each call of a run opens one."""
+
+    def __init__(self, journal: SqlJournal, engine: SqlEngine, clock: Clock, signed: dict[str, str]) -> None:
+        self._journal, self._engine, self._clock, self._signed = journal, engine, clock, signed
+
+    def __enter__(self) -> SqlAct:
+        self._transaction = self._engine.transaction()
+        self._act = SqlAct(self._engine, self._clock, self._transaction.__enter__(), **self._signed)
+        return self._act
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+        if error is None and self._act.announced:
+            self._journal.announce()

@@ -140,7 +140,7 @@ class Filling:
             rows.append(tuple(row[column.name] for column in kept.rows.columns))
             if kept.record_type is Run:
                 with self._engine.writing():
-                    index_run(self._engine, kept.read(body))
+                    index_run(self._engine, kept.read(body), None)
             if len(rows) == _AT_ONCE:
                 self._engine.insert_rows(kept.rows, rows)
                 rows = []

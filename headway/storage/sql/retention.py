@@ -92,6 +92,7 @@ class SqlKeptRecords:
             for column in _BESIDE.get(kind, ()):
                 connection.execute(delete(column.table).where(column == identifier))
             connection.execute(delete(rows).where(rows.c.id == identifier))
+        self._engine.note(rows.name, identifier, None)
 
 
 @cache

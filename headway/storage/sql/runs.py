@@ -62,8 +62,9 @@ class SqlRunStore(SqlRecordStore[Run]):
     table = RUNS
 
     def put(self, record: Run) -> None:
+        before = self.get(record.id)
         super().put(record)
-        index_run(self._engine, record)
+        index_run(self._engine, record, before)
 
     def search(self, question: RunSearch) -> Page[Run]:
         with self._engine.reading() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Table
 
@@ -35,30 +36,30 @@ TEXTS = Table(
 )
 """`kind` is param, tag, or input_ and the field; the key of an input is its place."""
 
-_FOUND_COLUMNS = ", ".join(f'"{column.name}"' for column in FOUND.columns)
 CONTEXT = "mlflow.data.context"
 """The tag of an input that says what it was read for."""
 
 
-def index_run(engine: SqlEngine, run: Run) -> None:
-    """Bring what is searched up to date with the record; what it says already is not written again."""
-    row = (
-        run.id, run.experiment, int(run.deleted_at is not None), to_us(run.started_at or run.created_at),
-        None if run.ended_at is None else to_us(run.ended_at), run.name, run.state, run.user or run.started_by,
-    )  # fmt: skip
-    mark = engine.mark
-    found = engine.rows(f"SELECT {_FOUND_COLUMNS} FROM run_search WHERE run = {mark}", (run.id,))
-    if found != [row]:
+def index_run(engine: SqlEngine, run: Run, before: Run | None) -> None:
+    """Bring what is searched up to date with the record; what it says already, of the run as it was `before`, is not
+    written again."""
+    mark, row = engine.mark, _row(run)
+    if before is None or _row(before) != row:
         engine.insert_rows(FOUND, [row], replace=True)
-    if found and found[0][1] != run.experiment:
+    if before is not None and before.experiment != run.experiment:
         engine.write(f"UPDATE curves SET experiment = {mark} WHERE run = {mark}", [(run.experiment, run.id)])
-    query = f"SELECT kind, key, value FROM run_texts WHERE run = {mark}"
-    kept = {(kind, key): value for kind, key, value in engine.rows(query, (run.id,))}
-    wanted = dict(_texts(run))
+    kept, wanted = {} if before is None else dict(_texts(before)), dict(_texts(run))
     changed = [(run.id, kind, key, value) for (kind, key), value in wanted.items() if kept.get((kind, key)) != value]
     engine.insert_rows(TEXTS, changed, replace=True)
     removed = [(run.id, kind, key) for kind, key in kept.keys() - wanted.keys()]
     engine.write(f"DELETE FROM run_texts WHERE run = {mark} AND kind = {mark} AND key = {mark}", removed)
+
+
+def _row(run: Run) -> tuple[Any, ...]:
+    return (
+        run.id, run.experiment, int(run.deleted_at is not None), to_us(run.started_at or run.created_at),
+        None if run.ended_at is None else to_us(run.ended_at), run.name, run.state, run.user or run.started_by,
+    )  # fmt: skip
 
 
 def _texts(run: Run) -> Iterable[tuple[tuple[str, str], str]]:
