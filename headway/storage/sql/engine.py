@@ -39,6 +39,8 @@ class Transaction:
         self.connection, self.driver = connection, driver
         self.head: Anchor | None = None
         self.known: dict[tuple[str, str], Any] = {}
+        self.kept: tuple[Any, bytes] = (None, b"")
+        """The record that was kept last, and its bytes."""
 
 
 class Database(Protocol):
@@ -102,11 +104,9 @@ class SqlEngine:
         """Write, all or nothing; a second one on the same thread raises `RuntimeError`."""
         return _Writing(self._database, self._here)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """Let the transactions of this thread inside share one commit."""
-        with _Answered(), self._database.together():
-            yield
+        return self._database.together()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -132,10 +132,14 @@ class SqlEngine:
         transaction = self._here.transaction
         return None if transaction is None else transaction.known
 
-    def note(self, table: str, identifier: str, record: Any) -> None:
-        """Let this thread's transaction, if there is one, know how a record stands; None for one that is not there."""
-        known = self.known
-        if known is not None:
+    def note(self, table: str, identifier: str, record: Any, body: bytes = b"") -> None:
+        """Let this thread's transaction, if there is one, know how a record stands, with its bytes if it was kept just
+        now; None for one that is not there."""
+        transaction = self._here.transaction
+        if transaction is not None:
+            known = transaction.known
+            if body:
+                transaction.kept = record, body
             if len(known) >= _MOST_KNOWN:
                 known.clear()
             known[table, identifier] = record
@@ -177,9 +181,9 @@ class SqlEngine:
             if PATIENCE.get() is None:
                 return self._database.rows(statement, values)
             with _Answered(), self._database.reading() as pooled, self._stoppable(pooled):
-                driver = pooled.connection.dbapi_connection
+                borrowed: Any = pooled.connection.dbapi_connection
                 try:
-                    return driver.execute(statement, values).fetchall()  # type: ignore[no-any-return]
+                    return borrowed.execute(statement, values).fetchall()  # type: ignore[no-any-return]
                 except self._database.error as error:  # told to the patience as SQLAlchemy's
                     raise DBAPIError.instance(statement, None, error, self._database.error) from error
         except (self._database.error, OverflowError, UnicodeError) as error:

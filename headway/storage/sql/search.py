@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Table
 
-from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.records import Input, Run
 from headway.lifecycle.runs.search import Kind
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.tables import METADATA, TEXT, to_us
@@ -36,6 +36,8 @@ TEXTS = Table(
 )
 """`kind` is param, tag, or input_ and the field; the key of an input is its place."""
 
+_Place = tuple[str, str, str]
+_Text = tuple[str, str, str, str]
 CONTEXT = "mlflow.data.context"
 """The tag of an input that says what it was read for."""
 
@@ -48,10 +50,13 @@ def index_run(engine: SqlEngine, run: Run, before: Run | None) -> None:
         engine.insert_rows(FOUND, [row], replace=True)
     if before is not None and before.experiment != run.experiment:
         engine.write(f"UPDATE curves SET experiment = {mark} WHERE run = {mark}", [(run.experiment, run.id)])
-    kept, wanted = {} if before is None else dict(_texts(before)), dict(_texts(run))
-    changed = [(run.id, kind, key, value) for (kind, key), value in wanted.items() if kept.get((kind, key)) != value]
+    changed, removed = list[_Text](), list[_Place]()
+    for kind, of in _TEXTS.items():
+        wanted, kept = of(run), {} if before is None else of(before)
+        if wanted != kept:
+            changed += [(run.id, kind, key, text) for key, text in wanted.items() if kept.get(key) != text]
+            removed += [(run.id, kind, key) for key in kept.keys() - wanted.keys()]
     engine.insert_rows(TEXTS, changed, replace=True)
-    removed = [(run.id, kind, key) for kind, key in kept.keys() - wanted.keys()]
     engine.write(f"DELETE FROM run_texts WHERE run = {mark} AND kind = {mark} AND key = {mark}", removed)
 
 
@@ -62,10 +67,15 @@ def _row(run: Run) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _texts(run: Run) -> Iterable[tuple[tuple[str, str], str]]:
-    yield from (((Kind.PARAM.value, key), value) for key, value in run.params.items())
-    yield from (((Kind.TAG.value, key), value) for key, value in run.tags.items())
-    for place, item in enumerate(run.inputs):
-        yield ("input_name", str(place)), item.name
-        yield ("input_digest", str(place)), item.digest
-        yield ("input_context", str(place)), item.tags.get(CONTEXT, "")
+def _of_inputs(name: Callable[[Input], str]) -> Callable[[Run], dict[str, str]]:
+    """A text of each input, by its place."""
+    return lambda run: {str(place): name(item) for place, item in enumerate(run.inputs)}
+
+
+_TEXTS: dict[str, Callable[[Run], dict[str, str]]] = {
+    str(Kind.PARAM): lambda run: run.params,
+    str(Kind.TAG): lambda run: run.tags,
+    "input_name": _of_inputs(lambda item: item.name),
+    "input_digest": _of_inputs(lambda item: item.digest),
+    "input_context": _of_inputs(lambda item: item.tags.get(CONTEXT, "")),
+}

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +112,8 @@ class SqliteDatabase:
     def transaction(self) -> _Member:
         return _Member(self)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        joined = self._held.joined = list[_Group]()
-        try:
-            yield
-        finally:
-            self._held.joined = None
-            with self._turn:
-                if self._group in joined:
-                    self._commit(self._group)
-        for group in joined:
-            self._until_committed(group)
+    def together(self) -> _Together:
+        return _Together(self)
 
     def _enter(self) -> _Group:
         """Wait for the turn, and join the group that is open or begin one."""
@@ -202,6 +192,24 @@ class SqliteDatabase:
         self._readers.dispose()
         self._connection.close()
         self._writer.dispose()  # last, because the last one out folds the write-ahead log into the file
+
+
+class _Together(AbstractContextManager[None]):
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._groups = self._database._held.joined = list[_Group]()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        database = self._database
+        database._held.joined = None
+        with database._turn:
+            if database._group in self._groups:
+                database._commit(database._group)
+        if error is None:
+            for group in self._groups:
+                database._until_committed(group)
 
 
 class _Member:

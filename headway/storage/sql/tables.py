@@ -142,7 +142,7 @@ class SqlRecordStore(Generic[AnyRecord]):
             keys = " or ".join(" and ".join(key) for key in self.table.unique)
             kind = self.table.record_type.__name__
             raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
-        self._engine.note(self.table.rows.name, record.id, record)
+        self._engine.note(self.table.rows.name, record.id, record, row["body"])
 
     def _kept(self, identifier: str) -> Sequence[Any]:
         """The row that is there, without its body, or nothing."""
