@@ -17,10 +17,9 @@ from headway.client.capture import Capture
 from headway.client.shipping import Shipper
 from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
-from headway.kernel.clock import Clock
+from headway.kernel.clock import Clock, microseconds
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
-from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
 
@@ -72,7 +71,7 @@ class Run:
         capture: Capture | None = None,
     ) -> None:
         self.record, self.client = record, client
-        self._exporter, self._clock = exporter, clock
+        self._exporter, self._now_us = exporter, microseconds(clock)
         self._spool = Spool.create(spools, Opening(run=record.id, url=client.url))
         self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
@@ -94,7 +93,7 @@ class Run:
             numbers = {key: float(value) for key, value in values.items()}
         except (TypeError, ValueError):
             numbers = {key: _number(key, value) for key, value in values.items()}
-        self._log(Points(step, to_us(self._clock.now()), numbers))
+        self._log(Points(step, self._now_us(), numbers))
 
     def log_param(self, key: str, value: Any) -> None:
         """Note what the run was given. Raises `Invalid` when the param has another value already."""
@@ -183,9 +182,12 @@ class Run:
         self._shipper.flush()
 
     def _log(self, frame: Points | Texts) -> None:
-        self._shipper.check()
-        self._spool.append(frame)
-        self._shipper.start()
+        if self._shipper.calm:
+            self._spool.append(frame)
+        else:
+            self._shipper.check()
+            self._spool.append(frame)
+            self._shipper.start()
 
     def _note(self, frame: Points | Texts | Attached) -> None:
         """As `_log`, but what the server has refused is for the next call of a person."""

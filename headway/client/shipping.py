@@ -60,6 +60,11 @@ class Shipper:
                 self._thread.start()
                 atexit.register(self._last_words)
 
+    @property
+    def calm(self) -> bool:
+        """Whether there is nothing to `check` and nothing to `start`."""
+        return self._error is None and self._thread is not None
+
     def check(self) -> None:
         """Raise what the server has refused since the last call."""
         if self._error is not None:
@@ -77,9 +82,11 @@ class Shipper:
         atexit.unregister(self._last_words)
 
     def send(self) -> None:
-        """Send all that is not sent. Raises `Unavailable` when the server does not answer."""
+        """Send all that is not sent, and was there before this call: what is logged meanwhile goes with the next one, in
+        one request with what comes after it. Raises `Unavailable` when the server does not answer."""
         with self._sending:
-            while True:
+            until = self._spool.bytes
+            while self._spool.offset < until:
                 frames, end = self._spool.unsent(_MOST_BYTES)
                 if end == self._spool.offset:
                     return
