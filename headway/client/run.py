@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from contextvars import Token
 from pathlib import Path
@@ -89,11 +90,16 @@ class Run:
         self.log_metrics({key: value}, step=step)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        shipper = self._shipper
+        if not shipper.calm:
+            shipper.check()
         try:
-            numbers = {key: float(value) for key, value in values.items()}
-        except (TypeError, ValueError):
+            self._spool.append_row(step, self._now_us(), values)
+        except (struct.error, OverflowError, TypeError, ValueError):
             numbers = {key: _number(key, value) for key, value in values.items()}
-        self._log(Points(step, self._now_us(), numbers))
+            self._spool.append(Points(step, self._now_us(), numbers))
+        if not shipper.calm:
+            shipper.start()
 
     def log_param(self, key: str, value: Any) -> None:
         """Note what the run was given. Raises `Invalid` when the param has another value already."""
@@ -182,12 +188,9 @@ class Run:
         self._shipper.flush()
 
     def _log(self, frame: Points | Texts) -> None:
-        if self._shipper.calm:
-            self._spool.append(frame)
-        else:
-            self._shipper.check()
-            self._spool.append(frame)
-            self._shipper.start()
+        self._shipper.check()
+        self._spool.append(frame)
+        self._shipper.start()
 
     def _note(self, frame: Points | Texts | Attached) -> None:
         """As `_log`, but what the server has refused is for the next call of a person."""
