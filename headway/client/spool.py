@@ -267,7 +267,7 @@ class Spool:
         while place + _HEAD.size <= len(data):
             length, checksum = _HEAD.unpack_from(data, place)
             if length & _ROW:
-                row = self._row(length & ~_ROW, checksum, data, place, start + place)
+                row = _row_at(self._numbered.get(checksum), length & ~_ROW, data, place, start + place)
                 if row is None:
                     return
                 place += length & ~_ROW
@@ -288,16 +288,6 @@ class Spool:
                 self._numbered[frame.number] = _Row.of(frame.number, frame.keys)
             yield frame, start + place
 
-    def _row(self, length: int, number: int, data: bytes, place: int, offset: int) -> Points | None:
-        """The row at `place` of `data`, which is `offset` in the file; None for one that is not whole."""
-        form = self._numbered.get(number)
-        if form is None or form.length != length or place + length > len(data):
-            return None
-        _, _, step, at_us, *values, seal = form.unpack_from(data, place)
-        if seal != (_SEAL ^ offset) & 0xFFFFFFFF:
-            return None
-        return Points(step, at_us, dict(zip(form.keys, values, strict=True)))
-
 
 class _Row(NamedTuple):
     """How rows with some keys are written."""
@@ -313,6 +303,16 @@ class _Row(NamedTuple):
     def of(cls, number: int, keys: tuple[str, ...]) -> _Row:
         form = struct.Struct(f"<IIqq{len(keys)}dI")
         return cls(keys, number, form.size | _ROW, form.size, form.pack_into, form.unpack_from)
+
+
+def _row_at(form: _Row | None, length: int, data: bytes, place: int, offset: int) -> Points | None:
+    """The row at `place` of `data`, which is `offset` in the file; None for one that is not whole."""
+    if form is None or form.length != length or place + length > len(data):
+        return None
+    _, _, step, at_us, *values, seal = form.unpack_from(data, place)
+    if seal != (_SEAL ^ offset) & 0xFFFFFFFF:
+        return None
+    return Points(step, at_us, dict(zip(form.keys, values, strict=True)))
 
 
 def _allocate(file: int, start: int, end: int) -> None:
