@@ -69,9 +69,18 @@ class Guard:
         if origin is not None and scope["method"] not in _SAFE and _netloc(origin) != host:
             raise Forbidden(f"writes from pages of another origin are refused ({origin[:100]!r})")
         if scope["path"] not in PUBLIC:
-            actor = self._links.actor(scope) or await self._actor(headers.get(b"authorization"))
+            actor = await self._linked(scope) or await self._actor(headers.get(b"authorization"))
             actor.must(Permission.READ)
             scope[_ACTOR] = actor
+
+    async def _linked(self, scope: Any) -> Actor | None:
+        """Whom a link speaks for, as long as that one would still be let in."""
+        actor = self._links.actor(scope)
+        if actor is None or actor == self._local_owner:
+            return actor
+        if not await to_thread.run_sync(self._access.lasting, actor.name, actor.role):
+            raise Forbidden("the token that this link was made with is revoked or past its time; ask for a new one")
+        return actor
 
     def at_once(self, fields: Mapping[bytes, bytes]) -> Actor | None:
         """Whom `__call__` would let in by these headers, each there once and none of them `origin`, if that can be said

@@ -19,13 +19,13 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from headway.kernel.journal import Act, Journal
-from headway.kernel.paging import MOST, every
 from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.retention.records import Sweep
 from headway.lifecycle.runs.records import RunState
+from headway.lifecycle.runs.search import CountRuns
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -156,7 +156,7 @@ def _gauges(platform: Platform) -> Iterator[tuple[str, str, Mapping[Labels, floa
 
 
 def _count_runs(platform: Platform, state: RunState) -> int:
-    return sum(1 for _ in every(lambda before: platform.runs.list(state=state, limit=MOST, before=before)))
+    return platform.runs.count(CountRuns(where=f"attributes.status = '{state}'", deleted=None)).runs
 
 
 def _resident_bytes() -> int:
