@@ -118,11 +118,11 @@ BODIES: dict[str, tuple[str, Any]] = {
     "metric without a time": ("log-metric", {"key": "loss", "value": 0.5}),
     "NaN": ("log-metric", {"key": "loss", "value": "NaN", "timestamp": 1, "step": "4"}),
     "null": ("log-metric", {"key": "loss", "value": 1, "timestamp": 1, "step": None}),
-    "no key": ("log-metric", {"value": 1.0}),
-    "no number": ("log-metric", {"key": "loss", "value": "high"}),
-    "no step of ours": ("log-metric", {"key": "loss", "value": 1.0, "step": 1 << 70}),
-    "of a model that is not there": ("log-metric", {"key": "loss", "value": 1.0, "model_id": "m-1"}),
-    "key too long": ("log-metric", {"key": "k" * 300, "value": 1.0}),
+    "no key": ("log-metric", {"value": 1.0, "timestamp": 1}),
+    "no number": ("log-metric", {"key": "loss", "value": "high", "timestamp": 1}),
+    "no step of ours": ("log-metric", {"key": "loss", "value": 1.0, "timestamp": 1, "step": 1 << 70}),
+    "of a model that is not there": ("log-metric", {"key": "loss", "value": 1.0, "timestamp": 1, "model_id": "m-1"}),
+    "key too long": ("log-metric", {"key": "k" * 300, "value": 1.0, "timestamp": 1}),
     "param": ("log-parameter", {"key": "depth", "value": "4"}),
     "param too long": ("log-parameter", {"key": "depth", "value": "4" * 7000}),
     "batch": ("log-batch", {"metrics": [{"key": "a", "value": 1, "timestamp": 5, "step": 0}] * 3}),
@@ -225,7 +225,10 @@ def test_who_may_only_read_writes_nothing(server: httpx2.Client) -> None:
     secret, run = made.json()["secret"], started(server)
     with lined(server) as line:
         for _ in range(2):  # the second time the token is remembered
-            for verb, body in (("log-metric", {"key": "a", "value": 1.0}), ("set-tag", {"key": "a", "value": "b"})):
+            for verb, body in (
+                ("log-metric", {"key": "a", "value": 1.0, "timestamp": 1}),
+                ("set-tag", {"key": "a", "value": "b"}),
+            ):
                 sent = request(server, f"{_MLFLOW}/{verb}", body | {"run_id": run}, authorization=f"Bearer {secret}")
                 line.send(sent)
                 assert line.answer().status == 403
@@ -240,7 +243,10 @@ def test_a_token_is_refused_as_soon_as_it_is_revoked(server: httpx2.Client) -> N
         started(server),
     )
     sent = request(
-        server, f"{_MLFLOW}/log-metric", {"run_id": run, "key": "a", "value": 1.0}, authorization=f"Bearer {secret}"
+        server,
+        f"{_MLFLOW}/log-metric",
+        {"run_id": run, "key": "a", "value": 1.0, "timestamp": 1},
+        authorization=f"Bearer {secret}",
     )
     with lined(server) as line:
         line.send(sent + sent)
@@ -256,7 +262,9 @@ def test_answers_come_in_the_order_of_the_requests_by_whichever_way(server: http
     for number in range(30):
         more = _LONG if number % 3 == 0 else ""
         if number % 5 == 4:
-            sent += request(server, f"{_MLFLOW}/log-metric", {"run_id": "rn_gone", "key": "a", "value": 1.0}, more)
+            sent += request(
+                server, f"{_MLFLOW}/log-metric", {"run_id": "rn_gone", "key": "a", "value": 1.0, "timestamp": 1}, more
+            )
             expected.append(404)
         else:
             sent += request(
@@ -272,7 +280,12 @@ def test_answers_come_in_the_order_of_the_requests_by_whichever_way(server: http
 @given(st.lists(st.integers(1, 2000), max_size=12))
 def test_however_a_request_is_cut_into_pieces_it_is_the_same(server: httpx2.Client, cuts: list[int]) -> None:
     sent = b"".join(
-        request(server, f"{_MLFLOW}/log-metric", {"run_id": "rn_gone", "key": "k" * size, "value": 1.0}, more)
+        request(
+            server,
+            f"{_MLFLOW}/log-metric",
+            {"run_id": "rn_gone", "key": "k" * size, "value": 1.0, "timestamp": 1},
+            more,
+        )
         for size, more in ((1, ""), (200, ""), (200, _LONG), (3, ""), (300, ""))
     )
     places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
@@ -332,7 +345,7 @@ def test_what_is_answered_is_counted(server: httpx2.Client) -> None:
     before = counted()
     with lined(server) as line:
         for more in ("", _LONG):
-            body = {"run_id": "rn_gone", "key": "a", "value": 1.0}
+            body = {"run_id": "rn_gone", "key": "a", "value": 1.0, "timestamp": 1}
             line.send(request(server, f"{_MLFLOW}/log-metric", body, more))
             assert line.answer().status == 404
     assert counted() == before + 2
