@@ -125,6 +125,20 @@ def _tags(origins: Origins) -> Iterator[str]:
     yield from (clip(f"{tag}: {', '.join(places)}", 100) for tag, places in sorted(borne.items()))
 
 
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@why
+@pass_invocation
+def distrust(invocation: Invocation, reference: str, why: str) -> None:
+    """Take back that what a version holds may be run: no gate, release or rollout takes it any more."""
+    withdrawn = invocation.client.models.distrust(reference, why)
+    if invocation.as_json:
+        print_json(withdrawn)
+    else:
+        click.echo(f"{withdrawn.label} is trusted no more, nor is anything else of {withdrawn.blob}")
+        click.echo("what serves it goes on until it is moved away from: `headway rollout roll-back`, or ship another")
+
+
 def _parity(version: ModelVersion) -> str:
     parity = version.parity
     if parity is None:

@@ -37,6 +37,11 @@ class Models:
         """Say that what a version holds may be run; an operator can."""
         return self._connection.post(f"/v1/models/versions/{segment(reference)}/trust", Trust, {"why": why})
 
+    def distrust(self, reference: str, why: str) -> Trust:
+        """Take back that what a version holds may be run; an operator can. Releases that serve it go on until they are
+        moved away from."""
+        return self._connection.post(f"/v1/models/versions/{segment(reference)}/distrust", Trust, {"why": why})
+
     def trusted(self, reference: str) -> Trust:
         """The word that a version may be run; raises `NotTrusted` when nobody gave it, `NotFound` where none is
         needed."""

@@ -159,6 +159,14 @@ class AccessService:
             self._remembered.clear()
         return token.actor()
 
+    def lasting(self, name: str, role: Role) -> bool:
+        """Whether somebody of this name and role still holds a token."""
+        now = self._clock.now()
+        return any(
+            token.name == name and token.role is role and token.revoked_at is None and _lasts(token, now)
+            for token in self._store.all()
+        )
+
     def remembered(self, secret: str) -> Actor | None:
         """Who holds `secret`, without asking the store: known for a second after `actor` has asked it, and forgotten
         with the next revocation in this process."""

@@ -51,7 +51,7 @@ def registration(ref: FromPath[str], app: App) -> Registered:
 
 
 class GiveTrust(Value):
-    """Why a model's content may be run."""
+    """Why a model's content may be run, or may not any more."""
 
     why: str
 
@@ -60,6 +60,12 @@ class GiveTrust(Value):
 def trust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Trust:
     """Say that what a version holds may be run in an isolated worker; an operator can."""
     return app.platform.models.trust(ref, data.why, by=by)
+
+
+@post("/v1/models/versions/{ref:str}/distrust", status_code=200)
+def distrust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Trust:
+    """Take back that what a version holds may be run; an operator can."""
+    return app.platform.models.distrust(ref, data.why, by=by)
 
 
 @get("/v1/models/versions/{ref:str}/trust")
@@ -72,4 +78,4 @@ def trusted(ref: FromPath[str], app: App) -> Trust:
     return found
 
 
-ROUTES = (add, models, versions, version, origins, registration, trust, trusted)
+ROUTES = (add, models, versions, version, origins, registration, trust, distrust, trusted)
