@@ -14,7 +14,10 @@ from headway.kernel.journal import Journal, Keeps
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
 from headway.kernel.quotas import QuotasNow
+from headway.lifecycle.changes.asked import AskedService
+from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.changes.service import ChangeService
+from headway.lifecycle.changes.triggers import TriggerService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
@@ -71,6 +74,8 @@ class Platform:
     predictions: PredictionService
     monitors: MonitorService
     changes: ChangeService
+    triggers: TriggerService
+    asked: AskedService
     retention: RetentionService
     sweeps: SweepService
     quotas: QuotasNow
@@ -84,7 +89,7 @@ class Platform:
 
 def wire(
     stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
-    leftovers: Leftovers, outbound: Outbound, clock: Clock, ids: Ids,
+    leftovers: Leftovers, outbound: Outbound, calendar: Calendar, clock: Clock, ids: Ids,
 ) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
@@ -93,11 +98,9 @@ def wire(
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    environments = EnvironmentService(j, s.environments, *t)
-    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
-    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
-    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    upstream = (runs, models, environments, gates, releases, rollouts)
+    environments, gates, releases, rollouts = _delivery(s, j, models, signer, *t)
+    changes = ChangeService(j, s.changes, s.leases, runs, models, environments, gates, releases, rollouts, *t)
+    triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
@@ -120,7 +123,9 @@ def wire(
         rollouts=rollouts,
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
-        changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
+        changes=changes,
+        triggers=triggers,
+        asked=AskedService(j, triggers, s.firings, s.changes, calendar, outbound.sealer, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
@@ -135,6 +140,17 @@ def wire(
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
     return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
+
+
+def _delivery(
+    s: Stores, j: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
+) -> tuple[EnvironmentService, GateService, ReleaseService, RolloutService]:
+    t = clock, ids
+    environments = EnvironmentService(j, s.environments, *t)
+    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
+    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
+    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
+    return environments, gates, releases, rollouts
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

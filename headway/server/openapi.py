@@ -13,7 +13,7 @@ from litestar.typing import FieldDefinition
 
 from headway.kernel.records import Value
 from headway.kernel.version import VERSION
-from headway.server.auth import PUBLIC
+from headway.server.auth import PUBLIC, SIGNED
 from headway.server.errors import STATUSES
 from headway.server.routing import query_fields
 
@@ -77,7 +77,7 @@ def _operation(path: str, handler: HTTPRouteHandler, known: dict[str, Schema]) -
         "parameters": list(_parameters(path, handler, known)),
         "responses": {str(handler.status_code): _answer(handler, known), **_errors(path, handler)},
     }
-    if path in PUBLIC:
+    if path in PUBLIC or SIGNED.fullmatch(path):
         operation["security"] = []
     body = _body(handler, known)
     return operation | ({"requestBody": {"required": True, "content": body}} if body else {})

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.lifecycle.stores import Stores
+from headway.testing.memory_changes import MemoryChangeStore, MemoryFiringStore, MemoryTriggerStore
 from headway.testing.memory_journal import MemoryJournal
 from headway.testing.memory_kernel import (
     MemoryEventStore,
@@ -34,7 +35,6 @@ from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
     MemoryArtifactStore,
-    MemoryChangeStore,
     MemoryDatasetStore,
     MemoryDatasetVersionStore,
     MemoryDeploymentStore,
@@ -54,7 +54,6 @@ from headway.testing.memory_stores import (
     MemoryStepResultStore,
     MemoryTraceStore,
     MemoryTrafficStore,
-    MemoryTriggerStore,
     MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
@@ -97,8 +96,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
     """An empty state of its own."""
     journal = MemoryJournal(clock)
     metrics = MemoryMetricStore(journal)
-    runs = MemoryRunStore(journal, metrics)
-    traces = MemoryTraceStore(journal)
+    runs, traces = MemoryRunStore(journal, metrics), MemoryTraceStore(journal)
     stores = Stores(
         tokens=MemoryTokenStore(journal),
         ledger=MemoryLedgerStore(journal),
@@ -133,6 +131,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
         windows=MemoryWindowStore(journal),
         alerts=MemoryAlertStore(journal),
         triggers=MemoryTriggerStore(journal),
+        firings=MemoryFiringStore(journal),
         changes=MemoryChangeStore(journal),
         sweeps=MemorySweepStore(journal),
         policies=MemoryPolicyStore(journal),

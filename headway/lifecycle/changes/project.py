@@ -14,7 +14,6 @@ from headway.errors import BadPipeline, BadSettings
 from headway.kernel.naming import nearest
 from headway.kernel.quotas import Quotas, checked_quotas
 from headway.kernel.records import Value
-from headway.lifecycle.changes.cron import cron_mistake
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.changes.tables import (
     Table,
@@ -27,6 +26,7 @@ from headway.lifecycle.changes.tables import (
     texts,
     told,
 )
+from headway.lifecycle.changes.trigger_spec import TriggerSpec, checked_trigger
 from headway.lifecycle.environments.records import CheckSpec, RolloutKind, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
@@ -80,17 +80,6 @@ class MonitorSpec(Value):
     deployment: str
     watches: Watches
     settings: dict[str, Any] = {}
-
-
-class TriggerSpec(Value):
-    """`source` is the dataset or monitor it listens to, or a cron line in UTC; empty for a person."""
-
-    on: Cause
-    pipeline: str
-    deployment: str
-    source: str = ""
-    params: dict[str, str] = {}
-    cooldown_s: float = 0.0
 
 
 class Project(Value):
@@ -151,7 +140,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         deployments={name: _deployment(each, at) for name, each, at in _each(whole, "deployments")},
         runtimes={name: _runtime(each, at) for name, each, at in _each(whole, "runtimes")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
-        triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
+        triggers={name: checked_trigger(each, at) for name, each, at in _each(whole, "triggers")},
         retention=_retention(table(whole.get("retention", {}), "[retention]")),
         quotas=checked_quotas(convert(table(whole.get("quotas", {}), "[quotas]"), Quotas, "[quotas]"), "[quotas]"),
         capture=read_capture(text),
@@ -267,17 +256,6 @@ def _runtime(given: Table, at: str) -> PythonRuntime:
     )
     for name in ("memory_mb", "time_limit_s", "start_limit_s"):
         _must(getattr(spec, name) > 0, f"{at} {name} must be above 0")
-    return spec
-
-
-def _trigger(given: Table, at: str) -> TriggerSpec:
-    spec = convert({**given, "params": texts(given.get("params", {}), f"{at} params")}, TriggerSpec, at)
-    _must(spec.cooldown_s >= 0, f"{at} cooldown_s must not be negative")
-    if spec.on is Cause.SCHEDULE:
-        mistake = cron_mistake(spec.source)
-        _must(not mistake, f"{at} source: {mistake}")
-    elif spec.on is Cause.PERSON:
-        _must(not spec.source, f"{at} source: a person needs none; remove it")
     return spec
 
 

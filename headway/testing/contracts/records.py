@@ -34,6 +34,7 @@ _PAGED: dict[str, dict[str, str]] = {
     "segments": {"deployment": "late"},
     "windows": {"monitor": "drift"},
     "alerts": {},
+    "firings": {"trigger": "tr_1"},
     "changes": {},
     "tombstones": {"kind": "rn"},
     "sweeps": {},
@@ -48,6 +49,7 @@ _UNIQUE = {
     "deployments": "name",
     "monitors": "name",
     "triggers": "name",
+    "firings": "key",
     "dataset_versions": "number",
     "model_versions": "number",
     "registrations": "number",
@@ -153,6 +155,11 @@ def all_of(stores: Stores, name: str, like: Any) -> list[Any]:
     if hasattr(store, "all"):
         found = store.all()
     else:
-        arguments = {"approvals": ("change",), "artifacts": ("run",), "traffic": ("deployment",)}.get(name, ())
+        arguments = {
+            "approvals": ("change",),
+            "artifacts": ("run",),
+            "traffic": ("deployment",),
+            "firings": ("trigger",),
+        }.get(name, ())
         found = store.list(*(getattr(like, argument) for argument in arguments))
     return list(getattr(found, "items", found))
