@@ -112,7 +112,7 @@ def _answer(handler: HTTPRouteHandler, known: dict[str, Schema]) -> Schema:
 
 
 def _errors(path: str, handler: HTTPRouteHandler) -> Schema:
-    public = path in PUBLIC
+    public = path in PUBLIC or SIGNED.fullmatch(path)
     statuses = {"400", "403", "500"} if public else {"400", "401", "403", "404", "500", "503"}
     if handler.http_methods & {"POST", "PUT", "DELETE"}:
         statuses |= {"409", "413", "422"}

@@ -165,6 +165,7 @@ class AskedService:
 
     def renew_secret(self, reference: str, *, by: Actor) -> str:
         """A new secret for its requests, which is shown this once; the one before holds no more."""
+        by.must(Permission.OPERATE)
         trigger, secret = self._triggers.get(reference), fresh_secret()
         self._triggers.keep_secret(trigger, self._sealer.seal(secret, trigger.id), by=by)
         return secret
