@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("Deliver", "Run a pipeline, or look at runs."),
     "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),
     "trigger": Entry("Deliver", "Fire, pause and backfill what opens changes."),
+    "ci": Entry("Deliver", "Test a repository: its project, pipelines and models."),
     "experiment": Entry("Look and act", "Look at experiments, delete, restore and purge them."),
     "dataset": Entry("Look and act", "Add and inspect dataset versions."),
     "model": Entry("Look and act", "Inspect models and where they come from."),

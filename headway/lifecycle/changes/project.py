@@ -82,6 +82,17 @@ class MonitorSpec(Value):
     settings: dict[str, Any] = {}
 
 
+class CiSpec(Value):
+    """What `headway ci` runs: each pipeline on samples, if `datasets` or its `params` say of what, and then whole."""
+
+    pipelines: tuple[str, ...] = ()
+    """All, when there are none."""
+    datasets: tuple[str, ...] = ()
+    """Those that are sampled."""
+    sample_rows: int = 1000
+    params: dict[str, dict[str, str]] = {}
+
+
 class Project(Value):
     """All of `headway.toml`, each section by name."""
 
@@ -96,6 +107,7 @@ class Project(Value):
     retention: RetentionPolicy = RetentionPolicy()
     quotas: Quotas = Quotas()
     capture: CaptureSpec = CaptureSpec()
+    ci: CiSpec = CiSpec()
     runtimes: dict[str, PythonRuntime] = {}
 
 
@@ -144,6 +156,7 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         retention=_retention(table(whole.get("retention", {}), "[retention]")),
         quotas=checked_quotas(convert(table(whole.get("quotas", {}), "[quotas]"), Quotas, "[quotas]"), "[quotas]"),
         capture=read_capture(text),
+        ci=_ci(table(whole.get("ci", {}), "[ci]")),
     )
     _check_references(found)
     return found
@@ -259,6 +272,14 @@ def _runtime(given: Table, at: str) -> PythonRuntime:
     return spec
 
 
+def _ci(given: Table) -> CiSpec:
+    params = table(given.get("params", {}), "[ci.params]")
+    told = {name: texts(each, f"[ci.params.{name}]") for name, each in params.items()}
+    spec = convert({**given, "params": told}, CiSpec, "[ci]")
+    _must(spec.sample_rows >= 1, f"[ci] sample_rows must be at least 1, not {spec.sample_rows}")
+    return spec
+
+
 def _retention(given: Table) -> RetentionPolicy:
     return checked_policy(convert(given, RetentionPolicy, "[retention]"), "[retention]")
 
@@ -272,6 +293,10 @@ def _check_references(project: Project) -> None:
             _refers(deployment.runtime, project.runtimes, "runtimes", f"{at} runtime")
     for name, monitor in project.monitors.items():
         _refers(monitor.deployment, project.deployments, "deployments", f"[monitors.{name}] deployment")
+    for name in (*project.ci.pipelines, *project.ci.params):
+        _refers(name, project.pipelines, "pipelines", "[ci]")
+    for name in project.ci.datasets:
+        _refers(name, project.datasets, "datasets", "[ci] datasets")
     for name, trigger in project.triggers.items():
         at = f"[triggers.{name}]"
         _refers(trigger.pipeline, project.pipelines, "pipelines", f"{at} pipeline")
