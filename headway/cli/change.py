@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -66,6 +68,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "cause": f"{found.cause} {found.caused_by}".strip(),
             "opened by": f"{found.opened_by}, {ago(found.created_at)}",
             "why": found.why,
+            "commit": f"{found.commit} {ago(found.committed_at) if found.committed_at else ''}".strip(),
             "break-glass": found.break_glass,
             "pipeline": found.pipeline,
             "run": found.run,
@@ -87,13 +90,20 @@ def show(invocation: Invocation, reference: str) -> None:
 @click.option("--pipeline", default="", help="The pipeline to run.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the pipeline.")
 @click.option("--model", "model_version", default="", help="Or the model version to ship, such as orders@3.")
+@click.option("--commit", metavar="REV", help="For this commit of the repository here; again, it opens no second one.")
 @click.option("--title", default="", help="What to call it.")
 @click.option("--why", default="", help="The reason; it is kept in the ledger.")
 @click.option("--break-glass", default="", metavar="REASON", help="Skip the gate, for this reason.")
 @pass_invocation
-def open_change(invocation: Invocation, /, params: tuple[str, ...], **given: str) -> None:
+def open_change(invocation: Invocation, /, params: tuple[str, ...], commit: str | None, **given: Any) -> None:
     """Open a change: run a pipeline, or take a model version, and bring it to a deployment."""
-    say_opened(invocation, invocation.client.changes.open(OpenChange(params=pairs(params, "-p"), **given)))
+    command = OpenChange(params=pairs(params, "-p"), **given)
+    if commit is not None:
+        from headway.client.origin import commit_of  # noqa: PLC0415
+
+        found, committed_at = commit_of(Path.cwd(), commit)
+        command = command.but(commit=found, committed_at=committed_at)
+    say_opened(invocation, invocation.client.changes.open(command))
 
 
 @change.command()
@@ -155,7 +165,7 @@ def dora(invocation: Invocation, since: datetime | None, until: datetime | None)
         {
             "from": f"{figures.since:%Y-%m-%d %H:%M} to {figures.until:%Y-%m-%d %H:%M} UTC",
             "deployment frequency": f"{number(figures.deployments_per_day)} a day ({figures.settled} settled)",
-            "lead time": f"{duration(figures.lead_time_s)} (median)",
+            "lead time": f"{duration(figures.lead_time_s)} (median; {figures.from_commit} from their commit)",
             "change failure rate": f"{failures}, {figures.rolled_back} of {figures.reached_traffic}",
             "time to restore": f"{duration(figures.time_to_restore_s)} (median)",
         },

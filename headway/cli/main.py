@@ -40,6 +40,8 @@ COMMANDS: dict[str, Entry] = {
     "ship": Entry("Deliver", "Bring a model version to a deployment, through its gate."),
     "run": Entry("Deliver", "Run a pipeline, or look at runs."),
     "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),
+    "trigger": Entry("Deliver", "Fire, pause and backfill what opens changes."),
+    "ci": Entry("Deliver", "Test a repository: its project, pipelines and models."),
     "experiment": Entry("Look and act", "Look at experiments, delete, restore and purge them."),
     "dataset": Entry("Look and act", "Add and inspect dataset versions."),
     "feature-view": Entry("Look and act", "Define features once, for training and for looking up.", "feature_view"),

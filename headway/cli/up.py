@@ -33,6 +33,10 @@ from headway.server.up import serve
     "--webhook-host", multiple=True, metavar="HOST[:PORT]", help="Webhooks may lead here, though it is not public."
 )
 @click.option(
+    "--arrivals", envvar="HEADWAY_ARRIVALS", metavar="FOLDER", type=click.Path(path_type=Path),
+    help="Where files arrive that triggers listen to.",
+)  # fmt: skip
+@click.option(
     "--most-query-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
     help="How long the database may take for one question.",
 )  # fmt: skip
@@ -45,6 +49,7 @@ def up(
     database: str,
     allow_host: tuple[str, ...],
     webhook_host: tuple[str, ...],
+    arrivals: Path | None,
     most_query_s: float,
 ) -> None:
     """Start the server, for the project you are in: API, gates, rollouts, endpoints, monitors."""
@@ -52,6 +57,7 @@ def up(
     settings = Settings.of(
         home, auth=auth, project=project, host=host, port=port, database=database, most_query_s=most_query_s,
         hosts=tuple(map(checked_listing, allow_host)), webhook_hosts=tuple(map(checked_listing, webhook_host)),
+        arrivals=arrivals,
     )  # fmt: skip
     application = compose(settings)
     try:

@@ -37,7 +37,7 @@ from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.runs.pipeline import Pipeline
-from headway.lifecycle.runs.records import Run, RunState
+from headway.lifecycle.runs.records import Code, Run, RunState
 from headway.sdk import OnnxExporter, open_client
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _finish(client: Client, run: Run, lease: Lease, state: RunState, error: str 
 
 def _execute(client: Client, run: Run) -> None:
     folder, project = _project()
+    if run.change:
+        must_be_at(client.changes.get(run.change).commit, code_of(folder))
     pipeline, params = find_pipeline(project, folder, run.pipeline, run.params)
     capture = Capture(project.capture, folder)
     handle = client.resume(run.id, OnnxExporter(client), capture=capture)
@@ -130,6 +132,13 @@ def _execute(client: Client, run: Run) -> None:
         ACTIVE.reset(active)
         capture.stop()
         handle.flush()
+
+
+def must_be_at(commit: str, code: Code) -> None:
+    """Raise `BadSettings` unless the project is at `commit`, if it has to be at one: a change says what it ships."""
+    if commit and (code.commit != commit or code.dirty):
+        where = f"edited since {code.commit[:12]}" if code.commit == commit else f"at {code.commit[:12] or 'no commit'}"
+        raise BadSettings(f"the change is for commit {commit[:12]}, and the project's folder is {where}; check it out")
 
 
 def _run(session: ClientSession, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], run: Run) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.lifecycle.changes.dora import Figures
-from headway.lifecycle.changes.records import Change, OpenChange, Trigger
+from headway.lifecycle.changes.records import Change, OpenChange
 from headway.lifecycle.releases.records import Approval
 
 
@@ -41,9 +41,6 @@ class Changes:
         return self._connection.get(
             "/v1/changes/dora", Figures, since=since and since.isoformat(), until=until and until.isoformat()
         )
-
-    def triggers(self) -> Page[Trigger]:
-        return self._connection.get("/v1/triggers", Page[Trigger])
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Change]:
         return self._connection.get("/v1/changes", Page[Change], limit=limit, before=before)

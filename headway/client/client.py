@@ -28,6 +28,7 @@ from headway.client.runs import Experiments, Pipelines, Runs
 from headway.client.shipping import Shipped, ship
 from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
+from headway.client.triggers import Triggers
 from headway.client.webhooks import Webhooks
 from headway.kernel.access import Actor
 from headway.kernel.clock import Clock, SystemClock
@@ -56,6 +57,7 @@ class Client:
         self.monitors = Monitors(connection)
         self.alerts = Alerts(connection)
         self.changes = Changes(connection)
+        self.triggers = Triggers(connection)
         self.imports = Imports(connection)
         self.ledger = Ledger(connection)
         self.lineage = Lineage(connection)

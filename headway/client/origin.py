@@ -12,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
+from headway.errors import Invalid, NotFound
 from headway.lifecycle.runs.capture import (
     BRANCH_TAG,
     COMMAND_TAG,
@@ -61,6 +63,17 @@ def repository_tags(folder: Path) -> dict[str, str]:
     if not branch.startswith("("):
         found[BRANCH_TAG] = branch
     return found
+
+
+def commit_of(folder: Path, revision: str) -> tuple[str, datetime]:
+    """The whole name of a commit, and when it was made; raises `NotFound` where there is none."""
+    if revision.startswith("-"):
+        raise Invalid(f"{revision[:60]!r} names no commit")
+    said = _git(folder, "log", "-1", "--no-show-signature", "--format=%H %cI", f"{revision}^{{commit}}", "--")
+    found = (said or b"").decode(errors="replace").split()
+    if len(found) != 2:
+        raise NotFound(f"git knows no commit {revision[:60]!r} in {folder}; fetch it, or name another")
+    return found[0], datetime.fromisoformat(found[1])
 
 
 def edits(folder: Path) -> bytes:

@@ -14,7 +14,10 @@ from headway.kernel.journal import Journal, Keeps
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
 from headway.kernel.quotas import QuotasNow
+from headway.lifecycle.changes.asked import AskedService
+from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.changes.service import ChangeService
+from headway.lifecycle.changes.triggers import TriggerService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
@@ -76,6 +79,8 @@ class Platform:
     predictions: PredictionService
     monitors: MonitorService
     changes: ChangeService
+    triggers: TriggerService
+    asked: AskedService
     retention: RetentionService
     sweeps: SweepService
     quotas: QuotasNow
@@ -89,7 +94,8 @@ class Platform:
 
 def wire(
     stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader,
-    histories: HistoryReader, signer: Signer, leftovers: Leftovers, outbound: Outbound, clock: Clock, ids: Ids,
+    histories: HistoryReader, signer: Signer, leftovers: Leftovers, outbound: Outbound, calendar: Calendar,
+    clock: Clock, ids: Ids,
 ) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
@@ -100,6 +106,8 @@ def wire(
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
     delivery = _delivery(s, j, models, signer, *t)
     environments, gates, releases, rollouts = delivery
+    changes = ChangeService(j, s.changes, s.leases, runs, models, *delivery, *t)
+    triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
@@ -124,7 +132,9 @@ def wire(
         rollouts=rollouts,
         predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
-        changes=ChangeService(j, s.changes, s.triggers, s.leases, runs, models, *delivery, *t),
+        changes=changes,
+        triggers=triggers,
+        asked=AskedService(j, triggers, s.firings, s.changes, calendar, outbound.sealer, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,

@@ -9,7 +9,7 @@ from headway.kernel.events import EventStore
 from headway.kernel.leases import LeaseStore
 from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
-from headway.lifecycle.changes.store import ChangeStore, TriggerStore
+from headway.lifecycle.changes.store import ChangeStore, FiringStore, TriggerStore
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
 from headway.lifecycle.environments.store import EnvironmentStore
 from headway.lifecycle.feature_views.store import FeatureViewStore, MaterialisationStore, OnlineStore
@@ -71,6 +71,7 @@ class Stores:
     windows: WindowStore
     alerts: AlertStore
     triggers: TriggerStore
+    firings: FiringStore
     changes: ChangeStore
     kept: KeptRecords
     tombstones: TombstoneStore

@@ -45,13 +45,14 @@ from headway.server.routes import (
     schema,
     status,
     tokens,
+    triggers,
     webhooks,
 )
 from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
     status, tokens, project, datasets, feature_views, runs, metrics, pipelines, models, gates, releases, deployments,
-    rollouts, predictions, monitors, changes, webhooks, ledger, retention, imports, schema,
+    rollouts, predictions, monitors, changes, triggers, webhooks, ledger, retention, imports, schema,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from headway.engines.calendar import CronCalendar
 from headway.engines.signing import Ed25519Signer
 from headway.engines.tables.readers import Readers
 from headway.engines.webhooks.post import GuardedPost
@@ -98,6 +99,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             signer=Ed25519Signer(home.signing_key),
             leftovers=FolderLeftovers(home.uploads, home.blobs),
             outbound=_outbound(settings, home),
+            calendar=CronCalendar(),
             clock=clock,
             ids=ids,
         )

@@ -1,4 +1,4 @@
-"""The engines of a control plane, wired: conductor, scheduler, observer, courier, and supervisor of model servers."""
+"""The engines of a control plane, wired: conductor, scheduler, arrivals, observer, courier and supervisor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headway.engines.arrivals import Arrivals
+from headway.engines.calendar import CronCalendar
 from headway.engines.collector import Collector
 from headway.engines.conductor import Conductor
 from headway.engines.loop import Loop
@@ -21,6 +23,7 @@ from headway.server.app import Application
 from headway.server.metrics import count_sweep
 
 _PAUSE_S = 0.25
+_ARRIVALS_PAUSE_S = 1.0
 _COLLECTOR_PAUSE_S = 60.0
 WORKER_COMMAND = (sys.executable, "-m", "headway.cli.workers")
 
@@ -60,7 +63,9 @@ def with_engines(application: Application, project: Path | None) -> Application:
     conductor = Conductor(
         platform, application.stores.leases, workers, target, application.clock, _holder(home.folder), project
     )
-    scheduler, observer = Scheduler(platform, application.clock), Observer(platform, application.tables.profile_day)
+    scheduler = Scheduler(platform, application.clock, CronCalendar())
+    arrivals = Arrivals(platform, application.clock, application.settings.arrivals)
+    observer = Observer(platform, application.tables.profile_day)
     collector = Collector(
         platform,
         application.stores.leases,
@@ -75,6 +80,7 @@ def with_engines(application: Application, project: Path | None) -> Application:
         Loop("supervisor", lambda: _supervise(platform, target), _PAUSE_S),
         Loop("conductor", conductor.step, _PAUSE_S, wait),
         Loop("scheduler", scheduler.step, _PAUSE_S, wait),
+        Loop("arrivals", arrivals.step, _ARRIVALS_PAUSE_S),
         Loop("observer", observer.step, _PAUSE_S, wait),
         Loop("collector", collector.step, _COLLECTOR_PAUSE_S),
         Loop("courier", courier.step, _PAUSE_S, wait),

@@ -13,7 +13,7 @@ from litestar.typing import FieldDefinition
 
 from headway.kernel.records import Value
 from headway.kernel.version import VERSION
-from headway.server.auth import PUBLIC
+from headway.server.auth import PUBLIC, SIGNED
 from headway.server.errors import STATUSES
 from headway.server.routing import query_fields
 
@@ -77,7 +77,7 @@ def _operation(path: str, handler: HTTPRouteHandler, known: dict[str, Schema]) -
         "parameters": list(_parameters(path, handler, known)),
         "responses": {str(handler.status_code): _answer(handler, known), **_errors(path, handler)},
     }
-    if path in PUBLIC:
+    if path in PUBLIC or SIGNED.fullmatch(path):
         operation["security"] = []
     body = _body(handler, known)
     return operation | ({"requestBody": {"required": True, "content": body}} if body else {})
@@ -112,7 +112,7 @@ def _answer(handler: HTTPRouteHandler, known: dict[str, Schema]) -> Schema:
 
 
 def _errors(path: str, handler: HTTPRouteHandler) -> Schema:
-    public = path in PUBLIC
+    public = path in PUBLIC or SIGNED.fullmatch(path)
     statuses = {"400", "403", "500"} if public else {"400", "401", "403", "404", "500", "503"}
     if handler.http_methods & {"POST", "PUT", "DELETE"}:
         statuses |= {"409", "413", "422"}

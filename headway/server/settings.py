@@ -35,6 +35,8 @@ class Settings:
     """The folder with `headway.toml` whose pipelines this server runs."""
     hosts: tuple[str, ...] = ()
     """Names that clients may call it by, besides this machine's own; beyond loopback any name, while there are none."""
+    arrivals: Path | None = None
+    """The folder below which triggers find files that arrive; none while there is none."""
     webhook_hosts: tuple[str, ...] = ()
     """`host` or `host:port` that webhooks may lead to, besides public addresses over https."""
     most_json_bytes: int = 16 * MIB
@@ -59,6 +61,8 @@ class Settings:
                 f"without authentication the server listens on loopback only, not on {self.host}: "
                 "anybody who reaches it would be its owner; use auth=token, or host=127.0.0.1"
             )
+        if self.arrivals is not None and not self.arrivals.is_dir():
+            raise BadSettings(f"{self.arrivals} is no folder for files to arrive in; make it first")
         if self.project is not None and not (self.project / "headway.toml").is_file():
             raise BadSettings(f"{self.project} is no project: it holds no headway.toml; `headway init` writes one")
 
@@ -71,12 +75,18 @@ class Settings:
             raise BadSettings(f"hosts that are allowed: {error}") from error
 
     @classmethod
-    def of(cls, home: str | Path, *, auth: str = Auth.TOKEN, project: str | Path | None = None, **rest: Any) -> Self:
+    def of(
+        cls, home: str | Path, *, auth: str = Auth.TOKEN, project: str | Path | None = None,
+        arrivals: str | Path | None = None, **rest: Any,
+    ) -> Self:  # fmt: skip
         """Settings from texts, as a command line or an environment has them."""
         if auth not in list(Auth):
             raise BadSettings(f"auth must be token or none, not {auth!r}")
         folder = Path(project).resolve() if project else None
-        return cls(home=Path(home).expanduser().resolve(), auth=Auth(auth), project=folder, **rest)
+        arriving = Path(arrivals).expanduser().resolve() if arrivals else None
+        return cls(
+            home=Path(home).expanduser().resolve(), auth=Auth(auth), project=folder, arrivals=arriving, **rest
+        )  # fmt: skip
 
     @property
     def loopback(self) -> bool:

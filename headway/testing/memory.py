@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.lifecycle.stores import Stores
+from headway.testing.memory_changes import MemoryChangeStore, MemoryFiringStore, MemoryTriggerStore
 from headway.testing.memory_features import (
     MemoryFeatureViewStore,
     MemoryMaterialisationStore,
@@ -40,7 +41,6 @@ from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
     MemoryArtifactStore,
-    MemoryChangeStore,
     MemoryDatasetStore,
     MemoryDatasetVersionStore,
     MemoryDeploymentStore,
@@ -60,7 +60,6 @@ from headway.testing.memory_stores import (
     MemoryStepResultStore,
     MemoryTraceStore,
     MemoryTrafficStore,
-    MemoryTriggerStore,
     MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
@@ -132,6 +131,7 @@ _STORES: dict[str, Callable[[MemoryJournal], Any]] = {
     "windows": MemoryWindowStore,
     "alerts": MemoryAlertStore,
     "triggers": MemoryTriggerStore,
+    "firings": MemoryFiringStore,
     "changes": MemoryChangeStore,
     "sweeps": MemorySweepStore,
     "policies": MemoryPolicyStore,
@@ -145,8 +145,7 @@ def open_memory(clock: Clock) -> OpenedMemory:
     """An empty state of its own."""
     journal = MemoryJournal(clock)
     metrics = MemoryMetricStore(journal)
-    runs = MemoryRunStore(journal, metrics)
-    traces = MemoryTraceStore(journal)
+    runs, traces = MemoryRunStore(journal, metrics), MemoryTraceStore(journal)
     others = {name: make(journal) for name, make in _STORES.items()}
     stores = Stores(
         **others,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from headway.errors import GateRefused, Invalid, Unavailable
 from headway.kernel.records import encode
+from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference
@@ -76,6 +77,29 @@ class PlainSealer:
         return secret
 
 
+class CountedCalendar:
+    """Knows one kind of line, a number: due each so many seconds since 1970, in whatever time zone."""
+
+    def knows(self, time_zone: str) -> bool:
+        return True
+
+    def after(self, line: str, time_zone: str, since: datetime, most: int) -> list[datetime]:
+        first = int(since.timestamp()) // int(line) + 1
+        return [_moment(number * int(line)) for number in range(first, first + most)]
+
+    def within(self, line: str, time_zone: str, since: datetime, until: datetime, most: int) -> list[datetime]:
+        last = int(until.timestamp()) // int(line)
+        first = max(int(since.timestamp()) // int(line), last - most) + 1
+        return [_moment(number * int(line)) for number in range(first, last + 1)]
+
+    def day(self, moment: datetime, time_zone: str) -> str:
+        return moment.date().isoformat()
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 @dataclass
 class MemoryPost:
     """Sends nothing: `sent` holds the parcels, and `answers`, while there are some, what they are answered."""
@@ -131,14 +155,14 @@ class OpenedPlatform:
     post: MemoryPost
 
 
-def open_platform() -> OpenedPlatform:
+def open_platform(calendar: Calendar | None = None) -> OpenedPlatform:
     """An empty platform of its own, on a clock that stands still."""
     clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
         stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, histories=tables,
-        signer=PlainSigner(), leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()), clock=clock,
-        ids=counted_ids(),
+        signer=PlainSigner(), leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()),
+        calendar=calendar or CountedCalendar(), clock=clock, ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables, post)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from headway.kernel.paging import Page
-from headway.lifecycle.changes.records import Change, Trigger
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.environments.records import Environment
 from headway.lifecycle.gates.records import Evidence, Verdict
@@ -305,37 +304,6 @@ class MemoryAlertStore(MemoryRecordStore[Alert]):
         return self._every(lambda alert: alert.state is not AlertState.RESOLVED and monitor in (None, alert.monitor))
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Alert]:
-        return self._page(limit, before)
-
-
-class MemoryTriggerStore(MemoryRecordStore[Trigger]):
-    record_type = Trigger
-    unique = _NAME
-
-    def named(self, name: str) -> Trigger | None:
-        return self._first(lambda trigger: trigger.name == name)
-
-    def all(self) -> list[Trigger]:
-        return self._every(lambda _: True, order=lambda trigger: trigger.name)
-
-
-class MemoryChangeStore(MemoryRecordStore[Change]):
-    record_type = Change
-    unique = (("number",),)
-
-    def numbered(self, number: int) -> Change | None:
-        return self._first(lambda change: change.number == number)
-
-    def last_number(self) -> int:
-        return max((change.number for change in self._every(lambda _: True)), default=0)
-
-    def open(self) -> list[Change]:
-        return self._every(lambda change: not change.over)
-
-    def caused(self, trigger: str, cause: str | None = None) -> Change | None:
-        return self._first(lambda change: change.trigger == trigger and cause in (None, change.caused_by))
-
-    def list(self, *, limit: int = 100, before: str | None = None) -> Page[Change]:
         return self._page(limit, before)
 
 

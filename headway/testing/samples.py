@@ -6,7 +6,7 @@ from headway.kernel.access import AccessToken, Role
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.records import Record
-from headway.lifecycle.changes.records import Cause, Change, Moment, Stage, Trigger
+from headway.lifecycle.changes.records import Cause, Change, Firing, Moment, Stage, Trigger
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.datasets.schema import Column, Kind
@@ -116,6 +116,10 @@ def _delivery(ids: Ids, clock: Clock) -> dict[str, Record]:
         ),
         "triggers": Trigger(
             id=ids("tr"), created_at=now, name="drifted", on=Cause.ALERT, pipeline="train", deployment="late"
+        ),
+        "firings": Firing(
+            id=ids("fi"), created_at=now, trigger="tr_1", key=ids("al"), cause=Cause.SCHEDULE, slot_at=now,
+            params={"day": "2026-01-01"},
         ),
         "changes": Change(
             id=ids("ch"), created_at=now, number=1, title="retrain", cause=Cause.ALERT, trigger="tr_1", opened_by="ada",

@@ -65,6 +65,7 @@ READING = [
     (["experiment", "list"], "delays", "items"),
     (["gc", "--dry-run"], "kept, because a record has them", "sweep"),
     (["webhook", "list"], "no webhooks", "items"),
+    (["trigger", "list"], "no triggers", "items"),
     (["token", "list"], "gatekeeper", "items"),
     (["token", "show", "owner"], "valid", "role"),
 ]

@@ -250,7 +250,7 @@ class TestDelivery:
         change = author.changes.get("1")
         assert change == author.changes.get(ids["change"])
         assert [approval.reason for approval in author.changes.approvals("1")] == ["good"]
-        assert author.changes.triggers().items == ()
+        assert author.triggers.list().items == ()
         assert author.changes.dora(NOW, NOW + timedelta(days=1)).settled == 0
         assert author.changes.dora().until > NOW
 

@@ -77,7 +77,7 @@ def test_the_client_works_as_it_is(
 
 
 def test_the_client_makes_webhooks_that_are_told(client_python: Path, tmp_path: Path) -> None:
-    with receiving() as receiver, up(tmp_path / ".headway", receiver.listing) as server:
+    with receiving() as receiver, up(tmp_path / ".headway", "--webhook-host", receiver.listing) as server:
         url = {"RECEIVER": receiver.url}
         told(client_python, server.client, "story.py", ["webhooks"], tmp_path, **url)
         receiver.until(2)

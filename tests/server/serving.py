@@ -101,9 +101,8 @@ class Up:
 
 
 @contextmanager
-def up(home: Path, *webhook_hosts: str) -> Iterator[Up]:
-    hosts = [text for host in webhook_hosts for text in ("--webhook-host", host)]
-    command = [sys.executable, "-m", "headway.cli", "up", "--home", str(home), "--port", "0", *hosts]
+def up(home: Path, *options: str) -> Iterator[Up]:
+    command = [sys.executable, "-m", "headway.cli", "up", "--home", str(home), "--port", "0", *options]
     process = _begun(command)
     made = None
     try:

@@ -11,6 +11,7 @@ import msgspec
 from headway.client.frames import parquet_of
 from headway.kernel.access import Role
 from headway.kernel.records import digest
+from headway.lifecycle.changes.hooks import signed
 from headway.lifecycle.runs.imported import imported_run_id
 from headway.lifecycle.status import Status
 from headway.server.api import routed
@@ -48,6 +49,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from (f"{run}/summary", f"{run}/curve/val/loss?most=10&first_step=0&last_step=9")
     yield from ("/v1/changes", "/v1/changes/1", f"/v1/changes/{ids['change']}", "/v1/changes/1/approvals")
     yield from (f"/v1/changes/dora?since={AT}&until=2099-01-01T00:00:00Z", "/v1/triggers")
+    yield from ("/v1/triggers/daily", "/v1/triggers/daily/firings?state=opened&limit=2")
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
     yield from (f"/v1/lineage/{ids['model_version']}", "/v1/tokens", "/v1/project")
     yield from ("/v1/webhooks", "/v1/webhooks/chat", "/v1/webhooks/chat/deliveries?state=pending&limit=1")
@@ -108,6 +110,9 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
     yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
+    yield from (("/v1/triggers/daily/fire", {"key": "now"}), ("/v1/triggers/daily/pause", {"why": "w"}))
+    yield "/v1/triggers/daily/resume", None
+    yield "/v1/triggers/daily/backfill", {"since": AT, "until": AT, "dry_run": True}
     hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
     yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
     yield "/v1/webhooks/gone/test", {"event": "change.opened"}
@@ -152,6 +157,15 @@ on = "alert"
 source = "quality"
 pipeline = "train"
 deployment = "departures"
+[triggers.daily]
+on = "schedule"
+source = "0 3 * * *"
+pipeline = "train"
+deployment = "departures"
+[triggers.hook]
+on = "webhook"
+pipeline = "train"
+deployment = "departures"
 """
 
 
@@ -172,7 +186,8 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
     assert owner.put("/v1/pipelines/results/b3:key", json=kept).json()["outputs"] == kept["outputs"]
     applied = owner.put("/v1/project", content=PROJECT)
     assert applied.json() == {
-        "environments": ["staging"], "deployments": ["departures"], "monitors": ["quality"], "triggers": ["again"],
+        "environments": ["staging"], "deployments": ["departures"], "monitors": ["quality"],
+        "triggers": ["again", "daily", "hook"],
     }  # fmt: skip
     source = put_blob(owner, parquet_of({"flight": [1], "at": [datetime(2026, 1, 1, tzinfo=UTC)], "delay": [2.5]}))
     owner.post("/v1/datasets/versions", json={"dataset": "feature-source", "blob": source}).raise_for_status()
@@ -186,6 +201,9 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
     assert owner.post(f"/v1/rollouts/{started}/advance", json={"reason": "now"}).json()["state"] == "running"
     assert owner.delete("/v1/tokens/night%2Fly").json()["revoked_at"] is not None
     assert owner.delete("/v1/webhooks/gone").json()["state"] == "removed"
+    secret = owner.post("/v1/triggers/hook/secret").json()["secret"]
+    signature = signed(secret, "msg-1", datetime.now(UTC), b"{}")
+    assert owner.post("/v1/triggers/hook/webhook", content=b"{}", headers=signature).json()["fired"] is True
     for path in reads(ids):
         answer = owner.get(path)
         assert answer.status_code == 200, (path, answer.text)

@@ -77,7 +77,7 @@ def test_mlflows_clients_see_only_what_mlflow_has_a_name_for(world: World) -> No
 
 
 def test_a_webhook_through_the_command_line_and_kill_9(tmp_path: Path) -> None:
-    with receiving() as receiver, up(tmp_path / ".headway", receiver.listing) as server:
+    with receiving() as receiver, up(tmp_path / ".headway", "--webhook-host", receiver.listing) as server:
         name, secret = "chat", _said(server.client, "add", "chat", receiver.url, "--event", "registered_model.created")
         assert _said(server.client, "test", name) == "delivered: status 200"
         receiver.got.clear()

@@ -12,7 +12,7 @@ from headway.kernel.ids import Ids
 from headway.kernel.records import Value
 from headway.lifecycle.changes.project import Project
 from headway.lifecycle.changes.records import Trigger
-from headway.lifecycle.changes.service import ChangeService
+from headway.lifecycle.changes.triggers import TriggerService
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.names import CHECKS, settings_of
 from headway.lifecycle.monitors.service import MonitorService
@@ -41,7 +41,7 @@ class Services(Protocol):
     @property
     def sweeps(self) -> SweepService: ...
     @property
-    def changes(self) -> ChangeService: ...
+    def triggers(self) -> TriggerService: ...
 
 
 def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: Actor) -> Applied:
@@ -54,6 +54,8 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
         for spec in environment.gate:
             if spec.check in CHECKS:
                 settings_of(spec)
+    for name, trigger in project.triggers.items():
+        services.triggers.check(name, trigger.time_zone)
     for name, environment in project.environments.items():
         services.environments.declare(name, by=by, **asdict(environment))
     for name, deployment in project.deployments.items():
@@ -63,7 +65,7 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
         services.monitors.declare(name, by=by, **asdict(monitor))
     for name, trigger in project.triggers.items():
         made = Trigger(id=ids(Trigger.prefix), created_at=clock.now(), name=name, **asdict(trigger))
-        services.changes.declare(made, by=by)
+        services.triggers.declare(made, by=by)
     services.sweeps.declare(project.retention, project.quotas, by=by)
     return Applied(
         environments=tuple(project.environments),

@@ -14,7 +14,6 @@ from headway.errors import BadPipeline, BadSettings
 from headway.kernel.naming import nearest
 from headway.kernel.quotas import Quotas, checked_quotas
 from headway.kernel.records import Value
-from headway.lifecycle.changes.cron import cron_mistake
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.changes.tables import (
     Table,
@@ -27,6 +26,7 @@ from headway.lifecycle.changes.tables import (
     texts,
     told,
 )
+from headway.lifecycle.changes.trigger_spec import TriggerSpec, checked_trigger
 from headway.lifecycle.environments.records import CheckSpec, RolloutKind, RolloutPolicy
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.monitors.records import Watches
@@ -82,15 +82,15 @@ class MonitorSpec(Value):
     settings: dict[str, Any] = {}
 
 
-class TriggerSpec(Value):
-    """`source` is the dataset or monitor it listens to, or a cron line in UTC; empty for a person."""
+class CiSpec(Value):
+    """What `headway ci` runs: each pipeline on samples, if `datasets` or its `params` say of what, and then whole."""
 
-    on: Cause
-    pipeline: str
-    deployment: str
-    source: str = ""
-    params: dict[str, str] = {}
-    cooldown_s: float = 0.0
+    pipelines: tuple[str, ...] = ()
+    """All, when there are none."""
+    datasets: tuple[str, ...] = ()
+    """Those that are sampled."""
+    sample_rows: int = 1000
+    params: dict[str, dict[str, str]] = {}
 
 
 class Project(Value):
@@ -107,6 +107,7 @@ class Project(Value):
     retention: RetentionPolicy = RetentionPolicy()
     quotas: Quotas = Quotas()
     capture: CaptureSpec = CaptureSpec()
+    ci: CiSpec = CiSpec()
     runtimes: dict[str, PythonRuntime] = {}
 
 
@@ -151,10 +152,11 @@ def read_project(text: str, *, checks: Collection[str] | None = None) -> Project
         deployments={name: _deployment(each, at) for name, each, at in _each(whole, "deployments")},
         runtimes={name: _runtime(each, at) for name, each, at in _each(whole, "runtimes")},
         monitors={name: _monitor(each, at) for name, each, at in _each(whole, "monitors")},
-        triggers={name: _trigger(each, at) for name, each, at in _each(whole, "triggers")},
+        triggers={name: checked_trigger(each, at) for name, each, at in _each(whole, "triggers")},
         retention=_retention(table(whole.get("retention", {}), "[retention]")),
         quotas=checked_quotas(convert(table(whole.get("quotas", {}), "[quotas]"), Quotas, "[quotas]"), "[quotas]"),
         capture=read_capture(text),
+        ci=_ci(table(whole.get("ci", {}), "[ci]")),
     )
     _check_references(found)
     return found
@@ -270,14 +272,11 @@ def _runtime(given: Table, at: str) -> PythonRuntime:
     return spec
 
 
-def _trigger(given: Table, at: str) -> TriggerSpec:
-    spec = convert({**given, "params": texts(given.get("params", {}), f"{at} params")}, TriggerSpec, at)
-    _must(spec.cooldown_s >= 0, f"{at} cooldown_s must not be negative")
-    if spec.on is Cause.SCHEDULE:
-        mistake = cron_mistake(spec.source)
-        _must(not mistake, f"{at} source: {mistake}")
-    elif spec.on is Cause.PERSON:
-        _must(not spec.source, f"{at} source: a person needs none; remove it")
+def _ci(given: Table) -> CiSpec:
+    params = table(given.get("params", {}), "[ci.params]")
+    told = {name: texts(each, f"[ci.params.{name}]") for name, each in params.items()}
+    spec = convert({**given, "params": told}, CiSpec, "[ci]")
+    _must(spec.sample_rows >= 1, f"[ci] sample_rows must be at least 1, not {spec.sample_rows}")
     return spec
 
 
@@ -294,6 +293,10 @@ def _check_references(project: Project) -> None:
             _refers(deployment.runtime, project.runtimes, "runtimes", f"{at} runtime")
     for name, monitor in project.monitors.items():
         _refers(monitor.deployment, project.deployments, "deployments", f"[monitors.{name}] deployment")
+    for name in (*project.ci.pipelines, *project.ci.params):
+        _refers(name, project.pipelines, "pipelines", "[ci]")
+    for name in project.ci.datasets:
+        _refers(name, project.datasets, "datasets", "[ci] datasets")
     for name, trigger in project.triggers.items():
         at = f"[triggers.{name}]"
         _refers(trigger.pipeline, project.pipelines, "pipelines", f"{at} pipeline")

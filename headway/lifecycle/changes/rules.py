@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 
-from headway.errors import IllegalMove
+from headway.errors import IllegalMove, Invalid
+from headway.kernel.naming import checked_name
 from headway.kernel.records import Value
-from headway.lifecycle.changes.records import Change, Moment, Stage, Trigger
+from headway.lifecycle.changes.records import Change, Moment, OpenChange, Stage
 from headway.lifecycle.gates.records import Outcome, Verdict
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Rollout, RolloutState
 from headway.lifecycle.runs.records import Run, RunState
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 MOVES: dict[Stage, frozenset[Stage]] = {
     Stage.OPENED: frozenset({Stage.RUNNING, Stage.REGISTERED, Stage.REJECTED}),
@@ -165,10 +169,16 @@ def reached(change: Change, reach: Reach, at: datetime, event_at: datetime | Non
     return change.but(stage=reach.stage, reason=reach.reason, history=(*change.history, moment), **reach.ids)
 
 
-def fires(trigger: Trigger, newest: Change | None, open_changes: Collection[Change], now: datetime) -> str:
-    """Why `trigger` may not open a change now; empty when it may. `newest` is the last change it opened."""
-    if any(change.trigger == trigger.id for change in open_changes):
-        return "a change of this trigger is still open"
-    if newest and (now - newest.created_at).total_seconds() < trigger.cooldown_s:
-        return f"its last change is less than {trigger.cooldown_s:g} s old"
-    return ""
+def commit_key(command: OpenChange, model_version: str, now: datetime) -> str:
+    """What makes two changes for a commit the same one; nothing without a commit. Raises `Invalid`."""
+    if not command.commit:
+        if command.committed_at:
+            raise Invalid("the time of a commit comes with the commit")
+        return ""
+    if not _COMMIT.fullmatch(command.commit):
+        raise Invalid(f"{command.commit[:80]!r} is no commit: give its whole name, of 40 or 64 hexadecimal digits")
+    if command.committed_at and command.committed_at > now + _CLOCKS_DIFFER:
+        raise Invalid(f"the commit is from the future: {command.committed_at.isoformat()}")
+    if command.pipeline:
+        checked_name(command.pipeline, "pipeline")
+    return f"commit/{command.commit}/{command.deployment}/{model_version or command.pipeline}"

@@ -12,9 +12,9 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
 from headway.kernel.paging import MOST, Page
 from headway.lifecycle.changes.dora import Figures, figures
-from headway.lifecycle.changes.records import OVER, Cause, Change, Moment, OpenChange, Stage, Trigger
-from headway.lifecycle.changes.rules import Facts, Reach, fires, reached
-from headway.lifecycle.changes.store import ChangeStore, TriggerStore
+from headway.lifecycle.changes.records import OVER, Cause, Change, Moment, OpenChange, Stage
+from headway.lifecycle.changes.rules import Facts, Reach, commit_key, reached
+from headway.lifecycle.changes.store import ChangeStore
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.records import ModelVersion
@@ -32,7 +32,6 @@ class ChangeService:
         self,
         journal: Journal,
         store: ChangeStore,
-        triggers: TriggerStore,
         leases: LeaseStore,
         runs: RunService,
         models: ModelService,
@@ -43,13 +42,14 @@ class ChangeService:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._journal, self._store, self._triggers, self._leases = journal, store, triggers, leases
+        self._journal, self._store, self._leases = journal, store, leases
         self._runs, self._models, self._environments = runs, models, environments
         self._gates, self._releases, self._rollouts = gates, releases, rollouts
         self._clock, self._ids = clock, ids
 
     def open(self, command: OpenChange, *, by: Actor, event_at: datetime | None = None) -> Change:
-        """Open a change by hand: for a pipeline to run, or for a model version that is there."""
+        """Open a change by hand: for a pipeline to run, or for a model version that is there. For a commit that has its
+        change, of the same to the same deployment, give that one."""
         by.must(Permission.WRITE)
         if bool(command.pipeline) == bool(command.model_version):
             raise Invalid("a change takes either a pipeline to run or a model version to ship, and not both")
@@ -59,20 +59,27 @@ class ChangeService:
         deployment = self._rollouts.deployment(command.deployment)
         if version and version.model != deployment.model:
             raise Invalid(f"{deployment.name} serves the model {deployment.model}, not {version.model}")
+        key = commit_key(command, version.id if version else "", self._clock.now())
         with self._journal.act(by.name, "change.open", why=command.break_glass or command.why) as act:
-            return self._open(act, command, version, Cause.PERSON, by, event_at)
+            known = self._store.caused("", key) if key else None
+            cause = Cause.COMMIT if key else Cause.PERSON
+            return known or self.begin(
+                act, command, cause=cause, opened_by=by.name, version=version, event_at=event_at, caused_by=key
+            )  # fmt: skip
 
-    def _open(
+    def begin(
         self,
         act: Act,
         command: OpenChange,
-        version: ModelVersion | None,
+        *,
         cause: Cause,
-        by: Actor,
-        event_at: datetime | None,
-        trigger: Trigger | None = None,
+        opened_by: str,
+        version: ModelVersion | None = None,
+        event_at: datetime | None = None,
+        trigger: str = "",
         caused_by: str = "",
     ) -> Change:
+        """Open a change in `act`, whose other writes are kept with it or not at all."""
         now = self._clock.now()
         what = f"ship {version.label}" if version else f"run {command.pipeline}"
         change = Change(
@@ -81,14 +88,16 @@ class ChangeService:
             number=self._store.last_number() + 1,
             title=command.title or what,
             cause=cause,
-            opened_by=by.name,
+            opened_by=opened_by,
             deployment=command.deployment,
             environment=self._rollouts.deployment(command.deployment).environment,
-            trigger=trigger.id if trigger else "",
+            trigger=trigger,
             caused_by=caused_by,
             why=command.why,
             pipeline=command.pipeline,
             params=command.params,
+            commit=command.commit,
+            committed_at=command.committed_at,
             break_glass=command.break_glass,
             model_version=version.id if version else "",
             history=(Moment(stage=Stage.OPENED, at=now, event_at=event_at),),
@@ -97,25 +106,9 @@ class ChangeService:
         act.emit("ChangeOpened", change.id, number=change.number, cause=cause)
         return change
 
-    def fire(self, trigger: Trigger, caused_by: str, why: str, *, event_at: datetime | None = None) -> Change | None:
-        """Open the change that `trigger` asks for, at most one for each cause; None when its rules say not now.
-
-        It is asked again and again while the cause stands, so it looks before it begins to write.
-        """
-        known = self._store.caused(trigger.id, caused_by)
-        if known or self._not_now(trigger):
-            return known
-        command = OpenChange(
-            deployment=trigger.deployment, pipeline=trigger.pipeline, params=trigger.params, why=why, title=trigger.name
-        )
-        with self._journal.act(SYSTEM.name, "trigger.fire", why=why) as act:
-            known = self._store.caused(trigger.id, caused_by)
-            if known or self._not_now(trigger):
-                return known
-            return self._open(act, command, None, trigger.on, SYSTEM, event_at, trigger, caused_by)
-
-    def _not_now(self, trigger: Trigger) -> str:
-        return fires(trigger, self._store.caused(trigger.id), self._store.open(), self._clock.now())
+    def must_deploy(self, deployment: str) -> None:
+        """Raise `NotFound` when there is no such deployment."""
+        self._rollouts.deployment(deployment)
 
     def facts(self, change: Change) -> Facts:
         """Everything that `next_action` wants to know, found by the change's id: no crash can lose the thread."""
@@ -224,19 +217,6 @@ class ChangeService:
             changes += page.items
             page = self._store.list(limit=MOST, before=page.next) if page.next else Page(items=())
         return figures(changes, since, until)
-
-    def triggers(self) -> list[Trigger]:
-        return self._triggers.all()
-
-    def declare(self, trigger: Trigger, *, by: Actor) -> Trigger:
-        """Make the trigger be as said; its id and time of creation stay."""
-        by.must(Permission.OPERATE)
-        self._rollouts.deployment(trigger.deployment)
-        with self._journal.act(by.name, "trigger.declare") as act:
-            known = self._triggers.named(trigger.name)
-            if known:
-                trigger = trigger.but(id=known.id, created_at=known.created_at)
-            return trigger if trigger == known else act.save(self._triggers, trigger)
 
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Change]:
         return self._store.list(limit=limit, before=before)

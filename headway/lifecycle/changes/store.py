@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from headway.kernel.paging import Page
-from headway.lifecycle.changes.records import Change, Trigger
+from headway.lifecycle.changes.records import Change, Firing, FiringState, Trigger
 
 
 class TriggerStore(Protocol):
     def put(self, record: Trigger) -> None: ...
     def named(self, name: str) -> Trigger | None: ...
     def all(self) -> list[Trigger]: ...
+
+
+class FiringStore(Protocol):
+    def put(self, record: Firing) -> None: ...
+    def get(self, identifier: str) -> Firing | None: ...
+
+    def keyed(self, trigger: str, key: str) -> Firing | None:
+        """The one that this trigger has for this cause."""
+        ...
+
+    def waiting(self, trigger: str | None = None) -> list[Firing]:
+        """Oldest first."""
+        ...
+
+    def last_slot(self, trigger: str) -> datetime | None:
+        """The latest due time that its schedule has come to."""
+        ...
+
+    def list(
+        self, trigger: str, *, state: FiringState | None = None, limit: int = 100, before: str | None = None
+    ) -> Page[Firing]: ...
 
 
 class ChangeStore(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from headway.kernel.paging import Page
+from headway.kernel.sealing import Sealer
 from headway.lifecycle.webhooks.records import Attempt, Delivery, DeliveryState, Parcel, Webhook
 
 
@@ -31,16 +32,6 @@ class DeliveryStore(Protocol):
     def list(
         self, webhook: str, *, state: DeliveryState | None = None, limit: int = 100, before: str | None = None
     ) -> Page[Delivery]: ...
-
-
-class Sealer(Protocol):
-    """Encrypts with a key that never leaves it; `place` is where the secret belongs, and it opens nowhere else."""
-
-    def seal(self, secret: str, place: str) -> str: ...
-
-    def unseal(self, sealed: str, place: str) -> str:
-        """The secret; raises `Unavailable` for one that was sealed with another key, elsewhere, or was changed."""
-        ...
 
 
 class Post(Protocol):

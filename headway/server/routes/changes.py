@@ -1,4 +1,4 @@
-"""Changes, the unit of delivery, and the triggers that open them."""
+"""Changes, the unit of delivery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headway.kernel.clock import Instant
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.changes.dora import Figures
-from headway.lifecycle.changes.records import Change, OpenChange, Trigger
+from headway.lifecycle.changes.records import Change, OpenChange
 from headway.lifecycle.releases.records import Approval, Decision
 from headway.server.routing import App, By, aware, get, post
 
@@ -65,10 +65,4 @@ def cancel(ref: FromPath[str], data: JSONBody[Reason], app: App, by: By) -> Chan
     return app.platform.changes.cancel(ref, data.reason, by=by)
 
 
-@get("/v1/triggers")
-def triggers(app: App) -> Page[Trigger]:
-    """What opens changes by itself."""
-    return Page(items=tuple(app.platform.changes.triggers()))
-
-
-ROUTES = (open_change, changes, dora, change, approvals, approve, decline, cancel, triggers)
+ROUTES = (open_change, changes, dora, change, approvals, approve, decline, cancel)

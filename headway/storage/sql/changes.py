@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import func, select
 
 from headway.kernel.paging import Page
-from headway.lifecycle.changes.records import OVER, Change, Trigger
-from headway.storage.sql.tables import RecordTable, SqlRecordStore
+from headway.lifecycle.changes.records import OVER, Cause, Change, Firing, FiringState, Trigger
+from headway.storage.sql.tables import RecordTable, SqlRecordStore, from_us
 
 TRIGGERS = RecordTable("triggers", Trigger, "name", unique=[("name",)])
 CHANGES = RecordTable(
     "changes", Change, "number", "trigger", "caused_by", "stage", index=["trigger", "stage"], unique=[("number",)]
 )
+
+FIRINGS = RecordTable(
+    "firings", Firing, "trigger", "key", "cause", "state", "slot_at",
+    index=["trigger", "state"], unique=[("trigger", "key")],
+)  # fmt: skip
 
 
 class SqlTriggerStore(SqlRecordStore[Trigger]):
@@ -22,6 +29,29 @@ class SqlTriggerStore(SqlRecordStore[Trigger]):
 
     def all(self) -> list[Trigger]:
         return self._every(order=[TRIGGERS.rows.c.name])
+
+
+class SqlFiringStore(SqlRecordStore[Firing]):
+    table = FIRINGS
+
+    def keyed(self, trigger: str, key: str) -> Firing | None:
+        return self._first(FIRINGS.rows.c.trigger == trigger, FIRINGS.rows.c.key == key)
+
+    def waiting(self, trigger: str | None = None) -> list[Firing]:
+        of = [] if trigger is None else [FIRINGS.rows.c.trigger == trigger]
+        return self._every(FIRINGS.rows.c.state == FiringState.WAITING, *of)
+
+    def last_slot(self, trigger: str) -> datetime | None:
+        rows = FIRINGS.rows
+        query = select(func.max(rows.c.slot_at)).where(rows.c.trigger == trigger, rows.c.cause == Cause.SCHEDULE)
+        with self._engine.reading() as connection:
+            found = connection.scalar(query)
+        return None if found is None else from_us(found)
+
+    def list(
+        self, trigger: str, *, state: FiringState | None = None, limit: int = 100, before: str | None = None
+    ) -> Page[Firing]:
+        return self._page(limit, before, trigger=trigger, state=state)
 
 
 class SqlChangeStore(SqlRecordStore[Change]):

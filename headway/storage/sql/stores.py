@@ -14,7 +14,7 @@ from headway.kernel.clock import Clock
 from headway.lifecycle.stores import Stores
 from headway.storage.sql.access import SqlTokenStore
 from headway.storage.sql.anchor import AnchorFile
-from headway.storage.sql.changes import SqlChangeStore, SqlTriggerStore
+from headway.storage.sql.changes import SqlChangeStore, SqlFiringStore, SqlTriggerStore
 from headway.storage.sql.datasets import SqlDatasetStore, SqlDatasetVersionStore
 from headway.storage.sql.engine import Database, SqlEngine
 from headway.storage.sql.environments import SqlEnvironmentStore
@@ -128,6 +128,7 @@ def _stores(engine: SqlEngine) -> Stores:
         windows=SqlWindowStore(engine),
         alerts=SqlAlertStore(engine),
         triggers=SqlTriggerStore(engine),
+        firings=SqlFiringStore(engine),
         changes=SqlChangeStore(engine),
         kept=SqlKeptRecords(engine),
         tombstones=SqlTombstoneStore(engine),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headway.lifecycle.changes.records import OVER, Stage
+from headway.lifecycle.changes.records import OVER, Cause, FiringState, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.rollouts.records import MOVES, RolloutState
 from headway.testing.contracts.state import State
@@ -126,6 +126,20 @@ class QuestionsContract:
         assert store.open() == [change for change in changes if change.stage not in OVER]
         assert (store.caused("tr_a"), store.caused("tr_a", "al_2")) == (changes[-1], changes[1])
         assert (store.caused("tr_b"), store.caused("tr_a", "al_99"), store.caused("tr_b", "al_2")) == (None, None, None)
+
+    def test_firings_by_key_and_those_that_wait(self, state: State) -> None:
+        start = state.clock.now()
+        first = kept(state, "firings", key="a", slot_at=start)
+        other = kept(state, "firings", key="a", trigger="tr_2", slot_at=start + timedelta(days=3))
+        opened = kept(state, "firings", key="b", slot_at=start + timedelta(days=1), state=FiringState.OPENED)
+        asked = kept(state, "firings", key="c", slot_at=start + timedelta(days=2), cause=Cause.BACKFILL)
+        store = state.stores.firings
+        assert (store.keyed("tr_1", "a"), store.keyed("tr_2", "a"), store.keyed("tr_2", "b")) == (first, other, None)
+        assert (store.get(opened.id), store.get("fi_none")) == (opened, None)
+        assert (store.waiting(), store.waiting("tr_1")) == ([first, other, asked], [first, asked])
+        assert store.last_slot("tr_1") == start + timedelta(days=1)
+        assert store.last_slot("tr_3") is None
+        assert store.list("tr_1", state=FiringState.OPENED).items == (opened,)
 
     def test_a_token_by_its_secret(self, state: State) -> None:
         tokens = [kept(state, "tokens") for _ in range(2)]

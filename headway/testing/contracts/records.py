@@ -36,6 +36,7 @@ _PAGED: dict[str, dict[str, str]] = {
     "segments": {"deployment": "late"},
     "windows": {"monitor": "drift"},
     "alerts": {},
+    "firings": {"trigger": "tr_1"},
     "changes": {},
     "tombstones": {"kind": "rn"},
     "sweeps": {},
@@ -50,6 +51,7 @@ _UNIQUE = {
     "deployments": "name",
     "monitors": "name",
     "triggers": "name",
+    "firings": "key",
     "dataset_versions": "number",
     "feature_views": "number",
     "model_versions": "number",
@@ -157,7 +159,8 @@ def all_of(stores: Stores, name: str, like: Any) -> list[Any]:
         found = store.all()
     else:
         arguments = {
-            "approvals": ("change",), "artifacts": ("run",), "traffic": ("deployment",), "materialisations": ("view",),
+            "approvals": ("change",), "artifacts": ("run",), "traffic": ("deployment",), "firings": ("trigger",),
+            "materialisations": ("view",),
         }.get(name, ())  # fmt: skip
         found = store.list(*(getattr(like, argument) for argument in arguments))
     return list(getattr(found, "items", found))

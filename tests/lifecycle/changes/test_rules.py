@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.errors import IllegalMove
-from headway.lifecycle.changes.records import OVER, Cause, Change, Stage, Trigger
+from headway.lifecycle.changes.records import OVER, Cause, Change, Stage
 from headway.lifecycle.changes.rules import (
     MOVES,
     Await,
@@ -18,7 +18,6 @@ from headway.lifecycle.changes.rules import (
     Sign,
     StartRollout,
     StartRun,
-    fires,
     next_action,
     reached,
 )
@@ -157,14 +156,3 @@ def test_an_illegal_move_is_refused_and_a_repeated_one_changes_nothing() -> None
     with pytest.raises(IllegalMove, match="cannot become opened"):
         reached(one, Reach(stage=Stage.OPENED), NOW, None)
     assert reached(one, Reach(stage=Stage.RELEASED), NOW, None) is one
-
-
-def test_a_trigger_waits_for_its_open_change_and_for_its_cooldown() -> None:
-    trigger = Trigger(
-        id="tr_1", created_at=NOW, name="t", on=Cause.ALERT, pipeline="p", deployment="d", cooldown_s=60.0
-    )
-    ours = change(trigger="tr_1")
-    assert "open" in fires(trigger, ours, [ours], NOW + timedelta(days=1))
-    assert "old" in fires(trigger, ours, [], NOW + timedelta(seconds=59))
-    assert fires(trigger, ours, [change(trigger="tr_2")], NOW + timedelta(seconds=60)) == ""
-    assert fires(trigger, None, [], NOW) == ""
