@@ -42,6 +42,7 @@ class LocalExecutor:
         self._steps: dict[str, StepRun] = {}
         self._unsent: dict[str, None] = {}
         self._nodes: list[PipelineNode] = []
+        self._names: dict[str, int] = {}
 
     @property
     def nodes(self) -> tuple[PipelineNode, ...]:
@@ -87,10 +88,11 @@ class LocalExecutor:
 
     def _draw(self, step: Step, arguments: inspect.BoundArguments) -> str:
         """Add the call to the graph, under a name of its own."""
-        name, count = step.name, 1
+        name, count = step.name, self._names.get(step.name, 1)
         while name in self._steps:
             count += 1
             name = f"{step.name}-{count}"
+        self._names[step.name] = count
         inputs = (result.step for value in arguments.arguments.values() for result in results_in(value))
         after = dict.fromkeys((*inputs, *(result.step for result in step.waits_for)))
         self._nodes.append(PipelineNode(step=name, after=tuple(after)))
@@ -105,7 +107,9 @@ class LocalExecutor:
         self._move(name, StepState.RUNNING, key=key)
         self._send(list(self._unsent))
         arguments.arguments = {argument: resolved(value) for argument, value in arguments.arguments.items()}
+        step.check_arguments(arguments)
         value = self._value(step, arguments, name)
+        step.check_value(value)
         held: dict[str, bytes] = {}
         outputs = self._kept_outputs(name, value, held)
         now = self._clock.now()
