@@ -110,7 +110,7 @@ def wire(
         traces=tracking.traces,
         run_imports=RunImportService(j, s.experiments, s.runs, s.artifacts, s.logged_models, s.traces, blobs, *t),
         metrics=MetricService(j, s.runs, s.metrics, room),
-        pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
+        pipelines=PipelineService(j, s.pipelines, s.step_results, s.runs, blobs, *t),
         models=models,
         registry=tracking.registry,
         model_imports=ModelImportService(j, s.models, s.model_versions, s.registrations, clock),

@@ -27,6 +27,8 @@ class Format:
     takes: Callable[[Any], bool]
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
+    package: str = ""
+    """The module that makes the values, whose installed version counts in the keys of steps that take them."""
 
 
 _formats: dict[str, Format] = {}
@@ -83,6 +85,11 @@ def decode_value(name: str, data: bytes) -> Any:
     if name not in _formats:
         raise BadPipeline(f"format {name!r} is not known here; import the module that registers it")
     return _formats[name].decode(data)
+
+
+def package_of(name: str) -> str:
+    """The module that makes the values of a format, or nothing."""
+    return _formats[name].package if name in _formats else ""
 
 
 def content_digest(value: Any) -> list[str]:
@@ -167,8 +174,10 @@ def _decode_frame(data: bytes) -> Any:
 
 
 register_format(Format("bytes", lambda value: type(value) is bytes, bytes, bytes))
-register_format(Format("parquet", _exactly("polars", "DataFrame"), _encode_frame, _decode_frame))
-register_format(Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads))
+register_format(Format("parquet", _exactly("polars", "DataFrame"), _encode_frame, _decode_frame, "polars"))
+register_format(Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads, "numpy"))
 register_format(
-    Format("skops", lambda value: is_a(value, "sklearn", "BaseEstimator"), estimators.dumps, estimators.loads)
+    Format(
+        "skops", lambda value: is_a(value, "sklearn", "BaseEstimator"), estimators.dumps, estimators.loads, "sklearn"
+    )
 )

@@ -62,6 +62,11 @@ class Stored:
         self._outputs, self._get, self._part = tuple(outputs), get, node
 
     @property
+    def formats(self) -> tuple[str, ...]:
+        """Those of all outputs, also of parts that are not looked at."""
+        return tuple(output.format for output in self._outputs)
+
+    @functools.cached_property
     def digest(self) -> str:
         if self._part is None:
             return digest(encode([[output.format, output.blob] for output in self._outputs]))

@@ -107,6 +107,10 @@ class Listed:
     def digest(self) -> str:
         return digest(encode(["list", [content.digest for content in self._contents]]))
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for content in self._contents for name in getattr(content, "formats", ())))
+
     def load(self) -> list[Any]:
         return [content.load() for content in self._contents]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from headway.lifecycle.runs.records import PipelineNode, StepResult, StepRun
+from headway.lifecycle.runs.records import LastResult, PipelineNode, StepResult, StepRun
 
 
 class Session(Protocol):
@@ -21,6 +21,10 @@ class Session(Protocol):
 
     def cached(self, key: str) -> StepResult | None:
         """What a step with this key gave before."""
+        ...
+
+    def last_results(self) -> Sequence[LastResult]:
+        """What each step gave when this pipeline ran before."""
         ...
 
     def keep(self, result: StepResult) -> StepResult:
