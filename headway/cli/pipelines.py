@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headway.cli.workers import find_pipeline
 from headway.client.client import Client
 from headway.client.home import PROJECT_FILE
-from headway.engines.pipelines.executor import Report
+from headway.engines.pipelines.executor import Explain, Report
 from headway.engines.pipelines.project import coerce_params, find_project, load_pipeline
 from headway.errors import NotFound
 from headway.kernel.naming import nearest
 from headway.lifecycle.changes.project import read_project
+from headway.lifecycle.runs.explanations import Preview
 from headway.lifecycle.runs.pipeline import Pipeline
-from headway.sdk import run_on
+from headway.sdk import preview_on, run_on
 
 
-def run_here(client: Client, name: str, texts: Mapping[str, str], *, report: Report | None) -> tuple[str, Any]:
-    """Run the pipeline `name` of the project that this folder is in; `texts` are its params as they were typed.
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: a pipeline of the project that this folder is in, its params as they were typed, steps to run
+    although they are cached."""
 
-    Returns the run's id and what the pipeline gave.
-    """
+    name: str
+    texts: Mapping[str, str]
+    force: Collection[str] = ()
+    report: Report | None = None
+    explain: Explain | None = None
+
+
+def run_here(client: Client, wish: Wish) -> tuple[str, Any]:
+    """Returns the run's id and what the pipeline gave."""
     folder = find_project(Path.cwd())
-    pipeline, params = _found(folder, name, texts)
-    return run_on(client, pipeline, params, folder=folder, report=report)
+    pipeline, params = _found(folder, wish.name, wish.texts)
+    return run_on(
+        client, pipeline, params, folder=folder, report=wish.report, force=wish.force, explain=wish.explain
+    )  # fmt: skip
+
+
+def preview_here(client: Client, wish: Wish) -> Preview:
+    """What `run_here` would do."""
+    folder = find_project(Path.cwd())
+    pipeline, params = _found(folder, wish.name, wish.texts)
+    return preview_on(client, pipeline, params, folder=folder, force=wish.force)
 
 
 def _found(folder: Path, name: str, texts: Mapping[str, str]) -> tuple[Pipeline, dict[str, object]]:

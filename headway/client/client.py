@@ -68,6 +68,11 @@ class Client:
     def url(self) -> str:
         return self._connection.url
 
+    @property
+    def folder(self) -> Path | None:
+        """The home on this machine in which it keeps what is its own, if there is one."""
+        return self._spools.parent if self._spools else None
+
     def me(self) -> Actor:
         """Who this client's token says it is."""
         return self._connection.get("/v1/me", Actor)

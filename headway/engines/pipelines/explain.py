@@ -24,14 +24,15 @@ def differences(before: KeyParts, after: KeyParts, old: StepCode | None, new: St
     """What makes `after` another key than `before`; `old` and `new` are what their code was, if it is still kept."""
     found: list[Reason] = []
     if before.code != after.code:
-        found += _code(old, new) if old else [Reason(because=Because.CODE, what="the code, of which nothing was kept")]
+        unknown = Reason(because=Because.CODE, what="code, or a value that it reaches, of which nothing is kept")
+        found += (_code(old, new) if old else []) or [unknown]
     found += _packages(before.packages, after.packages)
     if before.python != after.python:
         found.append(Reason(because=Because.PYTHON, what="Python", before=before.python, after=after.python))
     if before.version != after.version:
         found.append(Reason(because=Because.VERSION, what="version", before=before.version, after=after.version))
     found += _arguments(before, after)
-    return tuple(found[:_MOST]) or (Reason(because=Because.CODE, what="how keys are made"),)
+    return tuple(dict.fromkeys(found))[:_MOST] or (Reason(because=Because.CODE, what="how keys are made"),)
 
 
 def read_code(data: bytes) -> StepCode | None:
@@ -118,23 +119,22 @@ def _statements(text: str) -> list[tuple[str, int, str]]:
         tree = plain_tree("\n".join(lines))
     except SyntaxError:  # a lambda in the midst of a call
         return [(line.strip(), number, line.strip()) for number, line in enumerate(lines, 1)]
-    return [
-        (_head(node), node.lineno, lines[node.lineno - 1].strip()) for node in _in_order(tree)
-    ]  # fmt: skip
+    return [(_head(node), node.lineno, lines[node.lineno - 1].strip()) for node in _in_order(tree)]
 
 
 def _in_order(node: ast.AST) -> Iterator[Any]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from getattr(child, "decorator_list", [])
             if isinstance(child, ast.stmt):
                 yield child
             yield from _in_order(child)
 
 
-def _head(statement: ast.stmt) -> str:
-    """The statement without those inside it."""
-    own = copy.copy(statement)
-    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-        if hasattr(own, field):
+def _head(node: ast.AST) -> str:
+    """A statement without those inside it and without decorators, or a decorator."""
+    own = copy.copy(node)
+    for field in ("body", "orelse", "finalbody", "handlers", "cases", "decorator_list"):
+        if isinstance(getattr(own, field, None), list):
             setattr(own, field, [])
     return dump(own)

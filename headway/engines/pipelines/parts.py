@@ -54,15 +54,19 @@ def written(found: Iterable[Found], folder: Path) -> bytes:
     return encode(StepCode(parts=tuple(parts)))
 
 
+def _said(found: Found) -> str:
+    """What is shown of a value, unless its name or its look is a secret's."""
+    bare = found.name.rpartition(".")[2]
+    return without_secrets(f"{bare} = {found.shown}").partition(" = ")[2]
+
+
 def _part(found: Found, name: str, folder: Path) -> CodePart:
     if found.source is None or found.node is None:
-        return CodePart(kind=found.kind, name=name, text=without_secrets(found.shown))
+        return CodePart(kind=found.kind, name=name, text=_said(found))
     first, last = _lines(found.node)
     lines = found.source.text.splitlines()[first - 1 : last]
-    text = found.shown if found.kind == "value" else textwrap.dedent("\n".join(lines))
-    return CodePart(
-        kind=found.kind, name=name, file=_place(found.source.file, folder), line=first, text=without_secrets(text)
-    )
+    text = _said(found) if found.kind == "value" else without_secrets(textwrap.dedent("\n".join(lines)))
+    return CodePart(kind=found.kind, name=name, file=_place(found.source.file, folder), line=first, text=text)
 
 
 def _lines(node: ast.AST) -> tuple[int, int]:

@@ -335,13 +335,20 @@ class _Walk:
         return self._refer(module)
 
     def _imports(self, module: ModuleType, node: ast.AST) -> None:
-        for origin, name in local_imports(node):
-            absolute = resolve_name(origin, module.__package__)
-            if self._is_own_name(absolute.split(".")[0]):
-                found = self._attribute(importlib.import_module(absolute), (name,) if name else ())
-                self._note(f"import {absolute} {name} {found}")
-            else:
+        used = chains(node)
+        for each in local_imports(node):
+            absolute = resolve_name(each.origin, module.__package__)
+            if not self._is_own_name(absolute.split(".")[0]):
                 self._installed(absolute)
+                continue
+            start, first = importlib.import_module(absolute), (each.name,) if each.name else ()
+            if each.name and each.name not in vars(start):
+                with suppress(ImportError):  # a module of its own, which nothing has imported yet
+                    importlib.import_module(f"{absolute}.{each.name}")
+            if not first and each.bound == absolute.partition(".")[0]:
+                start = sys.modules[each.bound]
+            for path in sorted(used.get(each.bound, {()})):
+                self._note(f"import {absolute} {each.name} {path} {self._attribute(start, (*first, *path))}")
 
     def _is_own_name(self, top: str) -> bool:
         try:

@@ -8,7 +8,7 @@ import dis
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from types import CodeType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from headway.engines.pipelines.sources import text_of
 from headway.errors import BadPipeline
@@ -218,11 +218,21 @@ def chains(tree: ast.AST) -> dict[str, set[tuple[str, ...]]]:
     return found
 
 
-def local_imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Module and name of each import inside a function; no name for a module as a whole."""
+class LocalImport(NamedTuple):
+    """An import inside a function: a name of a module, or the module as a whole when `name` is empty. `bound` is what
+    the function calls it; `import a.b` binds `a`, whose attributes then begin with `b`."""
+
+    origin: str
+    name: str
+    bound: str
+
+
+def local_imports(node: ast.AST) -> Iterator[LocalImport]:
     for each in ast.walk(node):
         if isinstance(each, ast.Import):
-            yield from ((alias.name, "") for alias in each.names)
+            for alias in each.names:
+                yield LocalImport(alias.name, "", alias.asname or alias.name.partition(".")[0])
         elif isinstance(each, ast.ImportFrom):
             origin = "." * each.level + (each.module or "")
-            yield from ((origin, "" if alias.name == "*" else alias.name) for alias in each.names)
+            for alias in each.names:
+                yield LocalImport(origin, "" if alias.name == "*" else alias.name, alias.asname or alias.name)
