@@ -155,11 +155,7 @@ def run_on(
     arguments = _bound(pipeline, params)
     folder = folder or _folder_of(pipeline)
     code = _code(folder)
-    handle = client.start_run(
-        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=arguments,
-        code=code, capture=Capture(capture_spec(folder), folder),
-    )  # fmt: skip
-    with handle:
+    with begin_on(client, pipeline, arguments, folder, code) as handle:
         session = ClientSession(client, handle.id, pipeline.name, code)
         executor = LocalExecutor(
             session,
@@ -171,6 +167,14 @@ def run_on(
             files=_files(client, folder),
         )
         return handle.id, resolved(executor.run(pipeline, arguments))
+
+
+def begin_on(client: Client, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code) -> Run:
+    """The handle on a new run of a pipeline."""
+    return client.start_run(
+        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=params,
+        code=code, capture=Capture(capture_spec(folder), folder),
+    )  # fmt: skip
 
 
 def preview_on(
