@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 
 from headway.kernel.records import Value, digest, encode
-from headway.kernel.version import VERSION
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 
@@ -25,26 +24,32 @@ class RememberedPipeline(Value):
 
 
 class RememberedProject(Value):
-    """`text` is the digest of the file, `version` that of the Headway that read it."""
+    """`text` is the digest of the file, `reader` tells the code apart that read it."""
 
     text: str
-    version: str
+    reader: str
     pipelines: dict[str, RememberedPipeline]
     capture: CaptureSpec
+
+
+def _reader() -> str:
+    """What changes when another version is installed, without the cost of asking for that."""
+    stat = (Path(__file__).parents[1] / "lifecycle" / "changes" / "project.py").stat()
+    return f"{stat.st_mtime_ns}/{stat.st_ctime_ns}/{stat.st_size}"
 
 
 def remembered(home: Path, text: str) -> RememberedProject | None:
     """What was kept of just this text; None when it was never read, or by another version."""
     with suppress(OSError, msgspec.MsgspecError):
         found = msgspec.json.decode((home / _FILE).read_bytes(), type=RememberedProject)
-        if found.text == digest(text.encode()) and found.version == VERSION:
+        if found.text == digest(text.encode()) and found.reader == _reader():
             return found
     return None
 
 
 def remember(home: Path, text: str, pipelines: Mapping[str, RememberedPipeline], capture: CaptureSpec) -> None:
     """Keep it for the next run; that it cannot be kept is no failure."""
-    made = RememberedProject(text=digest(text.encode()), version=VERSION, pipelines=dict(pipelines), capture=capture)
+    made = RememberedProject(text=digest(text.encode()), reader=_reader(), pipelines=dict(pipelines), capture=capture)
     with suppress(OSError):
         if home.is_dir():
             fresh = home / f"{_FILE}.{os.getpid()}"

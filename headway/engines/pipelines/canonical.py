@@ -10,22 +10,19 @@ import dataclasses
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from headway.kernel.records import digest, encode
 
 _BY_REPR = (
-    float, complex, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, range, slice,
-    re.Pattern, type(Ellipsis),
+    float, complex, date, datetime, time, timedelta, timezone, range, slice, re.Pattern, type(Ellipsis),
 )  # fmt: skip
+_BY_REPR_TOO = {("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"), ("zoneinfo", "ZoneInfo")}
+"""Not imported for being told from others."""
 _EXACT_IN_JSON = 2**53
 
 
@@ -51,7 +48,7 @@ def canonical(value: Any, other: Callable[[Any], Any], path: Callable[[PurePath]
         return [kind.__name__, sorted(digest(encode(canonical(item, other, path))) for item in value)]
     if kind is dict:
         return ["dict", [[canonical(k, other, path), canonical(item, other, path)] for k, item in value.items()]]
-    if kind in _BY_REPR:
+    if kind in _BY_REPR or (kind.__module__, kind.__qualname__) in _BY_REPR_TOO:
         return [kind.__name__, repr(value)]
     if isinstance(value, PurePath):
         return path(value)

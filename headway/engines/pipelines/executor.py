@@ -112,6 +112,7 @@ class LocalExecutor:
         name = decision.name
         self._move(name, StepState.RUNNING, key=decision.text)
         self._send(list(self._unsent))
+        self._steps[name] = self._steps[name].but(started_at=self._clock.now())  # to say so may have taken its time
         arguments.arguments = {argument: resolved(value) for argument, value in arguments.arguments.items()}
         step.check_arguments(arguments)
         value = self._value(step, arguments, name)

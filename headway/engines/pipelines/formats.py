@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from headway.engines.pipelines import arrays, estimators
+from headway.engines.pipelines import arrays
 from headway.errors import BadPipeline, HeadwayError
 from headway.kernel.records import digest, encode
 
@@ -173,11 +173,23 @@ def _decode_frame(data: bytes) -> Any:
     return polars.read_parquet(io.BytesIO(data))
 
 
+def _encode_estimator(estimator: Any) -> bytes:
+    from headway.engines.pipelines import estimators  # noqa: PLC0415
+
+    return estimators.dumps(estimator)
+
+
+def _decode_estimator(data: bytes) -> Any:
+    from headway.engines.pipelines import estimators  # noqa: PLC0415
+
+    return estimators.loads(data)
+
+
 register_format(Format("bytes", lambda value: type(value) is bytes, bytes, bytes))
 register_format(Format("parquet", _exactly("polars", "DataFrame"), _encode_frame, _decode_frame, "polars"))
 register_format(Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads, "numpy"))
 register_format(
     Format(
-        "skops", lambda value: is_a(value, "sklearn", "BaseEstimator"), estimators.dumps, estimators.loads, "sklearn"
+        "skops", lambda value: is_a(value, "sklearn", "BaseEstimator"), _encode_estimator, _decode_estimator, "sklearn"
     )
 )

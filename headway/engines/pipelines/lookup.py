@@ -6,13 +6,12 @@ import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from headway.engines.pipelines.explain import differences, read_code
 from headway.engines.pipelines.keys import Key, Keys
 from headway.errors import BadPipeline, NotFound
 from headway.kernel.clock import Clock
 from headway.kernel.naming import nearest
 from headway.kernel.records import digest, encode
-from headway.lifecycle.runs.explanations import Because, Explanation, Reason, StepCode
+from headway.lifecycle.runs.explanations import Because, Explanation, Reason
 from headway.lifecycle.runs.pipeline import Step
 from headway.lifecycle.runs.records import KeyParts, StepResult
 from headway.lifecycle.runs.session import Session
@@ -101,14 +100,15 @@ class Lookup:
             return (Reason(because=Because.GONE),)
         if before.made_of is None or decision.parts is None:
             return (Reason(because=Because.CODE, what="what its key was made of before was not kept"),)
+        from headway.engines.pipelines.explain import differences, read_code  # noqa: PLC0415  # for those who ask
+
         new = read_code(self._keys.written(decision.parts.code))
         assert new is not None
-        return differences(before.made_of, decision.parts, self._code(before.made_of), new)
+        kept = self._kept_code(before.made_of)
+        return differences(before.made_of, decision.parts, read_code(kept) if kept else None, new)
 
-    def _code(self, parts: KeyParts) -> StepCode | None:
-        if not parts.parts:
-            return None
+    def _kept_code(self, parts: KeyParts) -> bytes | None:
         try:
-            return read_code(self._session.get_blob(parts.parts))
+            return self._session.get_blob(parts.parts) if parts.parts else None
         except NotFound:
             return None

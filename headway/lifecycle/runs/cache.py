@@ -17,13 +17,14 @@ from headway.lifecycle.runs.records import (
     Output,
     Pipeline,
     PipelineNode,
+    RunState,
     StepResult,
     StepState,
 )
 from headway.lifecycle.runs.store import PipelineStore, RunStore, StepResultStore
 
 _LOOKED_BACK = 5
-"""So many runs of a pipeline are looked at for what each of its steps last gave: one may have failed early."""
+"""So many runs of a pipeline are looked at for what each of its steps last gave, until one has finished."""
 _WITH_RESULT = (StepState.DONE, StepState.CACHED)
 
 
@@ -48,13 +49,15 @@ class PipelineService:
 
     def last_results(self, pipeline: str) -> list[LastResult]:
         """What each step of a pipeline gave when it last ran, or was found, as far as all of it is still kept. Those of
-        its newest runs count, the newest first."""
+        its newest runs count, the newest first, up to one that has finished."""
         keys: dict[str, str] = {}
         for run in self._runs.list(experiment=pipeline, limit=_LOOKED_BACK).items:
             if run.pipeline == pipeline:
                 for step in self._runs.steps(run.id):
                     if step.state in _WITH_RESULT:
                         keys.setdefault(step.step, step.key)
+                if run.state is RunState.FINISHED:
+                    break
         found = self._results.among(list(dict.fromkeys(keys.values())))
         whole = {key: result for key, result in found.items() if self._is_whole(result)}
         return [LastResult(step=step, result=whole[key]) for step, key in keys.items() if key in whole]

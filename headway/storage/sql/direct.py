@@ -17,7 +17,7 @@ from headway.errors import LedgerBroken
 from headway.kernel.access import AccessToken, sha256
 from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
 from headway.kernel.records import Record, digest, encode
-from headway.lifecycle.runs.records import LastResult, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import LastResult, Pipeline, Run, RunState, StepResult, StepRun
 from headway.storage.sql.anchor import AnchorFile
 
 _BUSY_TIMEOUT_S = 30.0
@@ -93,6 +93,8 @@ class DirectDatabase:
                     read = _read_step(step)
                     if read.state in ("done", "cached"):
                         keys.setdefault(read.step, read.key)
+                if run.state is RunState.FINISHED:
+                    break
         found = self._among(list(dict.fromkeys(keys.values())))
         return [LastResult(step=step, result=found[key]) for step, key in keys.items() if key in found]
 
