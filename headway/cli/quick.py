@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headway.cli.remembered import RememberedPipeline, remembered
 from headway.cli.wish import Loaded, Wish
 from headway.client.active import UNOPENED
+from headway.client.blob_files import BlobFiles
 from headway.client.home import find_home, owner_token, running_server
 from headway.client.origin import command_tags, repository_tags
 from headway.engines.pipelines.executor import LocalExecutor
@@ -58,6 +59,7 @@ class QuickSession:
 
     def __init__(self, direct: DirectDatabase, blobs: Path, pipeline: str, begin: Callable[[], ClientSession]) -> None:
         self._direct, self._blobs, self._pipeline, self._begin = direct, blobs, pipeline, begin
+        self._files = BlobFiles(blobs)
         self._opened: ClientSession | None = None
         self._last: list[LastResult] | None = None
         self._expected: dict[str, StepResult] = {}
@@ -89,6 +91,9 @@ class QuickSession:
             if digest_of(data) == digest:
                 return data
         return self.open().get_blob(digest)
+
+    def blob_file(self, digest: str) -> Path | None:
+        return self._files.path(digest)
 
     def cached(self, key: str) -> StepResult | None:
         self.last_results()

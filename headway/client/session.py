@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from headway.client.blob_files import BlobFiles
 from headway.client.client import Client
 from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, StepResult, StepRun
 
@@ -13,6 +15,7 @@ class ClientSession:
 
     def __init__(self, client: Client, run: str, pipeline: str, code: Code) -> None:
         self._client, self._run, self._pipeline, self._code = client, run, pipeline, code
+        self._files = BlobFiles(client.folder / "blobs" if client.folder else None)
         self._nodes: tuple[PipelineNode, ...] = ()
         self._last: Sequence[LastResult] | None = None
         self._expected: dict[str, StepResult] = {}
@@ -26,6 +29,9 @@ class ClientSession:
 
     def get_blob(self, digest: str) -> bytes:
         return self._client.blobs.get(digest)
+
+    def blob_file(self, digest: str) -> Path | None:
+        return self._files.path(digest)
 
     def cached(self, key: str) -> StepResult | None:
         """What is the same as in the last run was had with one question, so that a thousand steps take no thousand."""

@@ -35,6 +35,9 @@ class MemorySession:
         self.read.append(digest)
         return self.blobs[digest]
 
+    def blob_file(self, digest: str) -> None:
+        """There are no files."""
+
     def cached(self, key: str) -> StepResult | None:
         return self.results.get(key)
 

@@ -91,7 +91,7 @@ class LocalExecutor:
                 self._explain(self._lookup.explain(decision))
             if decision.kept is not None:
                 self._move(name, StepState.CACHED, key=decision.text, ended_at=self._clock.now())
-                return Result(name, Stored(decision.kept.outputs, self._session.get_blob))
+                return Result(name, self._stored(step, decision.kept.outputs, self._session.get_blob))
             return Result(name, self._ran(step, arguments, decision))
         except BaseException as error:
             text = error.details["traceback"] if isinstance(error, StepFailed) else told(error, self._folder)[0]
@@ -118,7 +118,7 @@ class LocalExecutor:
         value = self._value(step, arguments, name)
         step.check_value(value)
         held: dict[str, bytes] = {}
-        outputs = self._kept_outputs(name, value, held)
+        outputs = self._kept_outputs(step, name, value, held)
         now = self._clock.now()
         made_of = self._lookup.kept_parts(decision)
         self._session.keep(
@@ -130,7 +130,10 @@ class LocalExecutor:
         self._move(name, StepState.DONE, ended_at=now)
         if sum(map(len, held.values())) > _HELD_BYTES:
             held.clear()
-        return Stored(outputs, lambda blob: held[blob] if blob in held else self._session.get_blob(blob))
+        return self._stored(step, outputs, lambda blob: held[blob] if blob in held else self._session.get_blob(blob))
+
+    def _stored(self, step: Step, outputs: Sequence[Output], get: Callable[[str], bytes]) -> Stored:
+        return Stored(outputs, get, file=self._session.blob_file, pickle=step.pickle)
 
     def _value(self, step: Step, arguments: inspect.BoundArguments, name: str) -> Any:
         try:
@@ -140,14 +143,14 @@ class LocalExecutor:
             text, short = told(error, self._folder)
             raise StepFailed(f"step {name!r} failed: {short}", step=name, traceback=text) from error
 
-    def _kept_outputs(self, name: str, value: Any, held: dict[str, bytes]) -> tuple[Output, ...]:
+    def _kept_outputs(self, step: Step, name: str, value: Any, held: dict[str, bytes]) -> tuple[Output, ...]:
         def put(data: bytes) -> str:
             blob = self._session.put_blob(data)
             held[blob] = data
             return blob
 
         try:
-            return pack(value, put)
+            return pack(value, put, step.format, pickle=step.pickle)
         except BadPipeline as error:
             raise BadPipeline(f"step {name!r} gives what cannot be stored: {error}", step=name) from error
 

@@ -44,11 +44,14 @@ def read_code(data: bytes) -> StepCode | None:
 
 
 def _packages(before: dict[str, str], after: dict[str, str]) -> list[Reason]:
-    return [
-        Reason(because=Because.PACKAGE, what=name, before=before.get(name, ""), after=after.get(name, ""))
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    ]
+    found = []
+    for name in sorted({*before, *after}):
+        versions = before.get(name, ""), after.get(name, "")
+        if versions[0] != versions[1] and name.startswith("class "):
+            found.append(Reason(because=Because.CODE, what=f"{name}, which an argument is of"))
+        elif versions[0] != versions[1]:
+            found.append(Reason(because=Because.PACKAGE, what=name, before=versions[0], after=versions[1]))
+    return found
 
 
 def _arguments(before: KeyParts, after: KeyParts) -> Iterator[Reason]:

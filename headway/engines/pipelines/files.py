@@ -56,9 +56,13 @@ class FileDigests:
         # Threads pay from about a megabyte on.
         hasher = blake3.blake3(max_threads=blake3.blake3.AUTO if stat.st_size > 2**20 else 1)
         found = "b3:" + hasher.update_mmap(place).hexdigest()
-        if time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED_S:
+        if self._now() - max(stat.st_mtime, stat.st_ctime) > _SETTLED_S:
             known[place], self._changed = (marks, found), True
         return found
+
+    @staticmethod
+    def _now() -> float:
+        return time.time()
 
     def save(self) -> None:
         """Keep what was read for later processes; that it cannot be kept is no failure."""

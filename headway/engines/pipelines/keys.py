@@ -18,7 +18,7 @@ from typing import Any
 
 from headway.engines.pipelines.canonical import canonical
 from headway.engines.pipelines.files import FileDigests
-from headway.engines.pipelines.formats import content_digest, package_of
+from headway.engines.pipelines.formats import class_of_record, content_digest, package_of
 from headway.engines.pipelines.parts import shown_value, written
 from headway.engines.pipelines.reach import Reach
 from headway.errors import BadPipeline
@@ -87,7 +87,7 @@ class Keys:
         return self._written[code]
 
     def _read_by(self, arguments: inspect.BoundArguments) -> dict[str, str]:
-        """The packages that make values of the handles among the arguments."""
+        """The packages, and classes of the project, that make values of the handles among the arguments."""
         packages: dict[str, str] = {}
         for value in arguments.arguments.values():
             for result in results_in(value):
@@ -96,9 +96,14 @@ class Keys:
         return packages
 
     def _package(self, name: str) -> Sequence[tuple[str, str]]:
+        """Of a record it is the code of its class, whose methods a step may call."""
         if name not in self._packages:
             package = package_of(name)
-            self._packages[name] = self._reach.packages.of(package) if package else ()
+            found = self._reach.packages.of(package) if package else ()
+            cls = class_of_record(name)
+            if cls is not None:
+                found = ((f"class {cls.__module__}.{cls.__qualname__}", self._reach.digest(cls)[:_SHORT]),)
+            self._packages[name] = found
         return self._packages[name]
 
     def _content(self, step: Step, name: str, value: Any) -> Any:

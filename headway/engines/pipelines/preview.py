@@ -16,6 +16,7 @@ from headway.errors import BadPipeline
 from headway.kernel.clock import Clock
 from headway.lifecycle.runs.explanations import Because, Explanation, Preview, Reason
 from headway.lifecycle.runs.pipeline import Pipeline, Step, executing
+from headway.lifecycle.runs.records import StepResult
 from headway.lifecycle.runs.results import Content, Result
 from headway.lifecycle.runs.session import Session
 
@@ -96,7 +97,7 @@ class PreviewExecution:
             return self._unsure(step, arguments, name, untold.step)
         self._explanations.append(self._lookup.explain(decision))
         if decision.kept is not None:
-            return Result(name, Stored(decision.kept.outputs, self._session.get_blob))
+            return Result(name, self._stored(step, decision.kept))
         return Result(name, self._later(step, name))
 
     def _unsure(self, step: Step, arguments: inspect.BoundArguments, name: str, source: str) -> Result:
@@ -118,10 +119,13 @@ class PreviewExecution:
         finally:
             self.guess = False
 
+    def _stored(self, step: Step, kept: StepResult) -> Stored:
+        return Stored(kept.outputs, self._session.get_blob, file=self._session.blob_file, pickle=step.pickle)
+
     def _later(self, step: Step, name: str) -> _Later:
         before = self._lookup.last().get(name)
         if before is not None:
-            return _Later(self, name, Stored(before.outputs, self._session.get_blob))
+            return _Later(self, name, self._stored(step, before))
         said = step.signature.return_annotation
         parts = get_args(said) if get_origin(said) is tuple else ()
         return _Later(self, name, None, len(parts) if parts and parts[-1] is not Ellipsis else None)
