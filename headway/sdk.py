@@ -149,24 +149,20 @@ def run_on(
 ) -> tuple[str, Any]:  # fmt: skip
     """`run` on a client; the project is in `folder`, steps named in `force` run in any case. Returns the run's id
     too."""
-    from headway.client.session import ClientSession  # noqa: PLC0415
+    from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
     from headway.engines.pipelines.executor import LocalExecutor  # noqa: PLC0415
 
     arguments = _bound(pipeline, params)
     folder = folder or _folder_of(pipeline)
     code = _code(folder)
     with begin_on(client, pipeline, arguments, folder, code) as handle:
-        session = ClientSession(client, handle.id, pipeline.name, code)
-        executor = LocalExecutor(
-            session,
-            SystemClock(),
-            folder,
-            report or _silent,
-            force=force,
-            explain=explain,
-            files=_files(client, folder),
-        )
-        return handle.id, resolved(executor.run(pipeline, arguments))
+        with DelayedProgress(client.session(handle.id, pipeline.name, code)) as session:
+            executor = LocalExecutor(
+                session, SystemClock(), folder, report or _silent, force=force, explain=explain,
+                files=_files(client, folder),
+            )  # fmt: skip
+            value = executor.run(pipeline, arguments)
+        return handle.id, resolved(value)
 
 
 def begin_on(client: Client, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code) -> Run:
@@ -182,12 +178,11 @@ def preview_on(
     force: Collection[str] = (),
 ) -> Preview:  # fmt: skip
     """`explain` on a client."""
-    from headway.client.session import ClientSession  # noqa: PLC0415
     from headway.engines.pipelines.preview import PreviewExecution  # noqa: PLC0415
 
     arguments = _bound(pipeline, params)
     folder = folder or _folder_of(pipeline)
-    session = ClientSession(client, "", pipeline.name, Code())
+    session = client.session("", pipeline.name, Code())
     return PreviewExecution(session, SystemClock(), folder, force, _files(client, folder)).of(pipeline, arguments)
 
 

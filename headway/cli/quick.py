@@ -39,7 +39,7 @@ from headway.storage.sql.direct import DirectDatabase
 if TYPE_CHECKING:
     from headway.client.client import Client
     from headway.client.run import Run as RunHandle
-    from headway.client.session import ClientSession
+    from headway.engines.pipelines.delayed import DelayedProgress
 
 _CLOCK = SystemClock()
 
@@ -57,10 +57,12 @@ class QuickSession:
     """A run's line to the database in this home, for as long as everything is found there; from the first thing that
     is not, it is the line that `begin` opens."""
 
-    def __init__(self, direct: DirectDatabase, blobs: Path, pipeline: str, begin: Callable[[], ClientSession]) -> None:
+    def __init__(
+        self, direct: DirectDatabase, blobs: Path, pipeline: str, begin: Callable[[], DelayedProgress]
+    ) -> None:
         self._direct, self._blobs, self._pipeline, self._begin = direct, blobs, pipeline, begin
         self._files = BlobFiles(blobs)
-        self._opened: ClientSession | None = None
+        self._opened: DelayedProgress | None = None
         self._last: list[LastResult] | None = None
         self._expected: dict[str, StepResult] = {}
         self.steps: Sequence[StepRun] = ()
@@ -70,7 +72,7 @@ class QuickSession:
     def opened(self) -> bool:
         return self._opened is not None
 
-    def open(self) -> ClientSession:
+    def open(self) -> DelayedProgress:
         if self._opened is None:
             self._opened = self._begin()
         return self._opened
@@ -212,14 +214,15 @@ class _Quick:
         assert self._handle is not None
         return self._handle
 
-    def _begin(self, pipeline: Pipeline, params: Mapping[str, Any]) -> ClientSession:
+    def _begin(self, pipeline: Pipeline, params: Mapping[str, Any]) -> DelayedProgress:
         """Open the client, and the run there."""
-        from headway.client.session import ClientSession  # noqa: PLC0415
+        from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
         from headway.sdk import begin_on  # noqa: PLC0415
 
         client, code = self._client(), self._code_now()
         self._handle = self._stack.enter_context(begin_on(client, pipeline, params, self._folder, code))
-        return ClientSession(client, self._handle.id, pipeline.name, code)
+        line = client.session(self._handle.id, pipeline.name, code)
+        return self._stack.enter_context(DelayedProgress(line))
 
     def _code_now(self) -> Code:
         if self._code is None:

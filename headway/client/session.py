@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headway.client.blob_files import BlobFiles
-from headway.client.client import Client
 from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, StepResult, StepRun
+
+if TYPE_CHECKING:
+    from headway.client.client import Client
 
 
 class ClientSession:

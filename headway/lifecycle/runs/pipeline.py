@@ -173,9 +173,14 @@ def step(function: Callable[..., Any], /) -> Step: ...
 def step(
     *, name: str = "", cache: bool | str | timedelta = True, version: str = "", pickle: bool = False, format: str = ""
 ) -> Callable[[Callable[..., Any]], Step]: ...
-def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Step | Callable[[Callable[..., Any]], Step]:
+def step(
+    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool | str | timedelta = True,
+    version: str = "", pickle: bool = False, format: str = "",
+) -> Step | Callable[[Callable[..., Any]], Step]:  # fmt: skip
     """Make a step of a function: `@step`, or with options of `Step`: `@step(cache=False)`."""
-    return functools.partial(Step, **options) if function is None else Step(function)
+    if function is not None:
+        return Step(function)
+    return functools.partial(Step, name=name, cache=cache, version=version, pickle=pickle, format=format)
 
 
 @overload

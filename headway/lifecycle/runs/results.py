@@ -117,7 +117,7 @@ class Listed:
     def keys(self) -> range:
         return range(len(self._contents))
 
-    def part(self, key: Any) -> Content:
+    def part(self, key: int) -> Content:
         return self._contents[key]
 
 

@@ -69,7 +69,7 @@ class DirectDatabase:
         found = self._body("SELECT body FROM experiments WHERE name = ? ORDER BY id DESC LIMIT 1", experiment)
         policy = self._body("SELECT body FROM retention_policies ORDER BY id DESC LIMIT 1")
         quotas = json.loads(policy).get("quotas", {}) if policy else {}
-        return bool(found) and not json.loads(found).get("deleted_at") and not quotas.get("runs_per_experiment")
+        return found is not None and not json.loads(found).get("deleted_at") and not quotas.get("runs_per_experiment")
 
     def pipeline(self, name: str) -> Pipeline | None:
         """The newest of this name."""
@@ -110,7 +110,7 @@ class DirectDatabase:
     def record(self, started: Run, ended: Run, steps: Sequence[StepRun], graph: Pipeline | None, actor: str) -> None:
         """Keep a run that is over, as it began and as it ended, with its steps, and the graph when it is another one.
         All of it or nothing. Raises `LedgerBroken` as the journal does, `sqlite3.Error` when it cannot be written."""
-        writes = [(started, "run.start", started.created_at)]
+        writes: list[tuple[Record, str, datetime]] = [(started, "run.start", started.created_at)]
         writes += [(graph, "pipeline.record", graph.created_at)] if graph else []
         assert ended.ended_at is not None
         writes.append((ended, f"run.{ended.state}", ended.ended_at))
