@@ -104,8 +104,8 @@ class Lookup:
 
         new = read_code(self._keys.written(decision.parts.code))
         assert new is not None
-        kept = self._kept_code(before.made_of)
-        return differences(before.made_of, decision.parts, read_code(kept) if kept else None, new)
+        old = self._kept_code(before.made_of)
+        return differences(before.made_of, decision.parts, read_code(old) if old else None, new)
 
     def _kept_code(self, parts: KeyParts) -> bytes | None:
         try:
