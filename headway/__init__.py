@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         add_dataset,
         adopt_model,
         connect,
+        explain,
         join_features,
         log_artifact,
         log_metric,
@@ -57,7 +58,7 @@ _PLACES = {
     "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "join_features", "log_artifact", "log_metric", "log_metrics",
+        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_metric", "log_metrics",
         "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
@@ -87,6 +88,7 @@ __all__ = [
     "check",
     "check_suite",
     "connect",
+    "explain",
     "infer_contract",
     "join_features",
     "log_artifact",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,6 +119,8 @@ class AccessService:
             raise Invalid("a token needs a name of 1 to 100 characters")
         if any(token.name == name and token.revoked_at is None for token in self._store.all()):
             raise AlreadyExists(f"there is a token named {name!r} already; revoke it first or choose another name")
+        import secrets  # noqa: PLC0415  # slow to import, and most processes make no token
+
         secret = "hw_" + secrets.token_urlsafe(32)
         now = self._clock.now()
         token = AccessToken(

@@ -121,7 +121,7 @@ def wire(
         traces=tracking.traces,
         run_imports=RunImportService(j, s.experiments, s.runs, s.artifacts, s.logged_models, s.traces, blobs, *t),
         metrics=MetricService(j, s.runs, s.metrics, room),
-        pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
+        pipelines=PipelineService(j, s.pipelines, s.step_results, s.runs, blobs, *t),
         models=models,
         origins=OriginService(models, s.dataset_versions, runs, s.step_results, s.lineage),
         registry=tracking.registry,

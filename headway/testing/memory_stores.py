@@ -132,6 +132,9 @@ class MemoryStepResultStore(MemoryRecordStore[StepResult]):
     def keyed(self, key: str) -> StepResult | None:
         return self._first(lambda result: result.key == key)
 
+    def among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        return {key: found for key in keys if (found := self.keyed(key)) is not None}
+
 
 class MemoryPipelineStore(MemoryRecordStore[Pipeline]):
     record_type = Pipeline

@@ -120,7 +120,17 @@ class SqlStepResultStore(SqlRecordStore[StepResult]):
     table = STEP_RESULTS
 
     def keyed(self, key: str) -> StepResult | None:
-        return self._first(STEP_RESULTS.rows.c.key == key)
+        return self._by("key", key)
+
+    def among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        found: dict[str, StepResult] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            asked = tuple(keys[start : start + _AT_ONCE])
+            marks = ", ".join([self._engine.mark] * len(asked))
+            query = f"SELECT body FROM step_results WHERE key IN ({marks}) ORDER BY id"
+            results = (STEP_RESULTS.read(body) for (body,) in self._engine.rows(query, asked))
+            found |= {result.key: result for result in results}
+        return found
 
 
 class SqlPipelineStore(SqlRecordStore[Pipeline]):
