@@ -58,8 +58,8 @@ _PLACES = {
     "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_metric", "log_metrics",
-        "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_metric",
+        "log_metrics", "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
