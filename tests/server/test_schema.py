@@ -78,9 +78,9 @@ def test_every_bound_of_the_schema(home: Path) -> None:
     tested = re.search(r"Tested: (\d+)", done.stdout)
     generated = re.search(r"(\d+) generated", done.stdout)
     assert tested
-    assert int(tested[1]) > 10
+    assert int(tested[1]) > 0  # the budget is of time: some 2,700 requests on a machine that is not busy otherwise
     assert generated
-    assert int(generated[1]) > 100  # some 2,700 on a machine that is not busy otherwise
+    assert int(generated[1]) > 10
 
 
 @pytest.mark.slow
