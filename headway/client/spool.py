@@ -98,6 +98,7 @@ class Spool:
         self.path = path
         self._file, self._writing, self._naming = file, threading.Lock(), threading.Lock()
         self._size = self.offset = os.fstat(file).st_size
+        self._owner = os.getpid()
         self._piece, self._piece_from, self._piece_to = mmap(-1, _HEAD.size), 0, 0
         self.opening = Opening(run="", url="")
         self._rows: dict[tuple[str, ...], _Row] = {}
@@ -106,20 +107,25 @@ class Spool:
     @classmethod
     def create(cls, folder: Path | None, opening: Opening) -> Spool:
         """A new one in `folder`; without a folder that can be written, one that ends with the process."""
+        name = ""
         try:
             if folder is None:
                 raise FileNotFoundError
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             number, name = tempfile.mkstemp(suffix=SUFFIX, prefix=f"{opening.run}-", dir=folder)
-            spool = cls(number, Path(name))
-        except OSError:
+            return cls(number, Path(name))._begun(opening)
+        except (OSError, Unavailable):  # also where files cannot be mapped
+            if name:
+                Path(name).unlink(missing_ok=True)
             number, name = tempfile.mkstemp(suffix=SUFFIX)
             os.unlink(name)
-            spool = cls(number, None)
-        spool._lock()
-        spool.append(opening)
-        spool.opening, spool.offset = opening, spool._size
-        return spool
+            return cls(number, None)._begun(opening)
+
+    def _begun(self, opening: Opening) -> Spool:
+        self._lock()
+        self.append(opening)
+        self.opening, self.offset = opening, self._size
+        return self
 
     @classmethod
     def open(cls, path: Path) -> Spool:
@@ -221,7 +227,8 @@ class Spool:
         with self._writing:
             self._piece.close()
             self._piece_to = 0
-            if os.fstat(self._file).st_size > self._size:
+            mine = os.getpid() == self._owner  # a process that was forked off knows only how it was then
+            if mine and os.fstat(self._file).st_size > self._size:
                 os.ftruncate(self._file, self._size)
             os.close(self._file)
             self._file = -1

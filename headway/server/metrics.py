@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,24 +41,40 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: defaultdict[str, Counter[Labels]] = defaultdict(Counter)
+        self._routes: dict[tuple[str, str, int], _Route] = {}
 
     def add(self, name: str, amount: float = 1, /, **labels: str) -> None:
         with self._lock:
             self._counts[name][tuple(labels.items())] += amount  # type: ignore[assignment]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        labels = (("method", method), ("route", route))
         with self._lock:
-            counts = self._counts
-            counts["headway_requests_total"][(*labels, ("status", str(status)))] += 1
-            counts["headway_request_seconds_sum"][labels] += seconds  # type: ignore[assignment]
-            counts["headway_request_seconds_count"][labels] += 1
-            for bound in _LABELS[bisect_left(BOUNDS_S, seconds) :]:
-                counts["headway_request_seconds_bucket"][(*labels, bound)] += 1
+            known = self._routes.get((method, route, status))
+            if known is None:
+                known = self._routes[method, route, status] = _Route()
+            known.seconds += seconds
+            known.within[bisect_left(BOUNDS_S, seconds)] += 1
 
     def snapshot(self) -> dict[str, Counter[Labels]]:
         with self._lock:
-            return {name: counts.copy() for name, counts in self._counts.items()}
+            found = defaultdict(Counter, {name: counts.copy() for name, counts in self._counts.items()})
+            for (method, route, status), known in self._routes.items():
+                labels = (("method", method), ("route", route))
+                requests = sum(known.within)
+                found["headway_requests_total"][(*labels, ("status", str(status)))] += requests
+                found["headway_request_seconds_sum"][labels] += known.seconds  # type: ignore[assignment]
+                found["headway_request_seconds_count"][labels] += requests
+                for bound, so_far in zip(_LABELS, accumulate(known.within), strict=True):
+                    if so_far:
+                        found["headway_request_seconds_bucket"][(*labels, bound)] += so_far
+            return dict(found)
+
+
+class _Route:
+    """Requests of one method, route and status: `within` counts them by the first bound that holds their time."""
+
+    def __init__(self) -> None:
+        self.seconds, self.within = 0.0, [0] * len(_LABELS)
 
 
 def count_sweep(counters: Counters, sweep: Sweep) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,31 @@ def test_a_log_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(tmp_pat
     spool.append_row(-1, 0, {"a": 1.0})
     steps = [frame.step for frame in spool.unsent(spool.bytes)[0] if isinstance(frame, Points)]
     assert steps == [*range(len(steps) - 1), -1]
+    spool.remove()
+
+
+def test_a_process_that_is_forked_off_leaves_the_log_as_it_is(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, OPENING)
+    spool.append_row(0, 0, {"a": 1.0})
+    ready, go = os.pipe(), os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which is how it happens
+        child = os.fork()
+    if child == 0:
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        spool.close()
+        os._exit(0)
+    os.read(ready[0], 1)
+    for step in range(1, 1000):
+        spool.append_row(step, 0, {"a": 1.0})
+    os.write(go[1], b"x")
+    assert os.waitpid(child, 0)[1] == 0
+    spool.append_row(1000, 0, {"a": 1.0})
+    steps = [frame.step for frame in spool.unsent(spool.bytes)[0] if isinstance(frame, Points)]
+    assert steps == list(range(1001))
+    for end in (*ready, *go):
+        os.close(end)
     spool.remove()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from headway.errors import AlreadyExists, Invalid, NotFound, Refused
 from headway.kernel.access import Actor, Permission
@@ -53,7 +53,11 @@ class RegistryService:
             raise NotFound(f"no registered model {name[:200]!r}")
         return found
 
-    def models(self) -> Sequence[Model]:
+    def models(self, among: Iterable[str] | None = None) -> Sequence[Model]:
+        """All that are not deleted, or those of these names."""
+        if among is not None:
+            named = (self._models.named(name) for name in sorted(among))
+            return [model for model in named if model is not None and model.deleted_at is None]
         page = self._models.all(limit=1000)
         found = list(page.items)
         while page.next:
@@ -140,6 +144,10 @@ class RegistryService:
         if judged is None or judged.deleted_at is not None:
             raise NotFound(f"registered model {name[:200]!r} has no version {number}")
         return judged
+
+    def versions_of(self, names: Iterable[str]) -> Sequence[Registration | ModelVersion]:
+        """All versions of these models in whatever form, newest first of each."""
+        return [version for name in sorted(names) for version in self.versions(name)]
 
     def versions(self, name: str | None = None) -> Sequence[Registration | ModelVersion]:
         """All versions in whatever form, newest first."""

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from headway.lifecycle.runs.search import Condition, Field, Operator
+from headway.lifecycle.runs.search import Condition, Field, Kind, Operator
 
 Item = TypeVar("Item")
 Values = Callable[[Item, Field], Sequence[Any]]
@@ -30,6 +30,22 @@ _COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
 def fits(item: Item, conditions: Iterable[Condition], values: Values[Item]) -> bool:
     """Whether all conditions hold. What is absent, and NaN, fits no comparison."""
     return all(_holds(condition, values(item, condition.field)) for condition in conditions)
+
+
+def only_texts(conditions: Iterable[Condition], name: str) -> frozenset[str] | None:
+    """The only texts that an attribute can have where all conditions hold; None where it can have others."""
+    found: frozenset[str] | None = None
+    for condition in conditions:
+        if condition.field != Field(kind=Kind.ATTRIBUTE, name=name):
+            continue
+        if condition.operator is Operator.EQUAL and isinstance(condition.value, str):
+            texts = frozenset({condition.value})
+        elif condition.operator is Operator.IN and isinstance(condition.value, tuple):
+            texts = frozenset(condition.value)
+        else:
+            continue
+        found = texts if found is None else found & texts
+    return found
 
 
 def _holds(condition: Condition, found: Sequence[Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Model
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.matching import fits, only_texts
 from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Condition, Field, Kind, Operator, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow import versions
@@ -144,7 +144,7 @@ def latest_versions(ask: LatestVersions, desk: Desk) -> Answer:
 def search(ask: SearchModels, desk: Desk) -> Answer:
     checked_most(ask.max_results, 1000)
     where, order = parsed_filter(ask.filter, MODELS), parsed_order(ask.order_by, MODELS)
-    models = desk.platform.registry.models()
+    models = desk.platform.registry.models(only_texts(where, "name"))
     if not any(_of_prompts(condition) for condition in where):
         models = [model for model in models if _PROMPT not in model.tags]
     where = tuple(condition for condition in where if not _of_models(condition))

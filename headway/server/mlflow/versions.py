@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Model, ModelVersion, Register, Registration
 from headway.lifecycle.platform import Platform
-from headway.lifecycle.runs.matching import fits
+from headway.lifecycle.runs.matching import fits, only_texts
 from headway.lifecycle.runs.places import By, by
 from headway.lifecycle.runs.search import Field, Kind, Vocabulary, parsed_filter, parsed_order
 from headway.server.mlflow.experiments import shown_id
@@ -170,10 +170,11 @@ def download_uri(ask: Version, desk: Desk) -> Answer:
 def search(ask: SearchVersions, desk: Desk) -> Answer:
     checked_most(ask.max_results, 200_000)
     where, order = parsed_filter(ask.filter, VERSIONS), parsed_order(ask.order_by, VERSIONS)
-    models = {model.name: model for model in desk.platform.registry.models()}
+    registry, names = desk.platform.registry, only_texts(where, "name")
+    models = {model.name: model for model in registry.models(names)}
     found = [
         version
-        for version in desk.platform.registry.versions()
+        for version in (registry.versions() if names is None else registry.versions_of(names))
         if version.model in models and fits(version, where, _values)
     ]
     page = page_of(found, [*by(order, _values), *_NEWEST], ask)

@@ -27,6 +27,7 @@ class AnchorFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file: int | None = None
         self._lock = threading.Lock()
         self.last = self.read() or Anchor(number=0, hash=GENESIS)
         """The newest head that this process knows to have been kept."""
@@ -56,13 +57,21 @@ class AnchorFile:
     def _replace(self, head: Anchor) -> None:
         """In place: to rename a new file over it makes file systems write that out first, which takes longer than the
         commit it follows."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            kept = self._decoded(os.pread(file, _SIZE, 0))
-            if kept is None or kept.number < head.number:
-                os.pwrite(file, encode(head).ljust(_SIZE), 0)
-        finally:
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:  # it was removed, or another took its place
+            self.close()
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        kept = self._decoded(os.pread(self._file, _SIZE, 0))
+        if kept is None or kept.number < head.number:
+            os.pwrite(self._file, encode(head).ljust(_SIZE), 0)
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
             os.close(file)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _decoded(self, data: bytes) -> Anchor | None:
         if not data:  # a loss of power between the rename and the data

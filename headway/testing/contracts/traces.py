@@ -37,7 +37,7 @@ class TraceStoreContract:
             for trace in traces[::7]:  # what was said of it before is not found any more
                 store.put(trace.but(tags={**trace.tags, "kind": "changed"}, told={**trace.told, "state": "OK"}))
             store.put(traces[3].but(deleted_at=state.clock.now()))
-        kept = {trace.id: trace for trace in map(store.get, (trace.id for trace in traces)) if trace is not None}
+        kept = {trace.id: trace for trace in map(store.of, (trace.request for trace in traces)) if trace is not None}
         questions = _questions()
         for experiments, asked in ((("ex_a",), questions[:3]), (("ex_a", "ex_b"), questions), (("ex_none",), [()])):
             among = [each for each in kept.values() if each.experiment in experiments and each.deleted_at is None]
