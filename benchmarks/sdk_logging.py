@@ -6,13 +6,16 @@ points a second one client brings to the server, from the first call until the s
 
 The loop is timed with and without a run in turns, once one way round and once the other, and the medians of the steps
 are compared. On a machine that does other things too that is a noisy figure; so the CPU time that the run takes is
-counted as well, by thread: that of the calls in the loop, and that of the threads behind it, which are all its own.
+counted as well, by thread: that of the calls in the loop, and that of the threads behind it, which are all its own,
+once what is done once a run is over (that is printed by itself). The threads behind work by the second, not by the
+step: on a machine that gives the loop half a core their share of its CPU time is twice what it is on an idle one.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from itertools import count as count_from
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -28,6 +31,7 @@ from headway.lifecycle.runs.capture import CaptureSpec
 
 STEP_S, KEYS = 0.01, [f"metric-{number}" for number in range(10)]
 STEPS, TURNS, ROWS, COLUMNS = 400, 4, 16_000, 60
+SETTLED_S = 1.5
 
 
 class NoExporter:
@@ -64,60 +68,71 @@ class Training:
     def __init__(self) -> None:
         chance = np.random.default_rng(1)
         self._rows = chance.standard_normal((ROWS, COLUMNS))
+        self._numbers = count_from(0)
         self._labels = (self._rows[:, 0] + chance.standard_normal(ROWS) > 0).astype(int)
 
-    def steps(self, run: Run | None) -> tuple[list[float], float]:
-        """Seconds of each step, with a run those of its logging too; and the seconds that logging took of them."""
+    def steps(self, run: Run | None, count: int) -> tuple[list[float], float]:
+        """Seconds of each of `count` steps, with a run those of its logging too; and the CPU seconds of that."""
         model = SGDClassifier(loss="log_loss", random_state=1)
         taken, logging = list[float](), 0.0
-        for step in range(STEPS):
+        for _ in range(count):
             began = time.perf_counter()
             model.partial_fit(self._rows, self._labels, classes=[0, 1])
             if run is not None:
                 weight, before = float(model.coef_[0, 0]), time.thread_time()
-                run.log_metrics(dict.fromkeys(KEYS[:5], weight), step=step)
+                run.log_metrics(dict.fromkeys(KEYS[:5], weight), step=next(self._numbers))
                 logging += time.thread_time() - before
             taken.append(time.perf_counter() - began)
         return taken, logging
 
 
 class Tracked:
-    """What turns with a run took: CPU seconds of the loop, of logging in it, and of all other threads."""
+    """What turns with a run took: CPU seconds of the loop, of logging in it, and of all other threads; those threads'
+    first steps, in which they note what is noted once a run and make their connection, by themselves."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.steps = list[float]()
         self.begun, self.ended, self.edges = list[float](), list[float](), list[float]()
-        self.loop, self.logging, self.behind = list[float](), list[float](), list[float]()
+        self.loop, self.logging, self.behind, self.once = list[float](), list[float](), list[float](), list[float]()
 
     def turn(self, training: Training) -> None:
-        process, thread, began = time.process_time(), time.thread_time(), time.perf_counter()
+        edges, began = time.thread_time(), time.perf_counter()
+        before = _behind()
         run = self._client.start_run("train", NoExporter(), capture=Capture(CaptureSpec(), Path.cwd()))
         self.begun.append(time.perf_counter() - began)
-        inside = time.thread_time()
-        taken, logging = training.steps(run)
-        inside = time.thread_time() - inside
-        began = time.perf_counter()
+        edges = time.thread_time() - edges
+        until = time.perf_counter() + SETTLED_S
+        while time.perf_counter() < until:
+            training.steps(run, 20)
+        self.once.append(_behind() - before)
+        inside, behind = time.thread_time(), _behind()
+        taken, logging = training.steps(run, STEPS)
+        self.loop.append(time.thread_time() - inside - logging)
+        self.behind.append(_behind() - behind)
+        self.logging.append(logging)
+        self.steps += taken
+        inside, began = time.thread_time(), time.perf_counter()
         run.finish()
         self.ended.append(time.perf_counter() - began)
-        thread, process = time.thread_time() - thread, time.process_time() - process
-        self.steps += taken
-        self.loop.append(inside - logging)
-        self.logging.append(logging)
-        self.edges.append(thread - inside)
-        self.behind.append(process - thread)
+        self.edges.append(edges + time.thread_time() - inside)
+
+
+def _behind() -> float:
+    """CPU seconds of all threads but this one."""
+    return time.process_time() - time.thread_time()
 
 
 def overhead(client: Client) -> None:
     """Prints what a run adds to a step, and to its beginning and end."""
     training, plain, tracked = Training(), list[float](), Tracked(client)
-    training.steps(None)
+    training.steps(None, STEPS)
     for turn in range(TURNS):
         for with_run in (turn % 2 == 0, turn % 2 == 1):
             if with_run:
                 tracked.turn(training)
             else:
-                plain += training.steps(None)[0]
+                plain += training.steps(None, STEPS)[0]
     low, _, high = quantiles(plain, n=4)
     print(f"a step of training: {1e3 * median(plain):.2f} ms (quartiles {1e3 * low:.2f} to {1e3 * high:.2f})")
     slower = median(tracked.steps) / median(plain) - 1
@@ -130,6 +145,9 @@ def overhead(client: Client) -> None:
         f"CPU time of loops of {median(tracked.loop):.1f} s: {calls + behind:.2%} more "
         f"({calls:.2%} by the calls, {behind:.2%} by the threads behind them)"
     )
+    seconds = median(tracked.steps) * STEPS
+    print(f"the threads behind take {median(tracked.behind) / seconds:.2%} of a core while loops take {seconds:.1f} s")
+    print(f"behind them, once a run: {1e3 * median(tracked.once):.1f} ms of CPU in the first {SETTLED_S:g} s")
     print(
         f"to begin a run {1e3 * median(tracked.begun):.1f} ms, to end it {1e3 * median(tracked.ended):.1f} ms, "
         f"of which CPU {1e3 * median(tracked.edges):.1f} ms"

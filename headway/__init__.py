@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headway.client.active import active_run
     from headway.client.client import Client
     from headway.client.run import Run
+    from headway.engines.gates.suites import check_suite
     from headway.engines.tables.contracts import infer_contract
     from headway.errors import Conflict, Forbidden, HeadwayError, Invalid, NotFound, Refused, Unavailable
     from headway.kernel.version import VERSION as __version__
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
         add_dataset,
         adopt_model,
         connect,
+        explain,
+        join_features,
         log_artifact,
         log_metric,
         log_metrics,
@@ -52,10 +55,11 @@ _PLACES = {
     "headway.lifecycle.gates.check": ("Subject", "check"),
     "headway.lifecycle.gates.records": ("Finding", "Outcome"),
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
+    "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param",
-        "log_params", "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_metric",
+        "log_metrics", "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -82,8 +86,11 @@ __all__ = [
     "add_dataset",
     "adopt_model",
     "check",
+    "check_suite",
     "connect",
+    "explain",
     "infer_contract",
+    "join_features",
     "log_artifact",
     "log_metric",
     "log_metrics",

@@ -145,6 +145,12 @@ class NotTrusted(Refused):
     code = "not_trusted"
 
 
+class FeaturesStale(Refused):
+    """What is known of an entity is older than its feature view allows."""
+
+    code = "features_stale"
+
+
 class LedgerBroken(Refused):
     """The ledger's chain does not hold, or a record is not as it was written."""
 

@@ -7,7 +7,7 @@ come together.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
+from headway.lifecycle.runs.explanations import Preview
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
 from headway.lifecycle.runs.results import resolved
@@ -31,6 +32,8 @@ from headway.lifecycle.runs.results import resolved
 if TYPE_CHECKING:
     import httpx2
     import polars
+
+    from headway.engines.pipelines.files import FileDigests
 
 _PARITY_ROWS = 5000
 
@@ -132,29 +135,70 @@ def run(pipeline: Pipeline, /, **params: Any) -> Any:
     return run_on(_connected(), pipeline, params)[1]
 
 
+def explain(pipeline: Pipeline, /, **params: Any) -> Preview:
+    """What `run` would do with these params, step by step, and why: nothing is run but the pipeline's own code.
+
+    Where a step would run, what it gives is not known; `open_end` says where the pipeline's code cannot go on without.
+    """
+    return preview_on(_connected(), pipeline, params)
+
+
 def run_on(
     client: Client, pipeline: Pipeline, params: Mapping[str, Any], *, folder: Path | None = None,
-    report: Any = None,
+    report: Any = None, force: Collection[str] = (), explain: Any = None,
 ) -> tuple[str, Any]:  # fmt: skip
-    """`run` on a client; the project is in `folder`. Returns the run's id too."""
-    from headway.client.session import ClientSession  # noqa: PLC0415
+    """`run` on a client; the project is in `folder`, steps named in `force` run in any case. Returns the run's id
+    too."""
+    from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
     from headway.engines.pipelines.executor import LocalExecutor  # noqa: PLC0415
 
+    arguments = _bound(pipeline, params)
+    folder = folder or _folder_of(pipeline)
+    code = _code(folder)
+    with begin_on(client, pipeline, arguments, folder, code) as handle:
+        with DelayedProgress(client.session(handle.id, pipeline.name, code)) as session:
+            executor = LocalExecutor(
+                session, SystemClock(), folder, report or _silent, force=force, explain=explain,
+                files=_files(client, folder),
+            )  # fmt: skip
+            value = executor.run(pipeline, arguments)
+        return handle.id, resolved(value)
+
+
+def begin_on(client: Client, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code) -> Run:
+    """The handle on a new run of a pipeline."""
+    return client.start_run(
+        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=params,
+        code=code, capture=Capture(capture_spec(folder), folder),
+    )  # fmt: skip
+
+
+def preview_on(
+    client: Client, pipeline: Pipeline, params: Mapping[str, Any], *, folder: Path | None = None,
+    force: Collection[str] = (),
+) -> Preview:  # fmt: skip
+    """`explain` on a client."""
+    from headway.engines.pipelines.preview import PreviewExecution  # noqa: PLC0415
+
+    arguments = _bound(pipeline, params)
+    folder = folder or _folder_of(pipeline)
+    session = client.session("", pipeline.name, Code())
+    return PreviewExecution(session, SystemClock(), folder, force, _files(client, folder)).of(pipeline, arguments)
+
+
+def _bound(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
     try:
         bound = pipeline.signature.bind(**params)
     except (TypeError, AttributeError) as error:
         raise Invalid(f"pipeline {getattr(pipeline, 'name', pipeline)!r} cannot be run so: {error}") from None
     bound.apply_defaults()
-    folder = folder or _folder_of(pipeline)
-    code = _code(folder)
-    handle = client.start_run(
-        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=bound.arguments,
-        code=code, capture=Capture(capture_spec(folder), folder),
-    )  # fmt: skip
-    with handle:
-        session = ClientSession(client, handle.id, pipeline.name, code)
-        executor = LocalExecutor(session, SystemClock(), folder, report or _silent)
-        return handle.id, resolved(executor.run(pipeline, bound.arguments))
+    return bound.arguments
+
+
+def _files(client: Client, folder: Path) -> FileDigests:
+    from headway.engines.pipelines.files import FileDigests  # noqa: PLC0415
+
+    return FileDigests(folder.resolve(), client.folder / "files.json" if client.folder else None)
 
 
 def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:
@@ -165,9 +209,39 @@ def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note
     return _connected().datasets.add(name, table, contract=contract, note=note)
 
 
-def read_dataset(reference: str) -> polars.DataFrame:
-    """The table of a dataset version: `name` for the newest, `name@number`, or an id."""
-    return _connected().datasets.read(reference)
+def read_dataset(reference: str, library: str = "polars") -> Any:
+    """The table of a dataset version: `name` for the newest, `name@number`, or an id.
+
+    `library` says whose frame it is to be: polars, pandas, pyarrow or duckdb.
+    """
+    return _connected().datasets.read(reference, library)
+
+
+def join_features(rows: Any, views: Sequence[str], *, time: str) -> Any:
+    """`rows` with the features of `views` beside them: what was known of each row's entity at its `time`, not later.
+
+    A view is `name`, `name@number` or an id; with `=NUMBER` behind it a version of its source, else the newest. A row
+    whose entity was not known then gets nulls. `rows` is a frame of polars, pandas, pyarrow or DuckDB, and so is what
+    comes back. Raises `Invalid` for columns that are not there.
+    """
+    return join_on(_connected(), rows, views, time=time)
+
+
+def join_on(client: Client, rows: Any, views: Sequence[str], *, time: str) -> Any:
+    """`join_features` on a client."""
+    from headway.client.frames import like, polars_of  # noqa: PLC0415
+    from headway.engines.feature_views.joining import joined  # noqa: PLC0415
+
+    sources: dict[str, polars.DataFrame] = {}
+    together = []
+    for each in views:
+        reference, _, number = each.partition("=")
+        view = client.feature_views.get(reference)
+        source = f"{view.source}@{number}" if number else view.source
+        if source not in sources:
+            sources[source] = client.datasets.read(source)
+        together.append((view.definition, sources[source]))
+    return like(rows, joined(polars_of(rows), time, together))
 
 
 def log_metric(key: str, value: float, *, step: int = 0) -> None:
@@ -237,7 +311,8 @@ def _columns_of(client: Client, evaluation: str, names: Sequence[str]) -> polars
             f"the model takes {missing[0]!r}, which {evaluation} has not; if it takes an array without names, name its "
             "columns in their order with columns=..., or --columns"
         )
-    return frame.select(list(names))
+    selected: polars.DataFrame = frame.select(list(names))
+    return selected
 
 
 def _active() -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -12,14 +13,17 @@ from headway.cli.nouns import Noun, limit, pass_invocation
 from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, short, size
+from headway.client.delta import is_delta, read_delta, write_delta
 from headway.client.frames import frame_of, parquet_of
-from headway.errors import Invalid
+from headway.errors import Invalid, NotFound
 from headway.kernel.ids import kind_of
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
+from headway.lifecycle.datasets.describing import described
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.datasets.schema import Column
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TABLE = click.Path(exists=True, path_type=Path)
 _contract = click.option("--contract", type=_FILE, help="Its rules, as JSON: what `dataset show --json` has there.")
 
 
@@ -70,6 +74,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "note": version.note,
             "blob": version.blob,
             "contract": version.contract.digest if version.contract else "none",
+            "skew": lines(map(str, version.skew)),
             "columns": lines(_column(column, rules.get(column.name)) for column in version.schema),
         },
     )
@@ -77,18 +82,43 @@ def show(invocation: Invocation, reference: str) -> None:
 
 @dataset.command()
 @click.argument("name")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_TABLE)
 @_contract
 @click.option("--note", default="", help="What is special about it.")
+@click.option(
+    "--version", type=click.IntRange(0), help="Of a Delta Lake table: which of its versions, if not the last."
+)
 @pass_invocation
-def add(invocation: Invocation, name: str, file: Path, contract: Path | None, note: str) -> None:
-    """Add the CSV or Parquet in FILE as the next version of NAME.
+def add(
+    invocation: Invocation, name: str, file: Path, contract: Path | None, note: str, version: int | None
+) -> None:  # fmt: skip
+    """Add the CSV, the Parquet or the Delta Lake table in FILE as the next version of NAME.
 
     Without a contract of its own it is held to that of the version before.
     """
     rules = _read_contract(contract) if contract else None
-    version = invocation.client.datasets.add(name, file, contract=rules, note=note)
-    _say(invocation, version)
+    table: Any = file
+    if is_delta(file):
+        table, origin = read_delta(file, version)
+        note = f"{note} ({origin})" if note else origin
+    elif version is not None or file.is_dir():
+        raise Invalid(f"{file} is no Delta Lake table, which alone is a folder and has versions")
+    _say(invocation, invocation.client.datasets.add(name, table, contract=rules, note=note))
+
+
+@dataset.command("write-delta")
+@click.argument("reference")
+@click.argument("folder", type=click.Path(path_type=Path))
+@pass_invocation
+def write_delta_table(invocation: Invocation, reference: str, folder: Path) -> None:
+    """Write a version to the Delta Lake table in FOLDER, as the next of its versions."""
+    version = invocation.client.datasets.version(reference)
+    frame = invocation.client.datasets.read(version.id)
+    number_there = write_delta(folder, frame, origin=f"{version.label} {version.id}")
+    if invocation.as_json:
+        print_json({"version": version, "delta_version": number_there})
+    else:
+        click.echo(f"{version.label}: {number(version.rows)} rows are version {number_there} of {folder}")
 
 
 @dataset.command()
@@ -118,11 +148,28 @@ def draft(file: Path, label: str | None, time: str | None, key: str | None, ban:
     print_json(drafted)
 
 
+@dataset.command()
+@click.argument("reference")
+@click.option("--markdown", is_flag=True, help="As a page for people.")
+@pass_invocation
+def contract(invocation: Invocation, reference: str, markdown: bool) -> None:
+    """The contract of a version, as JSON to be edited and used with --contract, or as a page."""
+    version = invocation.client.datasets.version(reference)
+    if version.contract is None:
+        raise NotFound(f"{version.label} has no contract; `headway dataset draft` makes a first one")
+    if markdown:
+        click.echo(described(version.contract, version.label), nl=False)
+    else:
+        print_json(version.contract)
+
+
 def _say(invocation: Invocation, version: DatasetVersion) -> None:
     if invocation.as_json:
         print_json(version)
         return
     click.echo(f"{version.label}: {number(version.rows)} rows, {size(version.size)} ({short(version.id)})")
+    for violation in version.skew:
+        click.echo(f"Warning: {violation}")
     if version.contract is None:
         click.echo("It has no contract, so nothing was checked; add one with --contract, or from Python.")
 

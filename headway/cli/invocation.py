@@ -31,6 +31,11 @@ class Invocation:
             self._client = reach(self.url, self.home)
         return self._client
 
+    @property
+    def may_be_direct(self) -> bool:
+        """Whether no server was named, and nothing is connected yet."""
+        return self._client is None and self.url is None
+
     def complain(self, message: str, code: str, details: dict[str, Any]) -> None:
         """Say on stderr what went wrong, for a person or for a program."""
         if self.as_json:

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "ci": Entry("Deliver", "Test a repository: its project, pipelines and models."),
     "experiment": Entry("Look and act", "Look at experiments, delete, restore and purge them."),
     "dataset": Entry("Look and act", "Add and inspect dataset versions."),
+    "feature-view": Entry("Look and act", "Define features once, for training and for looking up.", "feature_view"),
     "model": Entry("Look and act", "Inspect models and where they come from."),
     "gate": Entry("Look and act", "Read verdicts and the evidence behind them."),
     "release": Entry("Look and act", "Read releases and check their signatures."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
 from headway.kernel.ids import kind_of
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec, Variant
 from headway.sdk import adopt_on
 
@@ -65,6 +67,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "note": version.note,
             "run": version.run,
             "trained on": ", ".join(labels.get(identifier, "") for identifier in version.training),
+            "data tags": "" if invocation.as_json else lines(_tags(client.models.origins(version.id))),
             "judged by": labels.get(version.evaluation, ""),
             "form": version.form,
             "size": size(version.size),
@@ -112,6 +115,28 @@ def trust(invocation: Invocation, reference: str, why: str) -> None:
         print_json(given)
     else:
         click.echo(f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}")
+
+
+def _tags(origins: Origins) -> Iterator[str]:
+    """A line for each tag: what bears it."""
+    borne: dict[str, list[str]] = {}
+    for each in origins.tags:
+        borne.setdefault(each.tag, []).append(f"{each.dataset}.{each.column}" if each.column else each.dataset)
+    yield from (clip(f"{tag}: {', '.join(places)}", 100) for tag, places in sorted(borne.items()))
+
+
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@why
+@pass_invocation
+def distrust(invocation: Invocation, reference: str, why: str) -> None:
+    """Take back that what a version holds may be run: no gate, release or rollout takes it any more."""
+    withdrawn = invocation.client.models.distrust(reference, why)
+    if invocation.as_json:
+        print_json(withdrawn)
+    else:
+        click.echo(f"{withdrawn.label} is trusted no more, nor is anything else of {withdrawn.blob}")
+        click.echo("what serves it goes on until it is moved away from: `headway rollout roll-back`, or ship another")
 
 
 def _parity(version: ModelVersion) -> str:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import click
 
 from headway.cli.arguments import pairs
+from headway.cli.explanations import print_explanation, print_preview
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.removal import add_removal
+from headway.cli.wish import Wish
 from headway.cli.wording import ago, clip, duration, number, short, size
 from headway.lifecycle.runs.capture import BRANCH_TAG, COMMAND_TAG, HOST_TAG, SYSTEM, captured
+from headway.lifecycle.runs.explanations import Explanation
 from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
+
+if TYPE_CHECKING:
+    from headway.cli.quick import Ended
 
 
 class Runs(Noun):
@@ -33,25 +42,63 @@ def run() -> None:
 @run.command(cls=Verb)
 @click.argument("pipeline")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
+@click.option("--force", multiple=True, metavar="STEP", help="Run this step although it is cached; may be repeated.")
+@click.option("--explain", is_flag=True, help="Say for each step why it runs or is cached.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
+@click.option("--in-process", is_flag=True, help="Run the steps in this very process: breakpoints work.")
 @pass_invocation
-def start(invocation: Invocation, pipeline: str, params: tuple[str, ...]) -> None:
+def start(
+    invocation: Invocation, pipeline: str, params: tuple[str, ...], force: tuple[str, ...], explain: bool,
+    dry_run: bool, in_process: bool,
+) -> None:  # fmt: skip
     """Run PIPELINE here and now: a name in headway.toml, or module:function."""
-    from headway.cli.pipelines import run_here  # noqa: PLC0415
+    explained: list[Explanation] = []
+    wish = Wish(
+        pipeline, pairs(params, "-p"), force, report=None if invocation.as_json else _tell,
+        explain=_explaining(explained, invocation.as_json) if explain else None,
+    )  # fmt: skip
+    if dry_run:
+        from headway.cli.pipelines import preview_here  # noqa: PLC0415
 
-    given = pairs(params, "-p")
-    identifier, value = run_here(invocation.client, pipeline, given, report=None if invocation.as_json else _tell)
-    made = invocation.client.runs.get(identifier)
+        print_preview(preview_here(invocation.client, wish), invocation.as_json)
+        return
+    ended = _run(invocation, wish)
+    made = ended.run or invocation.client.runs.get(ended.identifier)
     if invocation.as_json:
-        print_json({"run": made, "metrics": invocation.client.runs.metrics([identifier]).get(identifier, {})})
+        metrics = {} if ended.run else invocation.client.runs.metrics([made.id]).get(made.id, {})
+        print_json({"run": made, "metrics": metrics} | ({"explanations": explained} if explain else {}))
         return
     click.echo(
-        f"{short(identifier)} {paint(made.state)}" + (f": {clip(repr(value), 200)}" if value is not None else "")
+        f"{short(made.id)} {paint(made.state)}"
+        + (f": {clip(repr(ended.value), 200)}" if ended.value is not None else "")
     )
-    registered = [v for v in invocation.client.models.versions(limit=20).items if v.run == identifier]
+    newest = () if ended.run else invocation.client.models.versions(limit=20).items
+    registered = [version for version in newest if version.run == made.id]
     for version in registered:
         click.echo(f"It registered {version.label}. Next: headway ship {version.label}")
     if not registered:
-        click.echo(f"Next: headway run show {short(identifier)}")
+        click.echo(f"Next: headway run show {short(made.id)}")
+
+
+def _run(invocation: Invocation, wish: Wish) -> Ended:
+    """Directly on the database where all is cached, else through a client."""
+    from headway.cli.quick import Ended, run_quickly  # noqa: PLC0415
+
+    quick = run_quickly(wish, invocation.home, lambda: invocation.client) if invocation.may_be_direct else None
+    if isinstance(quick, Ended):
+        return quick
+    from headway.cli.pipelines import run_here  # noqa: PLC0415
+
+    return Ended(*run_here(invocation.client, wish, quick), None)
+
+
+def _explaining(kept: list[Explanation], as_json: bool) -> Callable[[Explanation], None]:
+    def explain(explanation: Explanation) -> None:
+        kept.append(explanation)
+        if not as_json:
+            print_explanation(explanation)
+
+    return explain
 
 
 _experiment = click.option("--experiment", help="Only those of this experiment.")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.client import Client
-from headway.client.session import ClientSession
+from headway.engines.pipelines.delayed import DelayedProgress
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.telemetry import open_telemetry
@@ -38,6 +38,7 @@ from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Code, Run, RunState
+from headway.lifecycle.runs.session import Session
 from headway.sdk import OnnxExporter, open_client
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def _execute(client: Client, run: Run) -> None:
     handle = client.resume(run.id, OnnxExporter(client), capture=capture)
     active = ACTIVE.set(handle)
     try:
-        session = ClientSession(client, run.id, run.pipeline, code_of(folder))
-        _run(session, folder, pipeline, params, run)
+        with DelayedProgress(client.session(run.id, run.pipeline, code_of(folder))) as session:
+            _run(session, folder, pipeline, params, run)
     finally:
         ACTIVE.reset(active)
         capture.stop()
@@ -141,7 +142,7 @@ def must_be_at(commit: str, code: Code) -> None:
         raise BadSettings(f"the change is for commit {commit[:12]}, and the project's folder is {where}; check it out")
 
 
-def _run(session: ClientSession, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], run: Run) -> None:
+def _run(session: Session, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], run: Run) -> None:
     telemetry = open_telemetry("headway-worker")
     if telemetry is None:
         LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
@@ -225,6 +226,7 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
         training=tuple(table(reference) for reference in version.training),
         baselines={baseline.name: client.blobs.get(baseline.blob) for baseline in version.baselines},
         champion=Champion(champion, client.blobs.get(champion.blob)) if champion else None,
+        origins=client.models.origins(version.id),
         opened=_opener(client, place.python or PythonRuntime(), open_until),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,7 @@ from headway.client.blobs import Blobs
 from headway.client.capture import Capture
 from headway.client.changes import Changes
 from headway.client.datasets import Datasets
+from headway.client.feature_views import FeatureViews
 from headway.client.gates import Environments, Gates
 from headway.client.http import Connection
 from headway.client.imports import Imports
@@ -24,6 +25,7 @@ from headway.client.retention import Records, Retention
 from headway.client.rollouts import Deployments, Rollouts
 from headway.client.run import Exporter, Run
 from headway.client.runs import Experiments, Pipelines, Runs
+from headway.client.session import ClientSession
 from headway.client.shipping import Shipped, ship
 from headway.client.spool import left_behind
 from headway.client.tokens import Tokens
@@ -32,16 +34,22 @@ from headway.client.webhooks import Webhooks
 from headway.kernel.access import Actor
 from headway.kernel.clock import Clock, SystemClock
 from headway.lifecycle.runs.records import Code, StartRun
+from headway.lifecycle.runs.session import Session
 from headway.lifecycle.status import Status
 
 
 class Client:
     """A signed-in client of one server. Close it, or use it as a context manager."""
 
-    def __init__(self, connection: Connection, clock: Clock | None = None, spools: Path | None = None) -> None:
-        """`spools` is the folder in which runs keep what the server has not got yet."""
-        self._connection, self._clock, self._spools = connection, clock or SystemClock(), spools
+    def __init__(
+        self, connection: Connection, clock: Clock | None = None, spools: Path | None = None,
+        line: Callable[[str, str, Code], Session] | None = None,
+    ) -> None:  # fmt: skip
+        """`spools` is the folder in which runs keep what the server has not got yet. `line` is a run's way to a
+        platform that is in this process."""
+        self._connection, self._clock, self._spools, self._line = connection, clock or SystemClock(), spools, line
         self.datasets = Datasets(connection)
+        self.feature_views = FeatureViews(connection)
         self.experiments = Experiments(connection)
         self.runs = Runs(connection)
         self.pipelines = Pipelines(connection)
@@ -69,6 +77,11 @@ class Client:
     @property
     def url(self) -> str:
         return self._connection.url
+
+    @property
+    def folder(self) -> Path | None:
+        """The home on this machine in which it keeps what is its own, if there is one."""
+        return self._spools.parent if self._spools else None
 
     def me(self) -> Actor:
         """Who this client's token says it is."""
@@ -111,6 +124,11 @@ class Client:
     def resume(self, run: str, exporter: Exporter, *, capture: Capture | None = None) -> Run:
         """The handle on a run that was started before, here or elsewhere."""
         return Run(self.runs.get(run), self, exporter, self._clock, self._spools, capture)
+
+    def session(self, run: str, pipeline: str, code: Code) -> Session:
+        """A run's line to the platform, for whoever executes its pipeline; `pipeline` names the graph that is
+        recorded."""
+        return self._line(run, pipeline, code) if self._line else ClientSession(self, run, pipeline, code)
 
     def sync(self) -> list[Shipped]:
         """Send what runs of this home have logged while the server did not answer, or before they were killed."""

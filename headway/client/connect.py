@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,11 @@ from headway.client.client import Client
 from headway.client.home import SPOOLS, find_home, is_here, owner_token, running_server
 from headway.client.http import Connection
 from headway.errors import Unreachable
+from headway.lifecycle.runs.records import Code
+from headway.lifecycle.runs.session import Session
 
+LocalSession = Callable[[str, str, str, Code], Session]
+"""By token, run, pipeline and code: a run's line to a platform in this process."""
 LocalServer = Callable[[Path], httpx2.BaseTransport]
 """Opens the control plane on a home in this process, without a socket."""
 
@@ -40,4 +45,6 @@ def connect(
         transport = local(folder)
     secret = token or env.get("HEADWAY_TOKEN") or ("" if address and not is_here(address) else owner_token(folder))
     connection = Connection(address or "http://localhost", secret, transport=transport)
-    return Client(connection, spools=folder / SPOOLS)
+    here: LocalSession | None = getattr(transport, "session", None)
+    line = functools.partial(here, secret) if here is not None else None
+    return Client(connection, spools=folder / SPOOLS, line=line)

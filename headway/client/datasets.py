@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headway.client.active import active_run
 from headway.client.blobs import Blobs
-from headway.client.frames import frame_of, parquet_of
+from headway.client.frames import frame_as, frame_of, parquet_of
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion
-
-if TYPE_CHECKING:
-    import polars
 
 
 class Datasets:
@@ -54,11 +51,15 @@ class Datasets:
         """By id, `name` (the newest) or `name@number`."""
         return self._connection.get(f"/v1/datasets/versions/{segment(reference)}", DatasetVersion)
 
-    def read(self, reference: str) -> polars.DataFrame:
-        """The table as a polars frame."""
-        return frame_of(self.parquet(reference))
+    def read(self, reference: str, library: str = "polars") -> Any:
+        """The table as a frame of a library: polars, pandas, pyarrow or duckdb."""
+        return frame_as(frame_of(self.parquet(reference)), library)
 
     def parquet(self, reference: str) -> bytes:
+        """The table as Parquet. A run that is active is noted to have read it."""
+        run = active_run()
+        if run is not None:
+            run.note_read(self.version(reference))
         return self._connection.download(f"/v1/datasets/versions/{segment(reference)}/data")
 
     def versions(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import ExtraMissing, Invalid
+from headway.kernel.naming import nearest
 
 if TYPE_CHECKING:
     import polars
 
+LIBRARIES = ("polars", "pandas", "pyarrow", "duckdb")
 _PARQUET = b"PAR1"
 
 
@@ -31,6 +34,37 @@ def parquet_of(table: Any) -> bytes:
 def frame_of(parquet: bytes) -> polars.DataFrame:
     frame: polars.DataFrame = _polars().read_parquet(BytesIO(parquet))
     return frame
+
+
+def polars_of(table: Any) -> polars.DataFrame:
+    """`table`, anything that `parquet_of` takes but a path, as a polars frame; raises `Invalid` for anything else."""
+    return _frame(table)
+
+
+def like(table: Any, frame: polars.DataFrame) -> Any:
+    """`frame` as what `table` is: a frame of pandas, pyarrow or DuckDB, or of polars where it is none of these."""
+    library = type(table).__module__.partition(".")[0].lstrip("_")
+    return frame_as(frame, library if library in LIBRARIES else "polars")
+
+
+def frame_as(frame: polars.DataFrame, library: str) -> Any:
+    """`frame` as one of `LIBRARIES`: a DataFrame, a `pyarrow.Table`, a DuckDB relation.
+
+    Raises `Invalid` for another name, `ExtraMissing` where a package is not installed that this takes.
+    """
+    try:
+        match library:
+            case "polars":
+                return frame
+            case "pandas":
+                return frame.to_pandas()
+            case "pyarrow":
+                return frame.to_arrow()
+            case "duckdb":
+                return import_module("duckdb").from_arrow(frame.to_arrow())
+    except ImportError as error:
+        raise ExtraMissing(f"a frame of {library} needs one more package: pip install {error.name}") from None
+    raise Invalid(f"{library!r} is none of {', '.join(LIBRARIES)}{nearest(library, LIBRARIES)}")
 
 
 def _file(path: Path) -> bytes:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -51,6 +48,9 @@ def owner_token(home: Path) -> str:
 
 def is_here(url: str) -> bool:
     """Whether the address is one of this machine that no other can have."""
+    from ipaddress import ip_address  # noqa: PLC0415  # where no server is named or runs, none of this is needed
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
@@ -74,6 +74,9 @@ def _alive(pid: int) -> bool:
 
 
 def _listens(url: str) -> bool:
+    import socket  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1.0):

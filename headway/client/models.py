@@ -5,6 +5,7 @@ from __future__ import annotations
 from headway.client.blobs import Blobs
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
 
 
@@ -20,6 +21,10 @@ class Models:
         """By id, `name` (the newest) or `name@number`."""
         return self._connection.get(f"/v1/models/versions/{segment(reference)}", ModelVersion)
 
+    def origins(self, reference: str) -> Origins:
+        """The dataset versions that it came from, however far back, and the tags that they bear."""
+        return self._connection.get(f"/v1/models/versions/{segment(reference)}/origins", Origins)
+
     def onnx(self, reference: str) -> bytes:
         """The model's file."""
         return self._blobs.get(self.version(reference).blob)
@@ -31,6 +36,11 @@ class Models:
     def trust(self, reference: str, why: str) -> Trust:
         """Say that what a version holds may be run; an operator can."""
         return self._connection.post(f"/v1/models/versions/{segment(reference)}/trust", Trust, {"why": why})
+
+    def distrust(self, reference: str, why: str) -> Trust:
+        """Take back that what a version holds may be run; an operator can. Releases that serve it go on until they are
+        moved away from."""
+        return self._connection.post(f"/v1/models/versions/{segment(reference)}/distrust", Trust, {"why": why})
 
     def trusted(self, reference: str) -> Trust:
         """The word that a version may be run; raises `NotTrusted` when nobody gave it, `NotFound` where none is

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
+import pwd
 import re
 import shlex
-import socket
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -42,11 +39,17 @@ def command_tags(arguments: Sequence[str], script: str) -> dict[str, str]:
         COMMAND_TAG: shlex.join(masked_command(arguments))[:_LONGEST_COMMAND],
         SCRIPT_TAG: script or arguments[0],
         KIND_TAG: "LOCAL",
-        HOST_TAG: socket.gethostname(),
+        HOST_TAG: os.uname().nodename,
     }
     with suppress(OSError, KeyError, ImportError):  # a user whom this machine has no name for
-        found[USER_TAG] = getpass.getuser()
+        found[USER_TAG] = _user()
     return found
+
+
+def _user() -> str:
+    """As `getpass` has it, which takes long to import."""
+    named = next((os.environ[name] for name in ("LOGNAME", "USER", "LNAME", "USERNAME") if os.environ.get(name)), "")
+    return named or pwd.getpwuid(os.getuid()).pw_name
 
 
 def repository_tags(folder: Path) -> dict[str, str]:
@@ -99,6 +102,8 @@ def edits(folder: Path) -> bytes:
 def package_lock(path: Iterable[str] = ()) -> PackageLock:
     """The distributions that are installed along `path`, by default that of this process, from the names of their
     folders (the binary distribution format): reading the metadata of each takes a hundred times as long."""
+    import platform  # noqa: PLC0415
+
     packages: dict[str, str] = {}
     for place in path or sys.path:
         with suppress(OSError):
@@ -115,6 +120,10 @@ def package_lock(path: Iterable[str] = ()) -> PackageLock:
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """What git says, or None when it is missing, slow, or knows no repository here."""
+    if not any((place / ".git").exists() for place in (folder, *folder.parents)):
+        return None
+    import subprocess  # noqa: PLC0415  # not needed where there is no repository
+
     # No repository's own program is run to watch its files, and no lock is taken.
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "--no-optional-locks", *arguments]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from contextvars import Token
 from pathlib import Path
@@ -17,10 +18,10 @@ from headway.client.capture import Capture
 from headway.client.shipping import Shipper
 from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
-from headway.kernel.clock import Clock
+from headway.kernel.clock import Clock, microseconds
 from headway.kernel.records import Value, encode
+from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
-from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
 
@@ -72,10 +73,11 @@ class Run:
         capture: Capture | None = None,
     ) -> None:
         self.record, self.client = record, client
-        self._exporter, self._clock = exporter, clock
+        self._exporter, self._now_us = exporter, microseconds(clock)
         self._spool = Spool.create(spools, Opening(run=record.id, url=client.url))
         self._shipper = Shipper(self._spool, client.runs)
         self._params = dict(record.params)
+        self._read: set[str] = set()
         self._outer: Token[Run | None] | None = None
         self.capture = capture
         if capture is not None:
@@ -90,11 +92,16 @@ class Run:
         self.log_metrics({key: value}, step=step)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        shipper = self._shipper
+        if not shipper.calm:
+            shipper.check()
         try:
-            numbers = {key: float(value) for key, value in values.items()}
-        except (TypeError, ValueError):
+            self._spool.append_row(step, self._now_us(), values)
+        except (struct.error, OverflowError, TypeError, ValueError):
             numbers = {key: _number(key, value) for key, value in values.items()}
-        self._log(Points(step, to_us(self._clock.now()), numbers))
+            self._spool.append(Points(step, self._now_us(), numbers))
+        if not shipper.calm:
+            shipper.start()
 
     def log_param(self, key: str, value: Any) -> None:
         """Note what the run was given. Raises `Invalid` when the param has another value already."""
@@ -177,6 +184,12 @@ class Run:
         if made.form is not Form.ONNX:
             raise Invalid(f"baseline {name!r} cannot be {made.form}: {made.note}; take a simpler one, which is ONNX")
         return Baseline(name=name, blob=self.client.blobs.put(made.onnx))
+
+    def note_read(self, version: DatasetVersion) -> None:
+        """Note that it reads a dataset version, so that what it makes is known to have come from there."""
+        if version.id not in self._read:
+            self.client.runs.note_read(self.id, version.id)
+            self._read.add(version.id)
 
     def flush(self) -> None:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""

@@ -20,9 +20,9 @@ from headway.lifecycle.runs.records import (
     Artifact,
     Code,
     Experiment,
+    LastResult,
     LogBatch,
     Metric,
-    Output,
     Pipeline,
     PipelineNode,
     Run,
@@ -162,6 +162,10 @@ class Runs:
     def steps(self, identifier: str) -> tuple[StepRun, ...]:
         return self._connection.get(_path(identifier) + "/steps", Steps).steps
 
+    def note_read(self, run: str, version: str) -> Run:
+        """Note that a run has read a dataset version, by its id."""
+        return self._connection.post(_path(run) + "/reads", Run, {"version": version})
+
     def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""
         body = {"name": name, "blob": self._blobs.put(data)} | ({"media_type": media_type} if media_type else {})
@@ -216,8 +220,12 @@ class Pipelines:
 
     def keep(self, result: StepResult) -> StepResult:
         """Remember a result; the answer has the id it was given."""
-        body: Mapping[str, str | Sequence[Output]] = {"step": result.step, "run": result.run, "outputs": result.outputs}
+        body = {"step": result.step, "run": result.run, "outputs": result.outputs, "made_of": result.made_of}
         return self._connection.put(_result(result.key), StepResult, encode(body))
+
+    def last_results(self, name: str) -> list[LastResult]:
+        """What each step of a pipeline gave when it last ran, or was found."""
+        return self._connection.get(f"/v1/pipelines/{segment(name)}/results", list[LastResult])
 
     def record(self, name: str, nodes: Sequence[PipelineNode], code: Code) -> Pipeline:
         """Remember the graph of a pipeline as it ran; the same graph again is the same record."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from headway.client.client import Client
-from headway.lifecycle.runs.records import Code, PipelineNode, StepResult, StepRun
+from headway.client.blob_files import BlobFiles
+from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, StepResult, StepRun
+
+if TYPE_CHECKING:
+    from headway.client.client import Client
 
 
 class ClientSession:
@@ -13,7 +18,10 @@ class ClientSession:
 
     def __init__(self, client: Client, run: str, pipeline: str, code: Code) -> None:
         self._client, self._run, self._pipeline, self._code = client, run, pipeline, code
+        self._files = BlobFiles(client.folder / "blobs" if client.folder else None)
         self._nodes: tuple[PipelineNode, ...] = ()
+        self._last: Sequence[LastResult] | None = None
+        self._expected: dict[str, StepResult] = {}
 
     @property
     def run(self) -> str:
@@ -25,10 +33,22 @@ class ClientSession:
     def get_blob(self, digest: str) -> bytes:
         return self._client.blobs.get(digest)
 
+    def blob_file(self, digest: str) -> Path | None:
+        return self._files.path(digest)
+
     def cached(self, key: str) -> StepResult | None:
-        return self._client.pipelines.result(key)
+        """What is the same as in the last run was had with one question, so that a thousand steps take no thousand."""
+        self.last_results()
+        return self._expected.get(key) or self._client.pipelines.result(key)
+
+    def last_results(self) -> Sequence[LastResult]:
+        if self._last is None:
+            self._last = self._client.pipelines.last_results(self._pipeline)
+            self._expected = {last.result.key: last.result for last in self._last}
+        return self._last
 
     def keep(self, result: StepResult) -> StepResult:
+        self._expected.pop(result.key, None)
         return self._client.pipelines.keep(result)
 
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:

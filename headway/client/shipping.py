@@ -49,6 +49,8 @@ class Shipper:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._error: HeadwayError | None = None
+        self.calm = False
+        """Whether there is nothing to `check` and nothing to `start`."""
 
     def start(self) -> None:
         """Begin to send by itself; a second call does nothing."""
@@ -59,11 +61,12 @@ class Shipper:
                 self._thread = threading.Thread(target=self._keep_sending, name="headway-log", daemon=True)
                 self._thread.start()
                 atexit.register(self._last_words)
+                self.calm = self._error is None
 
     def check(self) -> None:
         """Raise what the server has refused since the last call."""
         if self._error is not None:
-            error, self._error = self._error, None
+            error, self._error, self.calm = self._error, None, self._thread is not None
             raise error
 
     def flush(self) -> None:
@@ -77,9 +80,11 @@ class Shipper:
         atexit.unregister(self._last_words)
 
     def send(self) -> None:
-        """Send all that is not sent. Raises `Unavailable` when the server does not answer."""
+        """Send all that was there before this call and is not sent; what is logged meanwhile goes with the next call,
+        in one request. Raises `Unavailable` when the server does not answer."""
         with self._sending:
-            while True:
+            until = self._spool.bytes
+            while self._spool.offset < until:
                 frames, end = self._spool.unsent(_MOST_BYTES)
                 if end == self._spool.offset:
                     return
@@ -119,7 +124,7 @@ class Shipper:
         if isinstance(frame, Attached):
             _LOG.warning("%s of run %s is not kept: %s", frame.name, self._spool.opening.run, error)
         else:
-            self._error = self._error or error
+            self._error, self.calm = self._error or error, False
 
     def _together(self, frames: list[Logged]) -> None:
         run = self._spool.opening.run

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from headway.engines.health import HealthReader
@@ -47,11 +47,12 @@ class Conductor:
     ) -> None:
         self._platform, self._leases, self._workers = platform, leases, workers
         self._clock, self._holder, self._project = clock, holder, project
+        self._lease: Lease | None = None
         self._health = HealthReader(platform, target)
 
     def step(self) -> None:
         """One pass over everything that is open."""
-        lease = self._leases.take("conductor", self._holder, self._clock.now(), LEASE_S)
+        lease = self._held()
         if lease is None:
             return
         try:
@@ -63,7 +64,16 @@ class Conductor:
                     self.roll(rollout)
             self._workers.keep(self._worked_on())
         except LeaseLost:
+            self._lease = None
             _LOG.warning("another conductor has taken over")
+
+    def _held(self) -> Lease | None:
+        """The lease, prolonged when half of its time is over: each time would be a write, several a second for nothing.
+        None while another conductor has it."""
+        now = self._clock.now()
+        if self._lease is None or self._lease.expires_at - now < timedelta(seconds=LEASE_S / 2):
+            self._lease = self._leases.take("conductor", self._holder, now, LEASE_S)
+        return self._lease
 
     def close(self) -> None:
         self._workers.close()

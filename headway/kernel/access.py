@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,6 +119,8 @@ class AccessService:
             raise Invalid("a token needs a name of 1 to 100 characters")
         if any(token.name == name and token.revoked_at is None for token in self._store.all()):
             raise AlreadyExists(f"there is a token named {name!r} already; revoke it first or choose another name")
+        import secrets  # noqa: PLC0415  # slow to import, and most processes make no token
+
         secret = "hw_" + secrets.token_urlsafe(32)
         now = self._clock.now()
         token = AccessToken(
@@ -158,6 +159,14 @@ class AccessService:
         if revocations != self._revocations:  # by another thread, perhaps of this token, while it was read
             self._remembered.clear()
         return token.actor()
+
+    def lasting(self, name: str, role: Role) -> bool:
+        """Whether somebody of this name and role still holds a token."""
+        now = self._clock.now()
+        return any(
+            token.name == name and token.role is role and token.revoked_at is None and _lasts(token, now)
+            for token in self._store.all()
+        )
 
     def remembered(self, secret: str) -> Actor | None:
         """Who holds `secret`, without asking the store: known for a second after `actor` has asked it, and forgotten

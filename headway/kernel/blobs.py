@@ -69,6 +69,12 @@ class BlobStore(Protocol):
         ...
 
 
+def blob_place(digest: str) -> str:
+    """Where a blob lies below the root of its store: a folder of two characters, then the rest."""
+    name = digest.removeprefix("b3:")
+    return f"{name[:2]}/{name[2:]}"
+
+
 def must_be_kept(blobs: BlobStore, *digests: str) -> None:
     """Raise `NotFound` for a blob that is no longer there. Asked inside the act that keeps a record of it: acts are
     serialised, and collection lets go of blobs inside an act, so that none is lost between the two."""

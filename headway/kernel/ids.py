@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def time_sorted(clock: Clock) -> Ids:
     """Ids that sort by time of creation (the layout of ULID, in lower case)."""
 
     def new(prefix: str) -> str:
-        return _written(prefix, clock.now(), secrets.randbits(80))
+        return _written(prefix, clock.now(), int.from_bytes(os.urandom(10)))
 
     return new
 

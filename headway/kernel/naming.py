@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from headway.errors import Invalid
 from headway.kernel.ids import kind_of
@@ -34,5 +33,7 @@ def split_reference(text: str) -> tuple[str, int | None]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing when no name in `known` comes near."""
+    from difflib import get_close_matches  # noqa: PLC0415  # only who has mistyped a name waits for it
+
     matches = get_close_matches(name, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -21,8 +21,11 @@ from headway.lifecycle.changes.triggers import TriggerService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
+from headway.lifecycle.feature_views.service import FeatureViewService
+from headway.lifecycle.feature_views.store import FeatureViewStore, HistoryReader, MaterialisationStore, OnlineStore
 from headway.lifecycle.gates.service import GateService
 from headway.lifecycle.models.imports import ModelImportService
+from headway.lifecycle.models.origins import OriginService
 from headway.lifecycle.models.registry import RegistryService
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
@@ -56,6 +59,7 @@ from headway.lifecycle.webhooks.store import Outbound
 class Platform:
     access: AccessService
     datasets: DatasetService
+    feature_views: FeatureViewService
     experiments: ExperimentService
     runs: RunService
     artifacts: ArtifactService
@@ -65,6 +69,7 @@ class Platform:
     metrics: MetricService
     pipelines: PipelineService
     models: ModelService
+    origins: OriginService
     registry: RegistryService
     model_imports: ModelImportService
     environments: EnvironmentService
@@ -88,8 +93,9 @@ class Platform:
 
 
 def wire(
-    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader, signer: Signer,
-    leftovers: Leftovers, outbound: Outbound, calendar: Calendar, clock: Clock, ids: Ids,
+    stores: Stores, journal: Journal, blobs: BlobStore, *, inspector: Inspector, reader: SegmentReader,
+    histories: HistoryReader, signer: Signer, leftovers: Leftovers, outbound: Outbound, calendar: Calendar,
+    clock: Clock, ids: Ids,
 ) -> Platform:  # fmt: skip
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
@@ -98,14 +104,16 @@ def wire(
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    environments, gates, releases, rollouts = _delivery(s, j, models, signer, *t)
-    changes = ChangeService(j, s.changes, s.leases, runs, models, environments, gates, releases, rollouts, *t)
+    delivery = _delivery(s, j, models, signer, *t)
+    environments, gates, releases, rollouts = delivery
+    changes = ChangeService(j, s.changes, s.leases, runs, models, *delivery, *t)
     triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
+        feature_views=FeatureViewService(j, *_feature_views(s), datasets, blobs, histories, *t),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -113,8 +121,9 @@ def wire(
         traces=tracking.traces,
         run_imports=RunImportService(j, s.experiments, s.runs, s.artifacts, s.logged_models, s.traces, blobs, *t),
         metrics=MetricService(j, s.runs, s.metrics, room),
-        pipelines=PipelineService(j, s.pipelines, s.step_results, blobs, *t),
+        pipelines=PipelineService(j, s.pipelines, s.step_results, s.runs, blobs, *t),
         models=models,
+        origins=OriginService(models, s.dataset_versions, runs, s.step_results, s.lineage),
         registry=tracking.registry,
         model_imports=ModelImportService(j, s.models, s.model_versions, s.registrations, clock),
         environments=environments,
@@ -136,6 +145,10 @@ def wire(
         events=s.events,
         journal=journal,
     )
+
+
+def _feature_views(s: Stores) -> tuple[FeatureViewStore, MaterialisationStore, OnlineStore]:
+    return s.feature_views, s.materialisations, s.online
 
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:

@@ -12,6 +12,7 @@ from headway.kernel.lineage import LineageStore
 from headway.lifecycle.changes.store import ChangeStore, FiringStore, TriggerStore
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
 from headway.lifecycle.environments.store import EnvironmentStore
+from headway.lifecycle.feature_views.store import FeatureViewStore, MaterialisationStore, OnlineStore
 from headway.lifecycle.gates.store import EvidenceStore, VerdictStore
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
@@ -41,6 +42,9 @@ class Stores:
     leases: LeaseStore
     datasets: DatasetStore
     dataset_versions: DatasetVersionStore
+    feature_views: FeatureViewStore
+    materialisations: MaterialisationStore
+    online: OnlineStore
     experiments: ExperimentStore
     runs: RunStore
     metrics: MetricStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from litestar import Litestar, Router
 from litestar.datastructures import MutableScopeHeaders
@@ -15,17 +16,19 @@ from headway.server import errors
 from headway.server.app import Application
 from headway.server.auth import Guard, actor_of
 from headway.server.body import ApiRequest
-from headway.server.hot import HotPath
+from headway.server.hot import HotPath, Reading
 from headway.server.links import Links
 from headway.server.metrics import Metered
 from headway.server.mlflow.front import Front
 from headway.server.openapi import routes_of
 from headway.server.patient import Patient
+from headway.server.quick import Quick
 from headway.server.routes import (
     blobs,
     changes,
     datasets,
     deployments,
+    feature_views,
     gates,
     imports,
     ledger,
@@ -48,8 +51,8 @@ from headway.server.routes import (
 from headway.server.routing import refuse_unknown_query
 
 _MODULES = (
-    status, tokens, project, datasets, runs, metrics, pipelines, models, gates, releases, deployments, rollouts,
-    predictions, monitors, changes, triggers, webhooks, ledger, retention, imports, schema,
+    status, tokens, project, datasets, feature_views, runs, metrics, pipelines, models, gates, releases, deployments,
+    rollouts, predictions, monitors, changes, triggers, webhooks, ledger, retention, imports, schema,
 )  # fmt: skip
 
 
@@ -59,13 +62,23 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=32, thread_name_prefix="headway-route")
 
 
-def asgi(application: Application) -> ASGIApp:
-    """The whole application, ready for a server or for a transport in process."""
-    links = Links(application.clock)
+class Ways(NamedTuple):
+    """The whole application, ready for a server or for a transport in process; and the short way to some of it."""
+
+    asgi: ASGIApp
+    quick: Quick
+
+
+def ways(application: Application) -> Ways:
+    links, reading = Links(application.clock), Reading(application)
     patient = Patient(Front(routed(application), application, links), application.settings.most_query_s)
-    hot = HotPath(patient, application)
-    guarded = Guard(hot, application.platform.access, application.settings, links)
-    return Metered(guarded, application.counters)
+    hot = HotPath(patient, application, reading)
+    guard = Guard(hot, application.platform.access, application.settings, links)
+    return Ways(Metered(guard, application.counters), Quick(application, guard, reading))
+
+
+def asgi(application: Application) -> ASGIApp:
+    return ways(application).asgi
 
 
 def routed(application: Application) -> Litestar:

@@ -95,6 +95,7 @@ def compose(settings: Settings, *, clock: Clock | None = None, ids: Ids | None =
             blobs,
             inspector=tables,
             reader=tables,
+            histories=tables,
             signer=Ed25519Signer(home.signing_key),
             leftovers=FolderLeftovers(home.uploads, home.blobs),
             outbound=_outbound(settings, home),

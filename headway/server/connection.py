@@ -27,7 +27,7 @@ class BoundedHttp(HttpToolsProtocol):
     """Refuses a head beyond `MOST_HEAD_BYTES` with 431, and ends a connection on which a request stays unfinished."""
 
     patience_s = PATIENCE_S
-    _unfinished = _in_head = False
+    unfinished = _in_head = False
     _head_bytes = 0
     _refused: tuple[int, str] | None = None
     _timer: TimerHandle | None = None
@@ -42,7 +42,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._wait_for_more()
 
     def on_message_begin(self) -> None:
-        self._unfinished, self._in_head, self._head_bytes = True, True, 0
+        self.unfinished, self._in_head, self._head_bytes = True, True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -50,10 +50,14 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD_BYTES:
             self._refuse_head()
             raise _HeadTooLarge
+        self.begin_request()
+
+    def begin_request(self) -> None:
+        """The head is whole, and not too large."""
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._unfinished = False
+        self.unfinished = False
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,7 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _wait_for_more(self) -> None:
         self._stop_waiting()
-        if self._unfinished and not self.transport.is_closing():
+        if self.unfinished and not self.transport.is_closing():
             self._timer = self.loop.call_later(self.patience_s, self._give_up)
 
     def _stop_waiting(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.util import find_spec
 
-from headway.engines.tables.questions import ContentOf, DayProfileOf, ReferenceOf, SummaryOf
+from headway.engines.tables.questions import ContentOf, DayProfileOf, LatestOf, ReferenceOf, SummaryOf
 from headway.engines.tables.readers import Readers
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
+from headway.lifecycle.feature_views.records import DefineFeatures, Latest
 from headway.lifecycle.predictions.records import SegmentContent
 
 
@@ -26,7 +28,7 @@ def need(*packages: str) -> None:
 class Tables:
     """What the control plane wants to know of tables, read in processes of their own.
 
-    Implements `Inspector` and `SegmentReader`; `profile_day` is the `ProfileDay` of an observer.
+    Implements `Inspector`, `SegmentReader` and `HistoryReader`; `profile_day` is the `ProfileDay` of an observer.
     """
 
     def __init__(self, readers: Readers) -> None:
@@ -40,6 +42,9 @@ class Tables:
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         return self._ready().ask(ContentOf(deployment=deployment, segment=segment, data=data), SegmentContent)
+
+    def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
+        return self._ready().ask(LatestOf(data=data, view=view, as_of=as_of), Latest)
 
     def profile_day(self, segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
         """The profile of one day of captured segments."""

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from headway.lifecycle.runs.metrics import Logged
 
 _MOST_IN_GROUP = 64
+_LOG = logging.getLogger("headway.server")
 AddAll = Callable[[Sequence[Logged]], Sequence[Exception | None]]
 Together = Callable[[], AbstractContextManager[None]]
 Made = TypeVar("Made")
 
 
-class _Waiting(NamedTuple):
-    asked: Logged | Callable[[], Any]
-    done: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+class Outcome(NamedTuple):
+    """What came of work, or what kept it from being done."""
 
-
-class _Outcome(NamedTuple):
     value: Any = None
     error: Exception | None = None
+
+
+class _Waiting(NamedTuple):
+    asked: Logged | Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    answered: Callable[[Outcome], None]
 
 
 class Ingest:
@@ -50,13 +55,19 @@ class Ingest:
         made: Made = await self._answered(work)
         return made
 
-    async def _answered(self, asked: Logged | Callable[[], Any]) -> Any:
+    def submit(
+        self, asked: Logged | Callable[[], Any], loop: asyncio.AbstractEventLoop, answered: Callable[[Outcome], None]
+    ) -> None:
+        """As `add` and `write`, for who does not wait: `answered` is called in `loop`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="headway-ingest", daemon=True)
             self._thread.start()
+        self._queue.put(_Waiting(asked, loop, answered))
+
+    async def _answered(self, asked: Logged | Callable[[], Any]) -> Any:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._queue.put(_Waiting(asked, done, loop))
+        self.submit(asked, loop, partial(_fulfil, done))
         return await done
 
     def close(self) -> None:
@@ -78,47 +89,54 @@ class Ingest:
             if last:
                 return
 
-    def _written(self, group: list[Logged | Callable[[], Any]]) -> list[_Outcome]:
+    def _written(self, group: list[Logged | Callable[[], Any]]) -> list[Outcome]:
         points = [asked for asked in group if isinstance(asked, Logged)]
         try:
             with self._together():
                 added = iter(self._added(points))
                 return [next(added) if isinstance(asked, Logged) else _outcome(asked) for asked in group]
         except Exception as error:  # of the commit
-            return [_Outcome(error=error) for _ in group]
+            return [Outcome(error=error) for _ in group]
 
-    def _added(self, group: list[Logged]) -> list[_Outcome]:
+    def _added(self, group: list[Logged]) -> list[Outcome]:
         if not group:
             return []
         try:
-            return [_Outcome(error=error) for error in self._add_all(group)]
+            return [Outcome(error=error) for error in self._add_all(group)]
         except Exception as error:
             if len(group) == 1:
-                return [_Outcome(error=error)]
+                return [Outcome(error=error)]
         return [each for logged in group for each in self._added([logged])]  # so that one spoils it for itself only
 
 
-def _outcome(work: Callable[[], Any]) -> _Outcome:
+def _outcome(work: Callable[[], Any]) -> Outcome:
     try:
-        return _Outcome(work())
+        return Outcome(work())
     except Exception as error:
-        return _Outcome(error=error)
+        return Outcome(error=error)
 
 
-def _answer(group: list[_Waiting], outcomes: list[_Outcome]) -> None:
-    answers = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]](list)
+def _answer(group: list[_Waiting], outcomes: list[Outcome]) -> None:
+    answers = defaultdict[asyncio.AbstractEventLoop, list[tuple[Callable[[Outcome], None], Outcome]]](list)
     for waiting, outcome in zip(group, outcomes, strict=True):
-        answers[waiting.loop].append((waiting.done, outcome))
+        answers[waiting.loop].append((waiting.answered, outcome))
     for loop, settled in answers.items():
         with suppress(RuntimeError):  # a loop that was closed meanwhile has nobody waiting
             loop.call_soon_threadsafe(_settle, settled)
 
 
-def _settle(settled: list[tuple[asyncio.Future[Any], _Outcome]]) -> None:
-    for done, outcome in settled:
-        if done.done():  # whoever waited has gone
-            continue
-        if outcome.error is None:
-            done.set_result(outcome.value)
-        else:
-            done.set_exception(outcome.error)
+def _settle(settled: list[tuple[Callable[[Outcome], None], Outcome]]) -> None:
+    for answered, outcome in settled:
+        try:
+            answered(outcome)
+        except Exception:  # of the one it was for: the others are still to hear
+            _LOG.exception("an answer could not be given")
+
+
+def _fulfil(done: asyncio.Future[Any], outcome: Outcome) -> None:
+    if done.done():  # whoever waited has gone
+        return
+    if outcome.error is None:
+        done.set_result(outcome.value)
+    else:
+        done.set_exception(outcome.error)

@@ -12,8 +12,10 @@ import httpx2
 from litestar.types import ASGIApp
 
 from headway.errors import Unreachable
+from headway.lifecycle.runs.records import Code
 from headway.server.api import asgi, threads
 from headway.server.app import Application, compose
+from headway.server.session import PlatformSession
 from headway.server.settings import Settings
 from headway.server.tokens import local_token
 
@@ -39,6 +41,11 @@ class LocalTransport(httpx2.BaseTransport):
         self._loop.set_default_executor(threads())
         self._thread = threading.Thread(target=self._loop.run_forever, name="headway-local", daemon=True)
         self._thread.start()
+
+    def session(self, secret: str, run: str, pipeline: str, code: Code) -> PlatformSession:
+        """A run's line to the platform that takes no requests; raises `NotSignedIn` as they would."""
+        by = self._application.platform.access.actor(secret)
+        return PlatformSession(self._application, by, run, pipeline, code)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         return self._run(_exchange(self._app, request, _body(request)))

@@ -11,20 +11,21 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from headway.kernel.journal import Act, Journal
-from headway.kernel.paging import MOST, every
 from headway.kernel.version import VERSION
 from headway.lifecycle.changes.records import OVER, Stage
 from headway.lifecycle.monitors.records import AlertState
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.retention.records import Sweep
 from headway.lifecycle.runs.records import RunState
+from headway.lifecycle.runs.search import CountRuns
 
 UNRESOLVED = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -76,11 +77,25 @@ class CountedJournal:
     def __init__(self, journal: Journal, counters: Counters) -> None:
         self._journal, self._counters = journal, counters
 
-    @contextmanager
-    def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[Act]:
-        with self._journal.act(actor, verb, why=why) as act:
-            yield act
-        self._counters.add("headway_journal_acts_total", verb=verb)
+    def act(self, actor: str, verb: str, *, why: str = "") -> AbstractContextManager[Act]:
+        return _Counting(self._journal.act(actor, verb, why=why), self._counters, verb)
+
+
+class _Counting:
+    """An act that is counted once it is kept."""
+
+    def __init__(self, acting: AbstractContextManager[Act], counters: Counters, verb: str) -> None:
+        self._acting, self._counters, self._verb = acting, counters, verb
+
+    def __enter__(self) -> Act:
+        return self._acting.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._acting.__exit__(kind, error, trace)
+        if error is None:
+            self._counters.add("headway_journal_acts_total", verb=self._verb)
 
 
 class Metered:
@@ -141,7 +156,7 @@ def _gauges(platform: Platform) -> Iterator[tuple[str, str, Mapping[Labels, floa
 
 
 def _count_runs(platform: Platform, state: RunState) -> int:
-    return sum(1 for _ in every(lambda before: platform.runs.list(state=state, limit=MOST, before=before)))
+    return platform.runs.count(CountRuns(where=f"attributes.status = '{state}'", deleted=None)).runs
 
 
 def _resident_bytes() -> int:

@@ -11,7 +11,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -19,10 +21,11 @@ from headway.engines.processes import write_whole
 from headway.engines.telemetry import Telemetry, open_telemetry
 from headway.errors import AlreadyExists, BadSettings, Unavailable
 from headway.kernel.records import encode
-from headway.server.api import asgi, threads
+from headway.server.api import threads, ways
 from headway.server.app import Application
 from headway.server.connection import BoundedHttp
 from headway.server.home import Home, Serving
+from headway.server.quick_http import QuickHttp
 from headway.server.settings import Settings
 from headway.server.traced import Traced
 
@@ -55,10 +58,12 @@ class _Server(uvicorn.Server):
     def __init__(
         self, application: Application, ready: Callable[[], None], note: Serving, telemetry: Telemetry | None
     ) -> None:
+        app, quick = ways(application)
+        http: Any = BoundedHttp if telemetry else partial(QuickHttp, quick)  # spans are made on the long way only
         super().__init__(
             uvicorn.Config(
-                Traced(asgi(application), telemetry) if telemetry else asgi(application),
-                http=BoundedHttp,
+                Traced(app, telemetry) if telemetry else app,
+                http=http,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
-from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, blob_place, checked_digest
 from headway.kernel.records import digest as digest_of
 
 _DISCARDED = "discarded/"
@@ -39,13 +39,13 @@ class ObjectBlobStore:
         while True:
             with _reached(self._root):
                 if not self._intact(digest):
-                    self._store.put(_place(digest), data)
+                    self._store.put(blob_place(digest), data)
                     self._count(len(data))
                 if not isinstance(self._root, Path):
                     return digest
                 with suppress(FileNotFoundError):  # it was discarded meanwhile: once more, then it is brought back
-                    os.utime(self._root / _place(digest))
-                    _sync(self._root, self._root / _place(digest))
+                    os.utime(self._root / blob_place(digest))
+                    _sync(self._root, self._root / blob_place(digest))
                     return digest
 
     def get(self, digest: str) -> bytes:
@@ -57,7 +57,7 @@ class ObjectBlobStore:
         return data
 
     def has(self, digest: str) -> bool:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root):
             try:
                 self._store.head(place)
@@ -67,14 +67,14 @@ class ObjectBlobStore:
 
     def delete(self, digest: str) -> None:
         """Remove the blob at once; one that is not there is as good as removed."""
-        self._remove(_place(checked_digest(digest)))
+        self._remove(blob_place(checked_digest(digest)))
         self.destroy(digest)
 
     def all(self) -> Iterator[KeptBlob]:
         return self._list("")
 
     def discard(self, digest: str) -> None:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root), suppress(FileNotFoundError, NotFoundError):
             if isinstance(self._root, Path):
                 os.utime(self._root / place)  # before it moves: killed in between, it is only younger
@@ -84,7 +84,7 @@ class ObjectBlobStore:
         return self._list(_DISCARDED)
 
     def destroy(self, digest: str) -> None:
-        self._remove(_DISCARDED + _place(checked_digest(digest)))
+        self._remove(_DISCARDED + blob_place(checked_digest(digest)))
 
     def used(self) -> BlobsUsed:
         if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
@@ -99,7 +99,7 @@ class ObjectBlobStore:
             self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
 
     def address(self, digest: str) -> str:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         if not isinstance(self._root, Path):
             return f"{self._root.rstrip('/')}/{place}"
         if not (self._root / place).exists():
@@ -122,7 +122,7 @@ class ObjectBlobStore:
 
     def _brought_back(self, digest: str) -> bool:
         """Whether it is among the blobs again; another may have brought it back, or put it anew, in between."""
-        place = _place(digest)
+        place = blob_place(digest)
         try:
             self._store.rename(_DISCARDED + place, place)
         except (FileNotFoundError, NotFoundError):
@@ -133,7 +133,7 @@ class ObjectBlobStore:
         return True
 
     def _read(self, digest: str) -> bytes | None:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root):
             while True:
                 try:
@@ -158,11 +158,6 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
         return ObjectBlobStore(from_url(str(where)), str(where))
     except (BaseError, ValueError) as error:
         raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {_first_line(error)}") from error
-
-
-def _place(digest: str) -> str:
-    name = digest.removeprefix("b3:")
-    return f"{name[:2]}/{name[2:]}"
 
 
 def _sync(root: Path, path: Path) -> None:

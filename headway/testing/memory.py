@@ -6,15 +6,21 @@ journal, stores = open_memory(clock)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.lifecycle.stores import Stores
 from headway.testing.memory_changes import MemoryChangeStore, MemoryFiringStore, MemoryTriggerStore
+from headway.testing.memory_features import (
+    MemoryFeatureViewStore,
+    MemoryMaterialisationStore,
+    MemoryOnlineStore,
+)
 from headway.testing.memory_journal import MemoryJournal
 from headway.testing.memory_kernel import (
     MemoryEventStore,
@@ -92,52 +98,62 @@ class OpenedMemory(NamedTuple):
     stores: Stores
 
 
+_STORES: dict[str, Callable[[MemoryJournal], Any]] = {
+    "tokens": MemoryTokenStore,
+    "ledger": MemoryLedgerStore,
+    "lineage": MemoryLineageStore,
+    "events": MemoryEventStore,
+    "leases": MemoryLeaseStore,
+    "datasets": MemoryDatasetStore,
+    "dataset_versions": MemoryDatasetVersionStore,
+    "feature_views": MemoryFeatureViewStore,
+    "materialisations": MemoryMaterialisationStore,
+    "online": MemoryOnlineStore,
+    "experiments": MemoryExperimentStore,
+    "artifacts": MemoryArtifactStore,
+    "step_results": MemoryStepResultStore,
+    "pipelines": MemoryPipelineStore,
+    "models": MemoryModelStore,
+    "registrations": MemoryRegistrationStore,
+    "trusts": MemoryTrustStore,
+    "logged_models": MemoryLoggedModelStore,
+    "environments": MemoryEnvironmentStore,
+    "evidence": MemoryEvidenceStore,
+    "verdicts": MemoryVerdictStore,
+    "approvals": MemoryApprovalStore,
+    "releases": MemoryReleaseStore,
+    "deployments": MemoryDeploymentStore,
+    "traffic": MemoryTrafficStore,
+    "rollouts": MemoryRolloutStore,
+    "segments": MemorySegmentStore,
+    "predictions": MemoryPredictionStore,
+    "monitors": MemoryMonitorStore,
+    "windows": MemoryWindowStore,
+    "alerts": MemoryAlertStore,
+    "triggers": MemoryTriggerStore,
+    "firings": MemoryFiringStore,
+    "changes": MemoryChangeStore,
+    "sweeps": MemorySweepStore,
+    "policies": MemoryPolicyStore,
+    "webhooks": MemoryWebhookStore,
+    "deliveries": MemoryDeliveryStore,
+}
+"""The stores that look at no other one."""
+
+
 def open_memory(clock: Clock) -> OpenedMemory:
     """An empty state of its own."""
     journal = MemoryJournal(clock)
     metrics = MemoryMetricStore(journal)
     runs, traces = MemoryRunStore(journal, metrics), MemoryTraceStore(journal)
+    others = {name: make(journal) for name, make in _STORES.items()}
     stores = Stores(
-        tokens=MemoryTokenStore(journal),
-        ledger=MemoryLedgerStore(journal),
-        lineage=MemoryLineageStore(journal),
-        events=MemoryEventStore(journal),
-        leases=MemoryLeaseStore(journal),
-        datasets=MemoryDatasetStore(journal),
-        dataset_versions=MemoryDatasetVersionStore(journal),
-        experiments=MemoryExperimentStore(journal),
+        **others,
         runs=runs,
         metrics=metrics,
-        artifacts=MemoryArtifactStore(journal),
-        step_results=MemoryStepResultStore(journal),
-        pipelines=MemoryPipelineStore(journal),
-        models=MemoryModelStore(journal),
-        model_versions=MemoryModelVersionStore(journal, runs),
-        registrations=MemoryRegistrationStore(journal),
-        trusts=MemoryTrustStore(journal),
-        logged_models=MemoryLoggedModelStore(journal),
         traces=traces,
-        environments=MemoryEnvironmentStore(journal),
-        evidence=MemoryEvidenceStore(journal),
-        verdicts=MemoryVerdictStore(journal),
-        approvals=MemoryApprovalStore(journal),
-        releases=MemoryReleaseStore(journal),
-        deployments=MemoryDeploymentStore(journal),
-        traffic=MemoryTrafficStore(journal),
-        rollouts=MemoryRolloutStore(journal),
-        segments=MemorySegmentStore(journal),
-        predictions=MemoryPredictionStore(journal),
-        monitors=MemoryMonitorStore(journal),
-        windows=MemoryWindowStore(journal),
-        alerts=MemoryAlertStore(journal),
-        triggers=MemoryTriggerStore(journal),
-        firings=MemoryFiringStore(journal),
-        changes=MemoryChangeStore(journal),
-        sweeps=MemorySweepStore(journal),
-        policies=MemoryPolicyStore(journal),
+        model_versions=MemoryModelVersionStore(journal, runs),
         kept=MemoryKeptRecords(journal, runs, metrics, traces),
         tombstones=MemoryTombstoneStore(journal),
-        webhooks=MemoryWebhookStore(journal),
-        deliveries=MemoryDeliveryStore(journal),
     )
     return OpenedMemory(journal, stores)

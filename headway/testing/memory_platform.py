@@ -22,6 +22,7 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference
 from headway.lifecycle.datasets.schema import Summary
+from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.predictions.records import SegmentContent
 from headway.lifecycle.releases.records import Envelope
@@ -42,6 +43,7 @@ class JsonTables:
 
     def __init__(self) -> None:
         self.references: dict[bytes, Reference] = {}
+        self.newest: dict[bytes, tuple[OnlineRow, ...]] = {}
 
     def summarise(self, data: bytes) -> Summary:
         return _read(data, Summary)
@@ -50,6 +52,11 @@ class JsonTables:
         layout = Layout(columns={})
         empty = Reference(layout=layout, whole=Profile(layout=layout.digest, rows=0, columns={}))
         return encode(self.references.get(data, empty))
+
+    def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
+        """`newest` says it, by a table's bytes; rows after `as_of` are left out."""
+        rows = self.newest.get(data, ())
+        return Latest(rows=tuple(row for row in rows if row.event_at <= as_of))
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         content = _read(data, SegmentContent)
@@ -153,8 +160,8 @@ def open_platform(calendar: Calendar | None = None) -> OpenedPlatform:
     clock, tables, post = FrozenClock(), JsonTables(), MemoryPost()
     journal, stores = open_memory(clock)
     platform = wire(
-        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, signer=PlainSigner(),
-        leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()),
+        stores, journal, MemoryBlobStore(clock), inspector=tables, reader=tables, histories=tables,
+        signer=PlainSigner(), leftovers=NoLeftovers(), outbound=Outbound(post, PlainSealer()),
         calendar=calendar or CountedCalendar(), clock=clock, ids=counted_ids(),
     )  # fmt: skip
     return OpenedPlatform(platform, stores, clock, tables, post)

@@ -20,7 +20,7 @@ from headway.lifecycle.runs.matching import Values, fits
 from headway.lifecycle.runs.places import By, by, paged
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import Field, Kind, RunSearch
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import Span, Trace, TraceWalk, began_ms
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
 
@@ -131,6 +131,9 @@ class MemoryStepResultStore(MemoryRecordStore[StepResult]):
 
     def keyed(self, key: str) -> StepResult | None:
         return self._first(lambda result: result.key == key)
+
+    def among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        return {key: found for key in keys if (found := self.keyed(key)) is not None}
 
 
 class MemoryPipelineStore(MemoryRecordStore[Pipeline]):
@@ -332,6 +335,21 @@ class MemoryTraceStore(MemoryRecordStore[Trace]):
     def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
         every = sorted(self._spans.all().values(), key=lambda span: (span.started_ns, span.id))
         return {request: [span for span in every if span.request == request] for request in requests}
+
+    def walk(self, question: TraceWalk) -> Sequence[Trace]:
+        def asked(trace: Trace) -> bool:
+            return trace.experiment in question.experiments and trace.deleted_at is None
+
+        sign = -1 if question.descending else 1
+        newest = reversed(self._every(asked))
+        among = sorted(newest, key=lambda trace: sign * began_ms(trace))
+        if question.behind is not None:
+            began, last = question.behind
+            among = [
+                trace for trace in among
+                if sign * began_ms(trace) > sign * began or (began_ms(trace) == began and trace.id < last)
+            ]  # fmt: skip
+        return among[: question.limit]
 
     def forget_spans(self, identifier: str) -> None:
         trace = self.get(identifier)

@@ -11,6 +11,7 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.datasets.schema import Column, Kind
 from headway.lifecycle.environments.records import CheckSpec, Environment
+from headway.lifecycle.feature_views.records import Feature, FeatureView, Materialisation
 from headway.lifecycle.gates.records import Evidence, Finding, Outcome, Verdict
 from headway.lifecycle.models.records import (
     Datatype,
@@ -57,6 +58,14 @@ def _development(ids: Ids, clock: Clock) -> dict[str, Record]:
         "dataset_versions": DatasetVersion(
             id=ids("dv"), created_at=now, dataset="orders", number=1, blob=_BLOB, size=10, rows=2, contract=_CONTRACT,
             schema=(Column(name="distance", kind=Kind.FLOAT),), note="first",
+        ),
+        "feature_views": FeatureView(
+            id=ids("fv"), created_at=now, name="customers", number=1, source="orders", entity=("customer",),
+            event_time="at", features=(Feature(name="amount"), Feature(name="per_night", expression="amount / nights")),
+            ttl_s=3600.0,
+        ),
+        "materialisations": Materialisation(
+            id=ids("fm"), created_at=now, view="fv_1", version="dv_1", as_of=now, entities=2, written=1, removed=0
         ),
         "experiments": Experiment(id=ids("ex"), created_at=now, name="late"),
         "runs": Run(id=ids("rn"), created_at=now, experiment="late", params={"depth": "3"}, started_at=now),

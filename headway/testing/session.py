@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headway.errors import NotFound
 from headway.kernel.records import digest
-from headway.lifecycle.runs.records import PipelineNode, StepResult, StepRun
+from headway.lifecycle.runs.records import LastResult, PipelineNode, StepResult, StepRun
 
 
 class MemorySession:
@@ -17,6 +17,7 @@ class MemorySession:
         self.blobs: dict[str, bytes] = other.blobs if other else {}
         self.results: dict[str, StepResult] = other.results if other else {}
         self.steps: dict[str, StepRun] = {}
+        self._before: dict[str, StepRun] = other.steps if other else {}
         self.nodes: tuple[PipelineNode, ...] = ()
         self.read: list[str] = []
 
@@ -34,8 +35,15 @@ class MemorySession:
         self.read.append(digest)
         return self.blobs[digest]
 
+    def blob_file(self, digest: str) -> None:
+        """There are no files."""
+
     def cached(self, key: str) -> StepResult | None:
         return self.results.get(key)
+
+    def last_results(self) -> Sequence[LastResult]:
+        known = ((name, self.results.get(step.key)) for name, step in self._before.items())
+        return [LastResult(step=name, result=result) for name, result in known if result is not None]
 
     def keep(self, result: StepResult) -> StepResult:
         kept = result.but(id=f"{StepResult.prefix}_{len(self.results)}")

@@ -87,7 +87,7 @@ def test_reading(headway: Headway, ids: Ids, arguments: list[str], text: str, ke
 
 def test_every_noun_is_read() -> None:
     nouns = {name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), click.Group)}
-    assert nouns - {arguments[0] for arguments, _, _ in READING} == {"project", "import"}
+    assert nouns - {arguments[0] for arguments, _, _ in READING} == {"project", "import", "feature-view"}
 
 
 @pytest.mark.parametrize("noun", ["run", "gate", "release", "rollout", "alert", "change"])

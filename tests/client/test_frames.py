@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headway.client.frames import frame_of, parquet_of
+from headway.client.frames import LIBRARIES, frame_as, frame_of, like, parquet_of
 from headway.errors import Invalid
 
 FRAME = pl.DataFrame({"name": ["a", None], "size": [1.5, 2.0]})
@@ -25,6 +25,23 @@ class Arrow:
 @pytest.mark.parametrize("table", [FRAME, FRAME.lazy(), FRAME.to_dict(as_series=False), FRAME.to_dict(), Arrow()])
 def test_all_kinds_of_frames(table: Any) -> None:
     assert frame_of(parquet_of(table)).equals(FRAME)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_frames_of_other_libraries_come_and_go(library: str) -> None:
+    whole = FRAME.with_columns(at=pl.datetime(2026, 1, 1, time_zone="UTC"), flag=True, n=pl.Series([1, 2**60]))
+    other = frame_as(whole, library)
+    assert type(other).__module__.partition(".")[0].lstrip("_") == library
+    back = frame_of(parquet_of(other))
+    assert back.select(pl.col("at").cast(pl.Datetime("us", "UTC")), pl.all().exclude("at")).equals(
+        whole.select("at", pl.all().exclude("at"))
+    )
+    assert type(like(other, whole)) is type(other)
+
+
+def test_a_library_that_is_none_is_said() -> None:
+    with pytest.raises(Invalid, match="did you mean 'pandas'"):
+        frame_as(FRAME, "panda")
 
 
 def test_the_same_frame_gives_the_same_bytes() -> None:

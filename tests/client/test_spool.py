@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -196,6 +198,100 @@ def test_a_cut_or_damaged_tail_ends_the_log_before_it(
     again.append(_point(99))
     assert len(again.unsent(10_000)[0]) == whole + 1
     again.remove()
+
+
+_KEYS = st.lists(st.text(min_size=1, max_size=20), min_size=0, max_size=5, unique=True)
+_VALUES = st.floats(allow_nan=False) | st.integers(-(10**6), 10**6) | st.booleans()
+_LOGGED = _KEYS.flatmap(lambda keys: st.fixed_dictionaries(dict.fromkeys(keys, _VALUES)))
+_CALLS = st.lists(st.tuples(_LOGGED, st.integers(-(2**63), 2**63 - 1)))
+
+
+@given(calls=_CALLS, sent=st.integers(0, 10), more=_CALLS)
+def test_rows_come_back_as_they_were_logged(
+    tmp_path_factory: pytest.TempPathFactory,
+    calls: list[tuple[dict[str, float], int]], sent: int, more: list[tuple[dict[str, float], int]],
+) -> None:  # fmt: skip
+    spool, received = Spool.create(tmp_path_factory.mktemp("spool"), OPENING), list[Points]()
+    for at_us, (values, step) in enumerate(calls):
+        spool.append_row(step, at_us, values)
+        if at_us == sent:
+            frames, end = spool.unsent(1 << 20)
+            received += [frame for frame in frames if isinstance(frame, Points)]
+            spool.sent(end)
+    path = spool.path
+    assert path is not None
+    spool.close()
+    again = Spool.open(path)
+    for at_us, (values, step) in enumerate(more, len(calls)):
+        again.append_row(step, at_us, values)
+    received += [frame for frame in again.unsent(1 << 20)[0] if isinstance(frame, Points)]
+    wanted = [Points(step, at_us, values) for at_us, (values, step) in enumerate(calls + more)]
+    assert received == wanted
+    again.remove()
+
+
+@given(cut=st.integers(0, 400))
+def test_a_row_that_was_not_written_whole_ends_the_log_before_it(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    spool = Spool.create(tmp_path_factory.mktemp("spool"), OPENING)
+    spool.append_row(0, 0, {"a": 0.0, "b": 1.0})
+    sizes = [spool.bytes]
+    for step in range(1, 12):
+        spool.append_row(step, 1000 * step, {"a": step, "b": 0.0})
+        sizes.append(spool.bytes)
+    path = spool.path
+    assert path is not None
+    spool.close()
+    length = max(sizes[0], sizes[-1] - cut)
+    path.write_bytes(path.read_bytes()[:length] + bytes(5000))  # as a page that never reached the disk
+    whole = sum(size <= length for size in sizes)
+    again = Spool.open(path)
+    assert [frame.step for frame in again.unsent(1 << 20)[0] if isinstance(frame, Points)] == list(range(whole))
+    again.append_row(99, 0, {"a": 1.0, "b": 2.0})
+    again.append_row(100, 0, {"b": 1.0, "a": 2.0})
+    assert [frame.step for frame in again.unsent(1 << 20)[0] if isinstance(frame, Points)][whole:] == [99, 100]
+    again.remove()
+
+
+def test_many_threads_write_rows_of_many_kinds_into_one_log(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, OPENING)
+
+    def write(number: int) -> None:
+        for step in range(2000):
+            spool.append_row(step, number, {f"m{number}": step, f"k{step % 50}": number})
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [frame for frame in spool.unsent(spool.bytes)[0] if isinstance(frame, Points)]
+    for number in range(4):
+        assert [frame.step for frame in found if frame.at_us == number] == list(range(2000))
+        assert all(frame.values[f"k{frame.step % 50}"] == number for frame in found if frame.at_us == number)
+    spool.remove()
+
+
+def _fill(spool: Spool) -> None:
+    for step in range(1, 1 << 20):
+        spool.append_row(step, 0, {"a": 1.0})
+
+
+def test_a_log_whose_disk_is_full_says_so_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, OPENING)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool.append_row(0, 0, {"a": 1.0})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="disk full"):
+            _fill(spool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    spool.append_row(-1, 0, {"a": 1.0})
+    steps = [frame.step for frame in spool.unsent(spool.bytes)[0] if isinstance(frame, Points)]
+    assert steps == [*range(len(steps) - 1), -1]
+    spool.remove()
 
 
 def test_how_far_the_server_got_outlives_the_process(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headway.testing.contracts.features import OnlineStoreContract
 from headway.testing.contracts.journal import JournalContract
 from headway.testing.contracts.leases import LeaseStoreContract
 from headway.testing.contracts.metrics import MetricStoreContract
@@ -61,4 +62,8 @@ class TestPages(RunPagesContract):
 
 
 class TestTraces(TraceStoreContract):
+    pass
+
+
+class TestOnline(OnlineStoreContract):
     pass

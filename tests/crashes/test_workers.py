@@ -96,8 +96,8 @@ def test_a_cancelled_change_leaves_nothing_running(world: World) -> None:
     change = settled(world, number)
     assert (change.stage, change.reason) == (Stage.REJECTED, "cancelled by owner: not today")
     assert world.owner.runs.get(change.run).state is RunState.CANCELLED
-    until(lambda: not workers(world), "its worker ends", 5)
-    until(lambda: child not in world.processes(), "what its step had started ends", 5)
+    until(lambda: not workers(world), "its worker ends", 30)
+    until(lambda: child not in world.processes(), "what its step had started ends", 30)
 
 
 def test_what_a_step_has_started_ends_with_the_control_plane(world: World) -> None:
@@ -108,7 +108,7 @@ def test_what_a_step_has_started_ends_with_the_control_plane(world: World) -> No
     child = int(reached.read_text())
     world.kill()
     until(
-        lambda: set(world.processes()) == set(model_servers(world)), f"nothing is left of the run, nor of {child}", 2.0
+        lambda: set(world.processes()) == set(model_servers(world)), f"nothing is left of the run, nor of {child}", 30
     )
     (world.project / "hold-run").unlink()
     world.start()

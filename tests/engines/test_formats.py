@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from headway.engines.pipelines import formats
-from headway.engines.pipelines.formats import Format, encode_value, record_format, register_format
+from headway.engines.pipelines.formats import Format, encode_value, register_format
 from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline, HeadwayError
 from headway.kernel.records import digest
@@ -233,14 +233,21 @@ class Told(msgspec.Struct):
     values: list[float] = []
 
 
+def local_class() -> type:
+    @dataclasses.dataclass
+    class Inner:
+        depth: int
+
+    return Inner
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
         ({1, 2}, r"a set cannot be stored; return sorted"),
-        (iter([]), r"a list_iterator cannot be stored; return a polars DataFrame"),
+        (iter([]), r"a list_iterator cannot be stored; return a frame of polars.*@step\(pickle=True\) allows pickle"),
         (Pair(1), r"a test_formats Pair|a tests Pair"),
-        (Settings(1), r"Settings cannot be stored; call register_format\(record_format"),
-        (Told("a"), r"Told cannot be stored; call register_format\(record_format"),
+        (local_class()(1), r"Inner cannot be stored.*define the class at the top level.*record_format"),
         (FRAME.lazy(), r"a polars LazyFrame cannot be stored; return frame.collect\(\)"),
         (FRAME["int"], r"a polars Series cannot be stored; return series.to_frame\(\)"),
         (pl.DataFrame({"o": [object()]}), r"column 'o' holds Python objects"),
@@ -267,8 +274,6 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 
 
 def test_records_are_stored_once_they_are_registered() -> None:
-    register_format(record_format(Settings))
-    register_format(record_format(Told))
     assert there_and_back([Settings(3), Told("a", [1.0])]) == [Settings(3), Told("a", [1.0])]
     with pytest.raises(BadPipeline, match="Settings is not the same after JSON; does it hold NaN"):
         encode_value(Settings(1, math.nan))

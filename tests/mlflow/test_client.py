@@ -81,7 +81,7 @@ def test_the_client_makes_webhooks_that_are_told(client_python: Path, tmp_path: 
         url = {"RECEIVER": receiver.url}
         told(client_python, server.client, "story.py", ["webhooks"], tmp_path, **url)
         receiver.until(2)
-    (_, _, example), (_, headers, body) = receiver.got
+    (_, _, example), (_, headers, body), *_ = receiver.got  # at least once: a busy machine may be told again
     assert json.loads(example)["data"]["test"] is True
     said = json.loads(body)
     assert (said["entity"], said["action"]) == ("registered_model", "created")

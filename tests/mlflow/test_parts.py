@@ -177,3 +177,16 @@ def test_a_link_to_download_by(author: httpx2.Client, world: World) -> None:
         assert refusal(nobody.put(answer["url"], content=b"x")) == (403, "PERMISSION_DENIED")
     missing = author.get(f"/api/2.0/mlflow-artifacts/presigned/0/{run}/artifacts/none")
     assert refusal(missing) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_a_link_ends_with_the_token_that_it_was_made_with(world: World, author: httpx2.Client) -> None:
+    run = new_run(author)
+    author.put(f"{FILES}/0/{run}/artifacts/a.bin", content=DATA).raise_for_status()
+    with world.client(Role.OWNER) as owner, world.client(None) as nobody:
+        secret = owner.post("/v1/tokens", json={"name": "visiting", "role": Role.READER}).json()["secret"]
+        visiting = {"authorization": f"Bearer {secret}"}
+        link = f"/api/2.0/mlflow-artifacts/presigned/0/{run}/artifacts/a.bin"
+        url = nobody.get(link, headers=visiting).json()["url"]
+        assert nobody.get(url).content == DATA
+        owner.delete("/v1/tokens/visiting").raise_for_status()
+        assert refusal(nobody.get(url)) == (403, "PERMISSION_DENIED")

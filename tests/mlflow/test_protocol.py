@@ -85,8 +85,15 @@ BAD = [
     ("POST", "runs/search", b'{"experiment_ids":["0"],"max_results":50001}', 400, "INVALID_PARAMETER_VALUE"),
     ("GET", "runs/get?run_id=none", None, 404, "RESOURCE_DOES_NOT_EXIST"),
     ("GET", "runs/get?run_id=" + "r" * 60_000, None, 404, "RESOURCE_DOES_NOT_EXIST"),
-    ("POST", "runs/log-metric", b'{"run_id":"none","key":"k","value":1}', 404, "RESOURCE_DOES_NOT_EXIST"),
-    ("POST", "runs/log-metric", b'{"run_id":"none","key":"k","value":"much"}', 400, "INVALID_PARAMETER_VALUE"),
+    ("POST", "runs/log-metric", b'{"run_id":"none","key":"k","value":1,"timestamp":1}', 404, "RESOURCE_DOES_NOT_EXIST"),
+    ("POST", "runs/log-metric", b'{"run_id":"none","key":"k","value":1}', 400, "INVALID_PARAMETER_VALUE"),
+    (
+        "POST",
+        "runs/log-metric",
+        b'{"run_id":"none","key":"k","value":"much","timestamp":1}',
+        400,
+        "INVALID_PARAMETER_VALUE",
+    ),
     ("GET", "metrics/get-history?run_id=none&metric_key=k", None, 404, "RESOURCE_DOES_NOT_EXIST"),
     ("GET", "metrics/get-history-bulk-interval?metric_key=k", None, 400, "INVALID_PARAMETER_VALUE"),
     ("POST", "logged-models", b'{"experiment_id":"none"}', 404, "RESOURCE_DOES_NOT_EXIST"),
@@ -216,7 +223,7 @@ def test_runs_are_headways_own(world: World, author: httpx2.Client) -> None:
 def test_a_pipelines_run_is_sealed_when_it_is_over(author: httpx2.Client) -> None:
     run = author.post("/v1/runs", json={"experiment": "native", "pipeline": "train"}).json()["id"]
     author.post(f"/v1/runs/{run}/move", json={"state": "finished"}).raise_for_status()
-    late = author.post(f"{BASE}/runs/log-metric", json={"run_id": run, "key": "auc", "value": 1})
+    late = author.post(f"{BASE}/runs/log-metric", json={"run_id": run, "key": "auc", "value": 1, "timestamp": 1})
     assert refusal(late) == (409, "RESOURCE_CONFLICT")
     again = author.post(f"{BASE}/runs/update", json={"run_id": run, "status": "RUNNING"})
     assert refusal(again) == (409, "RESOURCE_CONFLICT")

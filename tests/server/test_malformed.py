@@ -240,7 +240,7 @@ def test_a_body_without_an_end(server: httpx2.Client) -> None:
     assert answer.startswith(b"HTTP/1.1 413") or answer == b""  # which is lost when the rest of the body was not read
     began = time.monotonic()
     assert server.get("/health").is_success
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("size", [100_000, 5_000_000])
@@ -275,7 +275,7 @@ def test_ten_thousand_query_parameters(server: httpx2.Client, path: str) -> None
         began = time.monotonic()
         answer = said(server, b"GET " + path.encode() + b"?" + many + b" HTTP/1.1\r\nHEAD\r\nConnection: close\r\n\r\n")
         assert answer[9:12] in statuses, answer[:300]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_a_large_body_behind_a_small_one_on_one_connection_is_no_large_head(server: httpx2.Client) -> None:

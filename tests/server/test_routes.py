@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headway.client.frames import parquet_of
 from headway.kernel.access import Role
 from headway.kernel.records import digest
 from headway.lifecycle.changes.hooks import signed
@@ -24,12 +25,14 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/health", "/version", "/metrics", "/schema", "/schema/openapi.json", "/v1/me", "/v1/status")
     yield from ("/v1/datasets", "/v1/datasets/versions?dataset=flights&limit=1", "/v1/datasets/versions/flights@1")
     yield "/v1/datasets/versions/flights/data"
+    yield from ("/v1/feature-views", "/v1/feature-views/hours", "/v1/feature-views/hours/materialisations?limit=1")
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
     yield from ("/v1/models", "/v1/models/versions?model=late", "/v1/models/versions/late@1")
+    yield "/v1/models/versions/late@1/origins"
     yield from ("/v1/models/registrations/crafted@1", "/v1/models/versions/crafted@1/trust")
     yield from ("/v1/environments", "/v1/environments/production")
     yield "/v1/gates/verdicts?model_version=late@1"
@@ -55,6 +58,14 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
+def feature_view_writes(run: str, version: str) -> Iterator[tuple[str, Any]]:
+    yield f"{run}/reads", {"version": version}
+    view = {"name": "hours", "source": "feature-source", "entity": ["flight"], "event_time": "at"}
+    yield "/v1/feature-views", {**view, "features": [{"name": "delay"}], "ttl_s": 60}
+    yield "/v1/feature-views/hours/materialise", {"as_of": AT}
+    yield "/v1/feature-views/hours@1/look-up", {"entities": [{"flight": 1}, {"flight": 2}]}
+
+
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     """Paths and bodies; the ids are of things that are there."""
     run = f"/v1/runs/{ids['run']}"
@@ -63,11 +74,11 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
         {"blob": blob, "contract": {"columns": [{"name": "delay", "kind": "float"}], "closed": False}},
     )
     yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
+    yield from feature_view_writes(run, ids["dataset_version"])
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
     yield "/v1/runs/search", {"experiments": ["delays"], "where": "run_id != ''", "order": ["run_name"], "limit": 1}
     yield "/v1/runs/count", {"where": "params.depth = '3'", "deleted": None}
-    yield from ((f"{run}/{verb}", {}) for verb in ("delete", "restore"))
-    yield from ((f"/v1/experiments/delays/{verb}", {}) for verb in ("delete", "restore"))
+    yield from ((f"{where}/{verb}", {}) for where in (run, "/v1/experiments/delays") for verb in ("delete", "restore"))
     points = [{"key": "val/loss", "value": value, "at": AT} for value in (0.5, "NaN", "-Infinity")]
     yield f"{run}/log", {"params": {"a": "1"}, "tags": {"b": "2"}, "metrics": points}
     yield f"{run}/points", {"curves": {"val/loss": {"steps": [1], "at_us": [0], "values": ["Infinity"]}}}
@@ -182,6 +193,8 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         "environments": ["staging"], "deployments": ["departures"], "monitors": ["quality"],
         "triggers": ["again", "daily", "hook"],
     }  # fmt: skip
+    source = put_blob(owner, parquet_of({"flight": [1], "at": [datetime(2026, 1, 1, tzinfo=UTC)], "delay": [2.5]}))
+    owner.post("/v1/datasets/versions", json={"dataset": "feature-source", "blob": source}).raise_for_status()
     ids = ids | {"registration": register(world, ids["run"])}
     for path, body in writes(ids, put_blob(owner, table(0))):
         client = gatekeeper if path == "/v1/gates/verdicts" else owner

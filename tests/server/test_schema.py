@@ -94,6 +94,8 @@ def test_every_bound_of_the_schema(home: Path) -> None:
     # What is let in by the signature of its body is let in by no token.
     unsigned = ("--exclude-operation-id", "triggers_webhook")
     done = asked(home, "--phases", "coverage", "--max-time", "15", "--seed", "1", *unsigned)
+    if re.search(r"Tested: \d\b", done.stdout):  # a machine that is so busy needs longer to test anything
+        done = asked(home, "--phases", "coverage", "--max-time", "90", "--seed", "1", *unsigned)
     assert done.returncode == 0, done.stdout[-6000:]
     tested = re.search(r"Tested: (\d+)", done.stdout)
     generated = re.search(r"(\d+) generated", done.stdout)

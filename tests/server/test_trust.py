@@ -102,6 +102,46 @@ def test_only_an_operator_trusts_and_only_with_a_reason(world: World, body: dict
     assert author.get("/v1/models/versions/late@1/trust").status_code == 404
 
 
+def test_trust_is_taken_back_and_given_anew(world: World, body: dict[str, Any]) -> None:
+    author, operator = world.client(Role.AUTHOR), world.client(Role.OPERATOR)
+    posted(author, "/v1/models/versions", body)
+    path, back = "/v1/models/versions/crafted@1/trust", "/v1/models/versions/crafted@1/distrust"
+    assert operator.post(back, json={"why": "never given"}).status_code == 400
+    given = posted(operator, path, {"why": "we trained it"})
+    assert author.post(back, json={"why": "mine"}).status_code == 403
+    assert operator.post(back, json={"why": " "}).status_code == 400
+    taken = operator.post(back, json={"why": "its pickle phones home"}).json()
+    assert (taken["id"], taken["withdrawn_why"]) == (given["id"], "its pickle phones home")
+    assert operator.post(back, json={"why": "again"}).json() == taken
+    refused = author.get(path)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, NotTrusted.code)
+    assert "phones home" in refused.json()["error"]["message"]
+    anew = posted(operator, path, {"why": "read line by line"})
+    assert (anew["id"], anew["withdrawn_at"], anew["why"]) == (given["id"], None, "read line by line")
+    assert author.get(path).json() == anew
+
+
+def test_what_serves_goes_on_without_trust_and_nothing_new_begins(world: World, body: dict[str, Any]) -> None:
+    declare(world)
+    author, platform = world.client(Role.AUTHOR), world.application.platform
+    for name in ("crafts", "more-crafts"):
+        platform.rollouts.declare(name, "production", "crafted", by=SYSTEM)
+    version = posted(author, "/v1/models/versions", body)["id"]
+    platform.models.trust("crafted@1", "we trained it", by=SYSTEM)
+    opened = platform.changes.open(OpenChange(deployment="crafts", model_version=version), by=SYSTEM)
+    release = platform.releases.sign(opened.id, version, "production", authors=(), by=SYSTEM, break_glass="it burns")
+    rollout = platform.rollouts.start("crafts", release.id, by=SYSTEM)
+    platform.rollouts.advance(rollout.id, 0, "first step", by=SYSTEM)
+    platform.models.distrust("crafted@1", "its pickle phones home", by=SYSTEM)
+    [route] = platform.rollouts.routing("crafts").routes
+    assert route.trust.startswith("tu_")
+    with pytest.raises(NotTrusted):
+        platform.rollouts.start("more-crafts", release.id, by=SYSTEM)
+    other = platform.changes.open(OpenChange(deployment="more-crafts", model_version=version), by=SYSTEM)
+    with pytest.raises(NotTrusted):
+        platform.releases.sign(other.id, version, "production", authors=(), by=SYSTEM, break_glass="it burns")
+
+
 def test_no_release_without_trust(world: World, body: dict[str, Any]) -> None:
     """Not by a passed gate either, nor by break-glass."""
     declare(world)

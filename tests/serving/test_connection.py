@@ -127,7 +127,7 @@ def test_a_slow_client_is_timed_out(impatient: Server, part: bytes) -> None:
         began = time.monotonic()
         connection.sendall(part)
         assert statuses(rest(connection)) == [408]
-        assert 0.3 < time.monotonic() - began < 5
+        assert 0.3 < time.monotonic() - began < 9
 
 
 def test_a_client_that_trickles_is_timed_out(impatient: Server) -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 from headway.errors import AlreadyExists, Invalid, Unavailable
 from headway.kernel.clock import SystemClock
@@ -91,8 +92,29 @@ def test_processes_open_and_write_one_new_home_together(home: Path, reopen: Open
     assert anchor.number == 90
 
 
+@contextmanager
+def _watched() -> Iterator[list[str]]:
+    """The COMMITs of connections that are opened inside."""
+    commits = list[str]()
+
+    def note(statement: str) -> None:
+        if statement == "COMMIT":
+            commits.append(statement)
+
+    def watch(driver: sqlite3.Connection, _record: object) -> None:
+        driver.set_trace_callback(note)
+
+    event.listen(Engine, "connect", watch)
+    try:
+        yield commits
+    finally:
+        event.remove(Engine, "connect", watch)
+
+
 def test_threads_that_wait_share_one_commit(reopen: Open) -> None:
-    opened, commits = reopen(), []
+    with _watched() as commits:
+        opened = reopen()
+    commits.clear()
     ids = time_sorted(SystemClock())
     first_is_in, all_wait = threading.Event(), threading.Event()
 
@@ -101,24 +123,17 @@ def test_threads_that_wait_share_one_commit(reopen: Open) -> None:
             first_is_in.set()
             all_wait.wait(10)
 
-    def count(connection: Connection) -> None:
-        commits.append(connection)
-
-    event.listen(Engine, "commit", count)
-    try:
-        with ThreadPoolExecutor(9) as threads:
-            holding = threads.submit(hold)
-            first_is_in.wait(10)
-            adding = [threads.submit(_add, opened, ids("ex")) for _ in range(8)]
-            time.sleep(0.2)
-            assert not any(each.done() for each in adding)
-            all_wait.set()
-            for each in [holding, *adding]:
-                each.result(10)
-    finally:
-        event.remove(Engine, "commit", count)
-    assert verify(opened.stores.ledger) == 8
+    with ThreadPoolExecutor(9) as threads:
+        holding = threads.submit(hold)
+        first_is_in.wait(10)
+        adding = [threads.submit(_add, opened, ids("ex")) for _ in range(8)]
+        time.sleep(0.2)
+        assert not any(each.done() for each in adding)
+        all_wait.set()
+        for each in [holding, *adding]:
+            each.result(10)
     assert len(commits) == 1
+    assert verify(opened.stores.ledger) == 8
 
 
 def test_an_act_that_fails_among_others_undoes_itself_alone(reopen: Open) -> None:
@@ -148,23 +163,17 @@ def test_an_act_that_fails_among_others_undoes_itself_alone(reopen: Open) -> Non
 
 
 def test_acts_together_share_one_commit_and_see_each_other(reopen: Open) -> None:
-    opened, other, commits = reopen(), reopen(), list[Connection]()
-
-    def count(connection: Connection) -> None:
-        commits.append(connection)
-
-    event.listen(Engine, "commit", count)
-    try:
-        with opened.journal.together():
-            _add(opened, "first")
-            assert opened.stores.experiments.named("first") is not None
-            with pytest.raises(AlreadyExists, match="another Experiment"):
-                _add(opened, "first", id="ex_other")
-            _add(opened, "second")
-            assert opened.stores.experiments.all().items[0].name == "second"
-            assert other.stores.experiments.named("first") is None, "nobody else may see it before it is durable"
-    finally:
-        event.remove(Engine, "commit", count)
+    with _watched() as commits:
+        opened, other = reopen(), reopen()
+    commits.clear()
+    with opened.journal.together():
+        _add(opened, "first")
+        assert opened.stores.experiments.named("first") is not None
+        with pytest.raises(AlreadyExists, match="another Experiment"):
+            _add(opened, "first", id="ex_other")
+        _add(opened, "second")
+        assert opened.stores.experiments.all().items[0].name == "second"
+        assert other.stores.experiments.named("first") is None, "nobody else may see it before it is durable"
     assert len(commits) == 1
     assert [record.name for record in other.stores.experiments.all().items] == ["second", "first"]
     assert verify(opened.stores.ledger) == 2
@@ -189,6 +198,52 @@ def test_acts_together_whose_commit_fails_are_all_refused(reopen: Open) -> None:
     assert opened.stores.experiments.named("before") is None
     _add(opened, "after")
     assert verify(opened.stores.ledger) == 1
+
+
+def test_a_read_together_sees_what_others_committed_and_nothing_that_they_have_not(reopen: Open) -> None:
+    opened, is_in, may_end = reopen(), threading.Event(), threading.Event()
+    experiments = opened.stores.experiments
+    _add(opened, "before")
+
+    def hold() -> None:
+        with opened.journal.together():
+            _add(opened, "open")
+            is_in.set()
+            may_end.wait(10)
+
+    with ThreadPoolExecutor(1) as threads, opened.journal.together():
+        assert experiments.named("before") is not None
+        holding = threads.submit(hold)
+        is_in.wait(10)
+        assert experiments.named("open") is None
+        assert [each.name for each in experiments.all().items] == ["before"]
+        may_end.set()
+        holding.result(10)
+        assert experiments.named("open") is not None
+        _add(opened, "mine")
+    assert len(experiments.all().items) == 3
+
+
+def test_a_record_that_an_act_has_read_is_written_as_it_stands_then(reopen: Open) -> None:
+    opened = reopen()
+    experiments, made = (
+        opened.stores.experiments,
+        Experiment(id="ex_" + 26 * "1", created_at=FrozenClock().now(), name="a"),
+    )
+    with opened.journal.act("ada", "experiment.add") as act:
+        assert experiments.get(made.id) is None
+        act.save(experiments, made)
+        act.save(experiments, made.but(name="b"))
+        assert experiments.get(made.id) == made.but(name="b")
+        act.save(experiments, made)
+        assert experiments.named("b") is None
+    assert experiments.named("a") == made
+    with opened.journal.act("ada", "experiment.purge"):
+        assert experiments.get(made.id) == made
+        opened.stores.kept.remove(made.id)
+        assert experiments.get(made.id) is None
+        experiments.put(made.but(name="c"))
+    assert experiments.named("c") == made.but(name="c")
 
 
 def test_others_are_not_kept_waiting_by_acts_together(reopen: Open) -> None:

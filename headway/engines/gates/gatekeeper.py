@@ -40,6 +40,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     names.PARITY: BuiltIn(serving.parity),
     names.LATENCY: BuiltIn(serving.latency),
     names.CALIBRATION: BuiltIn(calibration.calibration),
+    names.TAGS: BuiltIn(data.tags, (_TRAINING,)),
 }
 
 

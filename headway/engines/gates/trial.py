@@ -21,6 +21,7 @@ from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.gates.check import Subject
 from headway.lifecycle.gates.statistics import squared_losses
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import ModelVersion, Task
 
 Floats = NDArray[np.float64]
@@ -67,6 +68,8 @@ class Trial:
     training: tuple[Table, ...] = ()
     baselines: Mapping[str, bytes] = field(default_factory=dict)
     champion: Champion | None = None
+    origins: Origins | None = None
+    """Which data the version came from, and their tags."""
     timer_ns: Callable[[], int] = time.perf_counter_ns
     opened: Callable[[ModelVersion, bytes], ScoringModel] = open_onnx
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 
@@ -25,3 +26,26 @@ def loads(data: bytes) -> Any:
     import numpy  # noqa: PLC0415
 
     return numpy.load(io.BytesIO(data), allow_pickle=False)
+
+
+def mapped(path: Path) -> Any:
+    """The array as it lies in the file. It may be written to: what is written stays in memory, page by page, and the
+    file is as it was."""
+    import numpy  # noqa: PLC0415
+
+    return numpy.load(path, mmap_mode="c", allow_pickle=False).view(numpy.ndarray)
+
+
+def sparse_dumps(matrix: Any) -> bytes:
+    """A sparse matrix or array of scipy's; its parts are arrays, without pickle."""
+    from scipy import sparse  # noqa: PLC0415
+
+    buffer = io.BytesIO()
+    sparse.save_npz(buffer, matrix, compressed=False)
+    return buffer.getvalue()
+
+
+def sparse_loads(data: bytes) -> Any:
+    from scipy import sparse  # noqa: PLC0415
+
+    return sparse.load_npz(io.BytesIO(data))

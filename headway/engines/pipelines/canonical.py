@@ -10,27 +10,29 @@ import dataclasses
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from headway.kernel.records import digest, encode
 
 _BY_REPR = (
-    float, complex, date, datetime, time, timedelta, timezone, ZoneInfo, Decimal, Fraction, UUID, range, slice,
-    re.Pattern, type(Ellipsis),
+    float, complex, date, datetime, time, timedelta, timezone, range, slice, re.Pattern, type(Ellipsis),
 )  # fmt: skip
+_BY_REPR_TOO = {("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"), ("zoneinfo", "ZoneInfo")}
+"""Not imported for being told from others."""
 _EXACT_IN_JSON = 2**53
 
 
-def canonical(value: Any, other: Callable[[Any], Any]) -> Any:
-    """`value` as JSON values that tell it apart; `other` does so for what is not plain, or raises."""
+def _by_name(path: PurePath) -> Any:
+    return ["path", ascii(str(path))]
+
+
+def canonical(value: Any, other: Callable[[Any], Any], path: Callable[[PurePath], Any] = _by_name) -> Any:
+    """`value` as JSON values that tell it apart; `other` does so for what is not plain, or raises, and `path` for
+    paths."""
     kind = type(value)
     if value is None or kind is bool:
         return value
@@ -41,25 +43,25 @@ def canonical(value: Any, other: Callable[[Any], Any]) -> Any:
     if kind in (bytes, bytearray):
         return [kind.__name__, digest(bytes(value))]
     if kind in (list, tuple):
-        return [kind.__name__, [canonical(item, other) for item in value]]
+        return [kind.__name__, [canonical(item, other, path) for item in value]]
     if kind in (set, frozenset):
-        return [kind.__name__, sorted(digest(encode(canonical(item, other))) for item in value)]
+        return [kind.__name__, sorted(digest(encode(canonical(item, other, path))) for item in value)]
     if kind is dict:
-        return ["dict", [[canonical(key, other), canonical(item, other)] for key, item in value.items()]]
-    if kind in _BY_REPR:
+        return ["dict", [[canonical(k, other, path), canonical(item, other, path)] for k, item in value.items()]]
+    if kind in _BY_REPR or (kind.__module__, kind.__qualname__) in _BY_REPR_TOO:
         return [kind.__name__, repr(value)]
     if isinstance(value, PurePath):
-        return ["path", ascii(str(value))]
+        return path(value)
     if isinstance(value, Enum):
-        return ["enum", other(kind), value.name, canonical(value.value, other)]
-    return _fields(value, other)
+        return ["enum", other(kind), value.name, canonical(value.value, other, path)]
+    return _fields(value, other, path)
 
 
-def _fields(value: Any, other: Callable[[Any], Any]) -> Any:
+def _fields(value: Any, other: Callable[[Any], Any], path: Callable[[PurePath], Any]) -> Any:
     if isinstance(value, msgspec.Struct):
         names = value.__struct_fields__
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = tuple(field.name for field in dataclasses.fields(value))
     else:
         return other(value)
-    return ["fields", other(type(value)), [[name, canonical(getattr(value, name), other)] for name in names]]
+    return ["fields", other(type(value)), [[name, canonical(getattr(value, name), other, path)] for name in names]]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from headway.engines.pipelines.failures import told
+from headway.engines.pipelines.files import FileDigests
 from headway.engines.pipelines.keys import Keys
+from headway.engines.pipelines.lookup import Decision, Lookup
+from headway.engines.pipelines.names import Names
 from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline, HeadwayError, StepFailed
 from headway.kernel.clock import Clock
-from headway.kernel.records import digest, encode
+from headway.lifecycle.runs.explanations import Explanation
 from headway.lifecycle.runs.pipeline import Pipeline, Step, executing
 from headway.lifecycle.runs.records import Output, PipelineNode, StepResult, StepRun, StepState
 from headway.lifecycle.runs.results import Result, resolved, results_in
@@ -20,6 +23,7 @@ from headway.lifecycle.runs.session import Session
 
 Report = Callable[[StepRun], None]
 """Told of each state a step comes to."""
+Explain = Callable[[Explanation], None]
 _HELD_BYTES = 64 * 2**20
 """Outputs up to this size stay in memory for as long as a handle on them is there."""
 
@@ -35,13 +39,19 @@ class LocalExecutor:
     along with the next, so that a thousand of them cost no thousand messages. At the end go all steps, and the graph.
     """
 
-    def __init__(self, session: Session, clock: Clock, folder: Path, report: Report = _silent) -> None:
-        self._session, self._clock, self._report = session, clock, report
+    def __init__(
+        self, session: Session, clock: Clock, folder: Path, report: Report = _silent, *, force: Collection[str] = (),
+        explain: Explain | None = None, files: FileDigests | None = None,
+    ) -> None:  # fmt: skip
+        """Steps of the names in `force` run in any case. `explain` is told why each step runs or is found again."""
+        self._session, self._clock, self._report, self._explain = session, clock, report, explain
         self._folder = folder.resolve()
-        self._keys = Keys(self._folder)
+        self._files = files or FileDigests(self._folder)
+        self._lookup = Lookup(session, Keys(self._folder, self._files), clock, force)
         self._steps: dict[str, StepRun] = {}
         self._unsent: dict[str, None] = {}
         self._nodes: list[PipelineNode] = []
+        self._names = Names()
 
     @property
     def nodes(self) -> tuple[PipelineNode, ...]:
@@ -60,25 +70,29 @@ class LocalExecutor:
             raise BadPipeline(f"pipeline {pipeline.name!r} cannot be called so: {error}") from None
         try:
             with executing(self):
-                return pipeline.function(**params)
+                given = pipeline.function(**params)
+            self._lookup.check_forced()
+            return given
         except HeadwayError:
             raise
         except (Exception, SystemExit) as error:
             text, short = told(error, self._folder)
             raise StepFailed(f"pipeline {pipeline.name!r} failed between its steps: {short}", traceback=text) from error
         finally:
+            self._files.save()
             self._send(list(self._steps), self._nodes)
 
     def call(self, step: Step, arguments: inspect.BoundArguments) -> Result:
         """The result of one call: from the cache, or by running it."""
         name = self._draw(step, arguments)
         try:
-            key = self._keys.of(step, arguments) if step.cache else self._own_key(name)
-            kept = self._session.cached(key) if step.cache else None
-            if kept is not None:
-                self._move(name, StepState.CACHED, key=key, ended_at=self._clock.now())
-                return Result(name, Stored(kept.outputs, self._session.get_blob))
-            return Result(name, self._ran(step, arguments, name, key))
+            decision = self._lookup.decide(step, arguments, name)
+            if self._explain is not None:
+                self._explain(self._lookup.explain(decision))
+            if decision.kept is not None:
+                self._move(name, StepState.CACHED, key=decision.text, ended_at=self._clock.now())
+                return Result(name, self._stored(step, decision.kept.outputs, self._session.get_blob))
+            return Result(name, self._ran(step, arguments, decision))
         except BaseException as error:
             text = error.details["traceback"] if isinstance(error, StepFailed) else told(error, self._folder)[0]
             self._move(name, StepState.FAILED, ended_at=self._clock.now(), error=text)
@@ -87,35 +101,39 @@ class LocalExecutor:
 
     def _draw(self, step: Step, arguments: inspect.BoundArguments) -> str:
         """Add the call to the graph, under a name of its own."""
-        name, count = step.name, 1
-        while name in self._steps:
-            count += 1
-            name = f"{step.name}-{count}"
+        name = self._names.next(step.name)
         inputs = (result.step for value in arguments.arguments.values() for result in results_in(value))
         after = dict.fromkeys((*inputs, *(result.step for result in step.waits_for)))
         self._nodes.append(PipelineNode(step=name, after=tuple(after)))
         self._steps[name] = StepRun(step=name, started_at=self._clock.now())
         return name
 
-    def _own_key(self, name: str) -> str:
-        """A key that no other call has, for a step that must run each time."""
-        return digest(encode([self._session.run, name]))
-
-    def _ran(self, step: Step, arguments: inspect.BoundArguments, name: str, key: str) -> Stored:
-        self._move(name, StepState.RUNNING, key=key)
+    def _ran(self, step: Step, arguments: inspect.BoundArguments, decision: Decision) -> Stored:
+        name = decision.name
+        self._move(name, StepState.RUNNING, key=decision.text)
         self._send(list(self._unsent))
+        self._steps[name] = self._steps[name].but(started_at=self._clock.now())  # to say so may have taken its time
         arguments.arguments = {argument: resolved(value) for argument, value in arguments.arguments.items()}
+        step.check_arguments(arguments)
         value = self._value(step, arguments, name)
+        step.check_value(value)
         held: dict[str, bytes] = {}
-        outputs = self._kept_outputs(name, value, held)
+        outputs = self._kept_outputs(step, name, value, held)
         now = self._clock.now()
+        made_of = self._lookup.kept_parts(decision)
         self._session.keep(
-            StepResult(id="", created_at=now, key=key, step=name, run=self._session.run, outputs=outputs)
-        )
+            StepResult(
+                id="", created_at=now, key=decision.text, step=name, run=self._session.run, outputs=outputs,
+                made_of=made_of,
+            )
+        )  # fmt: skip
         self._move(name, StepState.DONE, ended_at=now)
         if sum(map(len, held.values())) > _HELD_BYTES:
             held.clear()
-        return Stored(outputs, lambda blob: held[blob] if blob in held else self._session.get_blob(blob))
+        return self._stored(step, outputs, lambda blob: held[blob] if blob in held else self._session.get_blob(blob))
+
+    def _stored(self, step: Step, outputs: Sequence[Output], get: Callable[[str], bytes]) -> Stored:
+        return Stored(outputs, get, file=self._session.blob_file, pickle=step.pickle)
 
     def _value(self, step: Step, arguments: inspect.BoundArguments, name: str) -> Any:
         try:
@@ -125,14 +143,14 @@ class LocalExecutor:
             text, short = told(error, self._folder)
             raise StepFailed(f"step {name!r} failed: {short}", step=name, traceback=text) from error
 
-    def _kept_outputs(self, name: str, value: Any, held: dict[str, bytes]) -> tuple[Output, ...]:
+    def _kept_outputs(self, step: Step, name: str, value: Any, held: dict[str, bytes]) -> tuple[Output, ...]:
         def put(data: bytes) -> str:
             blob = self._session.put_blob(data)
             held[blob] = data
             return blob
 
         try:
-            return pack(value, put)
+            return pack(value, put, step.format, pickle=step.pickle)
         except BadPipeline as error:
             raise BadPipeline(f"step {name!r} gives what cannot be stored: {error}", step=name) from error
 

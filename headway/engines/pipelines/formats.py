@@ -1,19 +1,17 @@
-"""Values as bytes and back, by type, without pickle. `outputs.py` keeps what is made of several such values."""
+"""Values as bytes and back, by type, without pickle unless a step says so. `outputs.py` keeps what is made of several
+such values."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from headway.engines.pipelines import arrays, estimators
+from headway.engines.pipelines import arrays, frames, objects
 from headway.errors import BadPipeline, HeadwayError
-from headway.kernel.records import digest, encode
+from headway.kernel.records import digest
 
 PLAIN = "json"
 
@@ -27,6 +25,13 @@ class Format:
     takes: Callable[[Any], bool]
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
+    package: str = ""
+    """The module that makes the values, whose installed version counts in the keys of steps that take them."""
+    open: Callable[[Path], Any] | None = None
+    """The value as it lies in a file, mapped into memory; its bytes are those that `encode` gave. The file must not be
+    written to by what is done with the value."""
+    option: str = ""
+    """Only where a step asks for it by `@step(format=...)`."""
 
 
 _formats: dict[str, Format] = {}
@@ -34,7 +39,7 @@ _formats: dict[str, Format] = {}
 
 def register_format(new: Format) -> None:
     """Make `new` known; one of the same name is replaced. Later ones are asked first."""
-    if new.name in (PLAIN, "tree"):
+    if new.name in (PLAIN, "tree", "files", objects.PICKLE):
         raise BadPipeline(f"format {new.name!r} is built in; give yours another name")
     _formats.pop(new.name, None)
     _formats[new.name] = new
@@ -44,45 +49,101 @@ def record_format(cls: type) -> Format:
     """A format for instances of a dataclass or msgspec Struct, as JSON, to hand to `register_format`."""
 
     def encoded(value: Any) -> bytes:
-        data = encode(value)
-        try:
-            same = msgspec.json.decode(data, type=cls) == value
-        except msgspec.MsgspecError:
-            same = False
-        if not same:
-            raise BadPipeline(f"this {cls.__qualname__} is not the same after JSON; does it hold NaN, or an open type?")
-        return data
+        return objects.record_dumps(value, cls)
 
     def decoded(data: bytes) -> Any:
-        return msgspec.json.decode(data, type=cls)
+        return objects.record_loads(data, cls)
 
-    name = f"record:{cls.__module__}.{cls.__qualname__}"
-    return Format(name, lambda value: type(value) is cls, encoded, decoded)
+    return Format(objects.record_name(cls), lambda value: type(value) is cls, encoded, decoded)
 
 
-def encode_value(value: Any) -> tuple[str, bytes]:
-    """Format and bytes of one value; raises `BadPipeline` when no format takes it."""
+def encode_value(value: Any, option: str = "", *, pickle: bool = False) -> tuple[str, bytes]:
+    """Format and bytes of one value. `option` is the format that a step prefers, `pickle` whether it allows that for
+    what no format takes. Raises `BadPipeline` when there is no way."""
     value = python_number(value)
     if is_plain(value):
         return PLAIN, plain_bytes(value)
-    for known in reversed(_formats.values()):
-        if known.takes(value):
-            try:
-                return known.name, known.encode(value)
-            except HeadwayError:
-                raise
-            except Exception as error:
-                raise BadPipeline(f"a {_kind(value)} cannot be stored as {known.name}: {error}") from error
-    raise BadPipeline(f"a {_kind(value)} cannot be stored; {_instead(value)}")
+    found = _taking(value, option)
+    if found is None and pickle:
+        return objects.PICKLE, objects.pickle_dumps(value)
+    if found is None:
+        raise BadPipeline(f"a {_kind(value)} cannot be stored; {_instead(value)}")
+    try:
+        return found.name, found.encode(value)
+    except HeadwayError:
+        if pickle:
+            return objects.PICKLE, objects.pickle_dumps(value)
+        raise
+    except Exception as error:
+        raise BadPipeline(f"a {_kind(value)} cannot be stored as {found.name}: {error}") from error
 
 
-def decode_value(name: str, data: bytes) -> Any:
-    """The value of bytes in format `name`; raises `BadPipeline` for a format that is not known here."""
+def _taking(value: Any, option: str) -> Format | None:
+    """The newest format that takes `value`; one that is preferred comes first."""
+    options = {known.option for known in _formats.values()}
+    if option not in options:
+        raise BadPipeline(f"there is no format {option!r} to ask for; there is {', '.join(sorted(options - {''}))}")
+    taking = [known for known in reversed(_formats.values()) if known.option in ("", option) and known.takes(value)]
+    taking.sort(key=lambda known: known.option != option)
+    if not taking and objects.is_record(value):
+        return _format_of_record(type(value))
+    return taking[0] if taking else None
+
+
+def _format_of_record(cls: type) -> Format:
+    try:
+        same = objects.class_named(objects.record_name(cls)) is cls
+    except BadPipeline:
+        same = False
+    if not same:
+        raise BadPipeline(
+            f"a {cls.__qualname__} cannot be stored, for nobody could find its class again; define the class at the "
+            "top level of a module, call register_format(record_format(the class)), or return a dict"
+        )
+    return record_format(cls)
+
+
+def decode_value(name: str, data: bytes, *, pickle: bool = False) -> Any:
+    """The value of bytes in format `name`; raises `BadPipeline` for a format that is not known here, and for pickle
+    unless that is allowed."""
     if name == PLAIN:
         return json.loads(data)
+    if name == objects.PICKLE:
+        if not pickle:
+            raise BadPipeline(
+                "what was stored is a pickle, which runs code when it is read; allow it by @step(pickle=True) on the "
+                "step that gives it, or run that step again with --force"
+            )
+        return objects.pickle_loads(data)
+    return _known(name).decode(data)
+
+
+def opener_of(name: str) -> Callable[[Path], Any] | None:
+    """How values of a format are taken from a file without being read, if they can be."""
+    return _formats[name].open if name in _formats else None
+
+
+def _known(name: str) -> Format:
+    if name not in _formats and name.startswith(objects.RECORD):
+        return record_format(objects.class_named(name))
     if name not in _formats:
         raise BadPipeline(f"format {name!r} is not known here; import the module that registers it")
-    return _formats[name].decode(data)
+    return _formats[name]
+
+
+def package_of(name: str) -> str:
+    """The module that makes the values of a format, or nothing."""
+    return _formats[name].package if name in _formats else ""
+
+
+def class_of_record(name: str) -> type | None:
+    """The class of a record's format, if it is imported."""
+    if not name.startswith(objects.RECORD):
+        return None
+    try:
+        return objects.class_named(name)
+    except BadPipeline:
+        return None
 
 
 def content_digest(value: Any) -> list[str]:
@@ -135,40 +196,63 @@ def _instead(value: Any) -> str:
     """What to return in its place."""
     if is_a(value, "polars", "LazyFrame"):
         return "return frame.collect()"
-    if is_a(value, "polars", "Series"):
+    if is_a(value, "polars", "Series") or is_a(value, "pandas", "Series"):
         return "return series.to_frame()"
-    if is_a(value, "pandas", "DataFrame"):
-        return "return polars.from_pandas(frame)"
     if isinstance(value, set | frozenset):
         return "return sorted(values)"
-    if isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value):
-        return "call register_format(record_format(the class)) beside its definition, or return a dict"
     return (
-        "return a polars DataFrame, a numpy array, bytes, text, numbers, a scikit-learn estimator, or a tuple, list or "
-        "dict of these; register_format adds a type of your own"
+        "return a frame of polars, pandas or Arrow, a numpy array, a Path, bytes, text, numbers, a dataclass, a "
+        "scikit-learn estimator, or a tuple, list or dict of these; register_format adds a type of your own, and "
+        "@step(pickle=True) allows pickle"
     )
 
 
-def _encode_frame(frame: Any) -> bytes:
-    import polars  # noqa: PLC0415
+def _encode_estimator(estimator: Any) -> bytes:
+    from headway.engines.pipelines import estimators  # noqa: PLC0415
 
-    objects = [name for name, kind in frame.schema.items() if kind == polars.Object]
-    if objects:
-        raise BadPipeline(f"column {objects[0]!r} holds Python objects; cast it to a type of its own")
-    buffer = io.BytesIO()
-    frame.rechunk().write_parquet(buffer, row_group_size=250_000)  # fixed: the default depends on the machine
-    return buffer.getvalue()
+    return estimators.dumps(estimator)
 
 
-def _decode_frame(data: bytes) -> Any:
-    import polars  # noqa: PLC0415
+def _decode_estimator(data: bytes) -> Any:
+    from headway.engines.pipelines import estimators  # noqa: PLC0415
 
-    return polars.read_parquet(io.BytesIO(data))
+    return estimators.loads(data)
 
 
-register_format(Format("bytes", lambda value: type(value) is bytes, bytes, bytes))
-register_format(Format("parquet", _exactly("polars", "DataFrame"), _encode_frame, _decode_frame))
-register_format(Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads))
-register_format(
-    Format("skops", lambda value: is_a(value, "sklearn", "BaseEstimator"), estimators.dumps, estimators.loads)
-)
+def _is_sparse(value: Any) -> bool:
+    return any(cls.__module__.startswith("scipy.sparse") for cls in type(value).__mro__)
+
+
+def _is_estimator(value: Any) -> bool:
+    return is_a(value, "sklearn", "BaseEstimator")
+
+
+def _encode_onnx(model: Any) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _decode_onnx(data: bytes) -> Any:
+    from onnx import load_model_from_string  # noqa: PLC0415
+
+    return load_model_from_string(data)
+
+
+_is_polars = _exactly("polars", "DataFrame")
+for _each in (
+    Format("bytes", lambda value: type(value) is bytes, bytes, bytes),
+    Format("parquet", _is_polars, frames.polars_to_parquet, frames.polars_from_parquet, "polars"),
+    Format(
+        "polars-arrow", _is_polars, frames.polars_to_arrow, frames.polars_from_arrow, "polars",
+        frames.polars_from_arrow_file, "arrow",
+    ),
+    Format("pandas", _exactly("pandas", "DataFrame"), frames.pandas_to_parquet, frames.pandas_from_parquet, "pandas"),
+    Format(
+        "arrow", _exactly("pyarrow", "Table"), frames.table_to_arrow, frames.table_from_arrow, "pyarrow",
+        frames.table_from_arrow_file,
+    ),
+    Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads, "numpy", arrays.mapped),
+    Format("sparse", _is_sparse, arrays.sparse_dumps, arrays.sparse_loads, "scipy"),
+    Format("skops", _is_estimator, _encode_estimator, _decode_estimator, "sklearn"),
+    Format("onnx", _exactly("onnx", "ModelProto"), _encode_onnx, _decode_onnx, "onnx"),
+):  # fmt: skip
+    register_format(_each)

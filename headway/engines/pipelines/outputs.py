@@ -3,32 +3,54 @@ tree first, which says how they hang together and holds what is plain, then each
 
 from __future__ import annotations
 
+import atexit
 import copy
 import functools
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from headway.engines.pipelines.formats import PLAIN, decode_value, encode_value, is_plain, plain_bytes, python_number
+from headway.engines.pipelines.files import files_in
+from headway.engines.pipelines.formats import (
+    PLAIN,
+    decode_value,
+    encode_value,
+    is_plain,
+    opener_of,
+    plain_bytes,
+    python_number,
+)
 from headway.errors import BadPipeline
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.records import Output
 
 TREE = "tree"
+FILE = "file"
 _KEYS = (str, int, float, bool, type(None))
 
 Node = list[Any]
-"""["plain", value], ["output", index of the output] or ["tree", "tuple" | "list" | "dict", keys, nodes]."""
+"""["plain", value], ["output", index of the output] or ["tree", "tuple" | "list" | "dict", keys, nodes]. Of files and
+folders ["tree", "files", [name, name below...], nodes]."""
 
 
-def pack(value: Any, put: Callable[[bytes], str]) -> tuple[Output, ...]:
-    """The outputs that `value` makes; `put` keeps bytes and gives their digest.
+def _nowhere(digest: str) -> None:
+    """No file: the blob is had by its bytes."""
+
+
+def pack(
+    value: Any, put: Callable[[bytes], str], option: str = "", *, pickle: bool = False
+) -> tuple[Output, ...]:  # fmt: skip
+    """The outputs that `value` makes; `put` keeps bytes and gives their digest. `option` and `pickle` are as for
+    `encode_value`.
 
     Raises `BadPipeline` naming the place inside `value` that no format takes; nothing is kept then.
     """
     packed: list[tuple[str, bytes]] = []
     try:
-        node = _tree_of(value, "", packed)
+        node = _Packing(packed, option, pickle).node(value, "")
     except RecursionError:
         raise BadPipeline("the value contains itself, or is nested too deeply to be stored") from None
     if node[0] == "tree":
@@ -38,30 +60,62 @@ def pack(value: Any, put: Callable[[bytes], str]) -> tuple[Output, ...]:
     return tuple(Output(blob=put(data), format=name) for name, data in packed)
 
 
-def _tree_of(value: Any, place: str, packed: list[tuple[str, bytes]]) -> Node:
-    value = python_number(value)
-    if is_plain(value):
-        return ["plain", value]
-    if type(value) in (list, tuple):
-        nodes = [_tree_of(item, f"{place}[{index}]", packed) for index, item in enumerate(value)]
-        return ["tree", type(value).__name__, None, nodes]
-    if type(value) is dict and all(type(key) in _KEYS for key in value):
-        nodes = [_tree_of(item, f"{place}[{key!r}]", packed) for key, item in value.items()]
-        return ["tree", "dict", list(value), nodes]
-    try:
-        packed.append(encode_value(value))
-    except BadPipeline as error:
-        raise BadPipeline(f"at {place}: {error}" if place else str(error)) from error
-    return ["output", len(packed)]
+class _Packing:
+    def __init__(self, packed: list[tuple[str, bytes]], option: str, pickle: bool) -> None:
+        self._packed, self._option, self._pickle = packed, option, pickle
+
+    def node(self, value: Any, place: str) -> Node:
+        value = python_number(value)
+        if is_plain(value):
+            return ["plain", value]
+        if type(value) in (list, tuple):
+            nodes = [self.node(item, f"{place}[{index}]") for index, item in enumerate(value)]
+            return ["tree", type(value).__name__, None, nodes]
+        if type(value) is dict and all(type(key) in _KEYS for key in value):
+            nodes = [self.node(item, f"{place}[{key!r}]") for key, item in value.items()]
+            return ["tree", "dict", list(value), nodes]
+        try:
+            if isinstance(value, Path):
+                return self._files(value)
+            self._packed.append(encode_value(value, self._option, pickle=self._pickle))
+        except BadPipeline as error:
+            raise BadPipeline(f"at {place}: {error}" if place else str(error)) from error
+        return ["output", len(self._packed)]
+
+    def _files(self, path: Path) -> Node:
+        """A file, or a folder with all that is in it: its name, and an output for each file by its name below."""
+        if path.is_file():
+            names = {"": path}
+        elif path.is_dir():
+            names = dict(files_in(path))
+        else:
+            raise BadPipeline(f"there is no file or folder {path} to keep; return a str if only the name counts")
+        nodes = []
+        for file in names.values():
+            self._packed.append((FILE, file.read_bytes()))
+            nodes.append(["output", len(self._packed)])
+        return ["tree", "files", [path.name, *names], nodes]
 
 
 class Stored:
-    """The content of outputs, read by `get` when it is needed. With `node` only that part of the tree."""
+    """The content of outputs, read by `get` when it is needed. With `node` only that part of the tree.
 
-    def __init__(self, outputs: Sequence[Output], get: Callable[[str], bytes], node: Node | None = None) -> None:
-        self._outputs, self._get, self._part = tuple(outputs), get, node
+    `file` gives the file that a blob lies in, where there is one on this machine: large values are mapped from there.
+    `pickle` says whether the step that gave it allows that.
+    """
+
+    def __init__(
+        self, outputs: Sequence[Output], get: Callable[[str], bytes], node: Node | None = None, *,
+        file: Callable[[str], Path | None] = _nowhere, pickle: bool = False,
+    ) -> None:  # fmt: skip
+        self._outputs, self._get, self._part, self._file, self._pickle = tuple(outputs), get, node, file, pickle
 
     @property
+    def formats(self) -> tuple[str, ...]:
+        """Those of all outputs, also of parts that are not looked at."""
+        return tuple(output.format for output in self._outputs)
+
+    @functools.cached_property
     def digest(self) -> str:
         if self._part is None:
             return digest(encode([[output.format, output.blob] for output in self._outputs]))
@@ -89,16 +143,44 @@ class Stored:
         if node[0] == "plain":
             return node[1]
         if node[0] == "output":
-            output = self._outputs[node[1]]
-            return decode_value(output.format, self._get(output.blob))
+            return self._value(self._outputs[node[1]])
         _, kind, keys, nodes = node
+        if kind == "files":
+            return self._materialised(keys, [self._outputs[node[1]] for node in nodes])
         values = [self._built(each) for each in nodes]
         if kind == "dict":
             return dict(zip(keys, values, strict=True))
         return tuple(values) if kind == "tuple" else values
 
+    def _value(self, output: Output) -> Any:
+        opener = opener_of(output.format)
+        path = self._file(output.blob) if opener else None
+        if opener and path:
+            return opener(path)
+        return decode_value(output.format, self._get(output.blob), pickle=self._pickle)
+
+    def _materialised(self, names: list[str], outputs: list[Output]) -> Path:
+        """A copy of the files of its own, which is gone with this process."""
+        below = names[1:]
+        if not all(map(_is_below, names)) or "/" in names[0] or ("" in below and len(below) > 1):
+            raise BadPipeline("the files that were stored have names that lead elsewhere; run their step again")
+        folder = Path(tempfile.mkdtemp(dir=_scratch())) / (names[0] or "files")
+        for name, output in zip(below, outputs, strict=True):
+            path = folder / name if name else folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = self._file(output.blob)
+            if kept:
+                shutil.copyfile(kept, path)
+            else:
+                path.write_bytes(self._get(output.blob))
+        if not outputs:
+            folder.mkdir()
+        return folder
+
     def keys(self) -> range | tuple[Hashable, ...] | None:
         node = self._root
+        if node[0] == "tree" and node[1] == "files":
+            return None
         if node[0] == "tree":
             return range(len(node[3])) if node[2] is None else tuple(node[2])
         if node[0] == "plain" and isinstance(node[1], list):
@@ -108,11 +190,27 @@ class Stored:
     def part(self, key: Any) -> Stored:
         node = self._root
         if node[0] == "plain":
-            return Stored((), self._get, ["plain", node[1][key]])
+            return self._like((), ["plain", node[1][key]])
         child = node[3][key if node[2] is None else node[2].index(key)]
         if child[0] == "output":
-            return Stored((self._outputs[child[1]],), self._get)
-        return Stored(self._outputs, self._get, child)
+            return self._like((self._outputs[child[1]],), None)
+        return self._like(self._outputs, child)
+
+    def _like(self, outputs: Sequence[Output], node: Node | None) -> Stored:
+        return Stored(outputs, self._get, node, file=self._file, pickle=self._pickle)
+
+
+def _is_below(name: str) -> bool:
+    """Whether a name leads to a place below a folder; the empty one is the folder's own."""
+    return not name or not (name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")))
+
+
+@functools.cache
+def _scratch() -> str:
+    """A folder for files that steps are handed, removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix="headway-files-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _outputs_in(node: Node) -> Iterator[int]:

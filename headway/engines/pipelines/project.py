@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from inspect import Parameter
 from pathlib import Path
@@ -43,9 +42,12 @@ def code_of(folder: Path) -> Code:
     for path in sorted(_code_files(folder), key=lambda path: path.as_posix()):
         name, data = path.relative_to(folder).as_posix().encode(), path.read_bytes()
         whole.update(len(name).to_bytes(8, "little") + name + len(data).to_bytes(8, "little") + data)
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    edited = _git(folder, "status", "--porcelain", "--", ".", ":(exclude).headway") if commit else None
-    return Code(digest="b3:" + whole.hexdigest(), commit=commit or "", dirty=bool(edited))
+    said = _git(folder, "status", "--porcelain=v2", "--branch", "--", ".", ":(exclude).headway") or ""
+    commit = next((line.split()[2] for line in said.splitlines() if line.startswith("# branch.oid ")), "(none)")
+    if commit.startswith("("):  # nothing was committed yet
+        return Code(digest="b3:" + whole.hexdigest())
+    edited = any(not line.startswith("# ") for line in said.splitlines())
+    return Code(digest="b3:" + whole.hexdigest(), commit=commit, dirty=edited)
 
 
 def _code_files(folder: Path) -> Iterator[Path]:
@@ -62,6 +64,10 @@ def _code_files(folder: Path) -> Iterator[Path]:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says, or None when it is missing, slow, or knows no repository here."""
+    if not any((place / ".git").exists() for place in (folder, *folder.parents)):
+        return None
+    import subprocess  # noqa: PLC0415  # not needed where there is no repository
+
     # No repository's own program is run to watch its files, and no lock is taken.
     command = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks", *arguments]
     try:

@@ -3,7 +3,7 @@
 Code is compared as syntax trees without docstrings, so comments and layout do not count. Followed are global names
 (functions, classes, modules by the attributes used, constants by value or, failing that, by the statement that makes
 them), closures, defaults, decorators that are not Headway's, and imports inside functions. Of a library outside the
-project that a global name leads to, the version counts.
+project that code leads to, the installed version counts (`packages.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from headway.engines.pipelines.canonical import canonical
+from headway.engines.pipelines.cells import Cells, is_interactive, read_cells
 from headway.engines.pipelines.formats import content_digest
+from headway.engines.pipelines.packages import Packages
+from headway.engines.pipelines.parts import Found, shown_value
 from headway.engines.pipelines.sources import belongs
 from headway.engines.pipelines.syntax import (
     Definition,
     Source,
     chains,
+    drop_annotations_of,
     dump,
     dump_code,
     global_names,
@@ -47,8 +51,10 @@ class Reach:
 
     def __init__(self, folder: Path) -> None:
         self._folders = {folder.resolve(), folder.absolute()}
-        self._sources: dict[ModuleType, Source | None] = {}
+        self._sources: dict[ModuleType, Source | Cells | None] = {}
         self._digests: dict[Any, str] = {}
+        self._found: dict[str, list[Found]] = {}
+        self.packages = Packages()
 
     def digest(self, function: Any) -> str:
         """Raises `BadPipeline` when something reached cannot be told apart."""
@@ -58,6 +64,10 @@ class Reach:
             self._digests[function] = self._fresh(function)
         return self._digests[function]
 
+    def found(self, digest: str) -> list[Found]:
+        """What the digest of a function was made of."""
+        return self._found[digest]
+
     def _digest_known_steps(self) -> None:
         own = [module for module in list(sys.modules.values()) if self.is_own(module)]
         for value in [value for module in own for value in list(vars(module).values())]:
@@ -66,14 +76,19 @@ class Reach:
                     self._digests[value.function] = self._fresh(value.function)
 
     def _fresh(self, function: Any) -> str:
-        return digest(encode(_Walk(self, function).parts))
+        walk = _Walk(self, function)
+        made = digest(encode([walk.parts, sorted(walk.packages.items())]))
+        self._found[made] = [*walk.found, *(Found("package", name, shown=v) for name, v in walk.packages.items())]
+        return made
 
-    def source(self, module: ModuleType) -> Source | None:
+    def source(self, module: ModuleType) -> Source | Cells | None:
         if module not in self._sources:
-            self._sources[module] = read_source(module)
+            self._sources[module] = read_cells(module) if is_interactive(module) else read_source(module)
         return self._sources[module]
 
     def is_own(self, module: ModuleType | None) -> bool:
+        if module is not None and is_interactive(module):
+            return True
         file = getattr(module, "__file__", None)
         return isinstance(file, str) and self.is_own_file(file)
 
@@ -87,6 +102,7 @@ class _NotPlain(Exception):
 
 
 _FOLLOWED = (FunctionType, type, ModuleType, Step, Pipeline)
+_OF_EVERY_CLASS = {"__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__"}
 
 
 class _Walk:
@@ -96,6 +112,8 @@ class _Walk:
     def __init__(self, reach: Reach, root: Any) -> None:
         self.reach, self.root = reach, root
         self.parts: list[str] = []
+        self.found: list[Found] = []
+        self.packages: dict[str, str] = {}
         self._numbers: dict[Any, int] = {}
         self._todo: list[tuple[int, Any, ModuleType | None, str]] = []
         self._current = self._refer(root)
@@ -120,6 +138,8 @@ class _Walk:
     def _visit(self, value: Any, module: ModuleType | None, name: str) -> None:
         if isinstance(value, Step | Pipeline):
             version = value.version if isinstance(value, Step) else ""
+            if version:
+                self.found.append(Found("value", f"version of step {value.name}", shown=repr(version)))
             self._note(f"step {version} {self._refer(value.function)}")
         elif isinstance(value, FunctionType):
             self._function(value)
@@ -137,16 +157,19 @@ class _Walk:
         code = function.__code__
         if module is None:
             raise BadPipeline(f"the module of {function.__qualname__} cannot be found; define it in a file")
+        label = f"{module.__name__}.{function.__qualname__}"
         source = self.reach.source(module)
-        nodes = source.definitions(code) if source else []
+        origin, nodes = source.defining(code) if source else (None, [])
         for node in nodes:
             own = self._without_our_decorators(node, module)
             self._note(f"def {dump(own)}")
+            self.found.append(Found("function", label, origin, own))
             around = [*getattr(own, "decorator_list", []), *own.args.defaults, *filter(None, own.args.kw_defaults)]
             self._follow(module, global_names(code) | names_in(around), own)
             self._imports(module, own)
         if not nodes:
             self._note(f"code {dump_code(code)}")
+            self.found.append(Found("function", label, shown=f"code {digest(dump_code(code).encode())[:15]}"))
             self._follow(module, global_names(code), ast.Pass())
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         for value in defaults:
@@ -158,6 +181,8 @@ class _Walk:
             return node
         own = copy.copy(node)
         own.decorator_list = [each for each in node.decorator_list if not self._is_ours(each, module)]
+        if not own.decorator_list:
+            drop_annotations_of(own)
         return own
 
     @staticmethod
@@ -183,31 +208,50 @@ class _Walk:
         source = self.reach.source(module) if module and self.reach.is_own(module) else None
         if module is None or source is None:
             return self._outside(module, cls.__qualname__)
-        nodes = source.classes.get(cls.__qualname__, [])
+        origin, nodes = source.classing(cls)
         for node in nodes:
             self._note(f"class {dump(node)}")
+            self.found.append(Found("class", f"{module.__name__}.{cls.__qualname__}", origin, node))
             self._follow(module, names_in([node]), node)
             self._imports(module, node)
-        if not nodes:  # made by a call, such as namedtuple
-            self._statement(module, cls.__qualname__)
+        if not nodes and not self._statement(module, cls.__qualname__):  # made by a call, such as namedtuple
+            self._members(cls)
+
+    def _members(self, cls: type) -> None:
+        """A class whose text cannot be had, by what it holds."""
+        self._note(f"class {cls.__qualname__} {[self._refer(each) for each in cls.__bases__]}")
+        for name, value in sorted(vars(cls).items()):
+            if isinstance(value, property):
+                value = tuple(each for each in (value.fget, value.fset) if each)
+            if isinstance(value, staticmethod | classmethod):
+                value = value.__func__
+            if name not in _OF_EVERY_CLASS:
+                self._note(f"member {name} {self._refer(value, None, f'{cls.__qualname__}.{name}')}")
 
     def _module(self, module: ModuleType) -> None:
         source = self.reach.source(module) if self.reach.is_own(module) else None
         if source is None:
             return self._outside(module)
-        self._note(f"module {dump(source.tree)}")
-        self._follow(module, names_in([source.tree]), source.tree)
+        for tree in source.trees:
+            self._note(f"module {dump(tree)}")
+            self._follow(module, names_in([tree]), tree)
+        self.found += [Found("module", module.__name__, origin, origin.tree) for origin in source.sources]
 
     def _outside(self, module: ModuleType | None, name: str = "") -> None:
-        """Note something outside the project by its name, and the version of the package it is of."""
+        """Note something outside the project by its name; the version of the package it is of is noted once."""
         full = module.__name__ if module else ""
-        package = full.split(".")[0]
-        known = package in sys.modules and package != "headway" and package not in sys.stdlib_module_names
-        version = vars(sys.modules[package]).get("__version__", "") if known else ""
-        self._note(f"outside {full} {name} {version}")
+        self._note(f"outside {full} {name}")
+        self._installed(full)
+
+    def _installed(self, module: str) -> None:
+        for name, version in self.reach.packages.of(module):
+            self.packages[name] = version
 
     def _constant(self, value: Any, module: ModuleType | None, name: str) -> None:
-        if self._plain(value) or (module is not None and self._statement(module, name)):
+        if self._plain(value):
+            self.found.append(self._found_value(value, module, name))
+            return
+        if module is not None and self._statement(module, name):
             return
         inner = self._inside(value)
         if not inner:
@@ -217,6 +261,12 @@ class _Walk:
             )
         for each in inner:
             self._note(f"holds {self._refer(each, None, name)}")
+
+    def _found_value(self, value: Any, module: ModuleType | None, name: str) -> Found:
+        source = self.reach.source(module) if module is not None and self.reach.is_own(module) else None
+        origin, statements = source.stating(name) if source else (None, [])
+        label = f"{module.__name__}.{name}" if module else name
+        return Found("value", label, origin, statements[0] if statements else None, shown_value(value))
 
     @staticmethod
     def _inside(value: Any) -> list[Any]:
@@ -250,17 +300,19 @@ class _Walk:
             self._outside(module, name)
             return True
         if name in source.imported:
-            origin, there = source.imported[name]
-            found = sys.modules.get(resolve_name(origin, module.__package__))
+            place, there = source.imported[name]
+            found = sys.modules.get(resolve_name(place, module.__package__))
             if found is not None and self.reach.is_own(found):
                 self._note(f"import {self._attribute(found, (there,))}")
             else:
                 self._outside(found, there)
             return True
-        for statement in source.statements.get(name, []):
+        origin, statements = source.stating(name)
+        for statement in statements:
             self._note(f"statement {dump(statement)}")
+            self.found.append(Found("statement", f"{module.__name__}.{name}", origin, statement))
             self._follow(module, names_in([statement]), statement)
-        return name in source.statements
+        return bool(statements)
 
     def _follow(self, module: ModuleType, names: set[str], node: ast.AST) -> None:
         """Note what each of `names` that is a global stands for; `node` shows how they are used."""
@@ -283,11 +335,20 @@ class _Walk:
         return self._refer(module)
 
     def _imports(self, module: ModuleType, node: ast.AST) -> None:
-        for origin, name in local_imports(node):
-            absolute = resolve_name(origin, module.__package__)
-            if self._is_own_name(absolute.split(".")[0]):
-                found = self._attribute(importlib.import_module(absolute), (name,) if name else ())
-                self._note(f"import {absolute} {name} {found}")
+        used = chains(node)
+        for each in local_imports(node):
+            absolute = resolve_name(each.origin, module.__package__)
+            if not self._is_own_name(absolute.split(".")[0]):
+                self._installed(absolute)
+                continue
+            start, first = importlib.import_module(absolute), (each.name,) if each.name else ()
+            if each.name and each.name not in vars(start):
+                with suppress(ImportError):  # a module of its own, which nothing has imported yet
+                    importlib.import_module(f"{absolute}.{each.name}")
+            if not first and each.bound == absolute.partition(".")[0]:
+                start = sys.modules[each.bound]
+            for path in sorted(used.get(each.bound, {()})):
+                self._note(f"import {absolute} {each.name} {path} {self._attribute(start, (*first, *path))}")
 
     def _is_own_name(self, top: str) -> bool:
         try:

@@ -1,4 +1,5 @@
-"""A module's text as a syntax tree without docstrings, indexed by what its parts define."""
+"""A module's text as a syntax tree without docstrings and without what functions annotate, indexed by what its parts
+define."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import dis
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from types import CodeType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from headway.engines.pipelines.sources import text_of
 from headway.errors import BadPipeline
@@ -21,10 +22,12 @@ class Source:
     """The tree of one module. `functions` are found by name and first line, as a code object knows them, `classes`
     by qualified name, `statements` by the global names they bind, `imported` by name as (module, name there)."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, file: str = "") -> None:
+        self.text, self.file = text, file
         self.tree = ast.parse(text)
         self._codes = {(code.co_qualname, code.co_firstlineno, _bytecode(code)) for code in _codes(text)}
         _drop_docstrings(self.tree)
+        _drop_annotations(self.tree)
         self.functions: dict[tuple[str, int], list[Definition]] = defaultdict(list)
         self.classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
         self.statements: dict[str, list[ast.stmt]] = defaultdict(list)
@@ -38,11 +41,27 @@ class Source:
                 origin = "." * node.level + (node.module or "")
                 self.imported |= {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
 
-    def definitions(self, code: CodeType) -> list[Definition]:
-        """The definitions that `code` was made from; none when the text is not what it was made from, as when a file
-        was edited after it was imported."""
+    @property
+    def sources(self) -> list[Source]:
+        """The texts that the module is made of."""
+        return [self]
+
+    @property
+    def trees(self) -> list[ast.Module]:
+        return [self.tree]
+
+    def defining(self, code: CodeType) -> tuple[Source, list[Definition]]:
+        """Where the definitions are that `code` was made from; none when the text is not what it was made from, as
+        when a file was edited after it was imported."""
         known = (code.co_qualname, code.co_firstlineno, _bytecode(code)) in self._codes
-        return self.functions.get((code.co_name, code.co_firstlineno), []) if known else []
+        return self, self.functions.get((code.co_name, code.co_firstlineno), []) if known else []
+
+    def classing(self, cls: type) -> tuple[Source, list[ast.ClassDef]]:
+        return self, self.classes.get(cls.__qualname__, [])
+
+    def stating(self, name: str) -> tuple[Source, list[ast.stmt]]:
+        """The statements that bind a global."""
+        return self, self.statements.get(name, [])
 
     def _index(self, node: ast.AST, scope: str) -> None:
         for child in ast.iter_child_nodes(node):
@@ -62,9 +81,19 @@ def read_source(module: ModuleType) -> Source | None:
     """The tree of `module`, or None when its text cannot be had."""
     text = text_of(module)
     try:
-        return Source(text) if text is not None else None
+        return Source(text, getattr(module, "__file__", None) or "") if text is not None else None
     except (SyntaxError, ValueError, RecursionError) as error:
         raise BadPipeline(f"the source of module {module.__name__} cannot be read: {error}") from None
+
+
+def plain_tree(text: str) -> ast.Module:
+    """The tree of `text` without what does not count; raises `SyntaxError`."""
+    tree = ast.parse(text)
+    _drop_docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            drop_annotations_of(node)
+    return tree
 
 
 def dump(node: ast.AST) -> str:
@@ -103,6 +132,49 @@ def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, *_NAMED)) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+
+
+_READ_BY_NOBODY = {"property", "staticmethod", "classmethod", "setter", "deleter", "override", "cached_property"}
+"""Decorators that do not look at annotations."""
+
+
+def _drop_annotations(tree: ast.AST) -> None:
+    """Those of functions and of what is local to them, which nothing evaluates when they run. They stay where a
+    decorator may read them, and in classes, where they make fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and all(
+            _last_name(each) in _READ_BY_NOBODY for each in node.decorator_list
+        ):
+            drop_annotations_of(node)
+
+
+def drop_annotations_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    node.returns = None
+    arguments = node.args
+    for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        if each is not None:
+            each.annotation = None
+    todo: list[Any] = [node]
+    while todo:
+        inner = todo.pop()
+        for field in ("body", "orelse", "finalbody"):
+            if isinstance(statements := getattr(inner, field, None), list):
+                kept = [plain for each in statements if (plain := _plain(each)) is not None]
+                setattr(inner, field, kept or [ast.Pass() for _ in statements[:1]])
+        todo += [each for each in ast.iter_child_nodes(inner) if not isinstance(each, (ast.expr, *_NAMED))]
+
+
+def _plain(statement: ast.stmt) -> ast.stmt | None:
+    """`x: int = 1` as `x = 1`, and `x: int` as nothing."""
+    if not isinstance(statement, ast.AnnAssign):
+        return statement
+    if statement.value is None:
+        return None
+    return ast.copy_location(ast.Assign(targets=[statement.target], value=statement.value), statement)
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _bound(statement: ast.stmt) -> set[str]:
@@ -146,11 +218,21 @@ def chains(tree: ast.AST) -> dict[str, set[tuple[str, ...]]]:
     return found
 
 
-def local_imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Module and name of each import inside a function; no name for a module as a whole."""
+class LocalImport(NamedTuple):
+    """An import inside a function: a name of a module, or the module as a whole when `name` is empty. `bound` is what
+    the function calls it; `import a.b` binds `a`, whose attributes then begin with `b`."""
+
+    origin: str
+    name: str
+    bound: str
+
+
+def local_imports(node: ast.AST) -> Iterator[LocalImport]:
     for each in ast.walk(node):
         if isinstance(each, ast.Import):
-            yield from ((alias.name, "") for alias in each.names)
+            for alias in each.names:
+                yield LocalImport(alias.name, "", alias.asname or alias.name.partition(".")[0])
         elif isinstance(each, ast.ImportFrom):
             origin = "." * each.level + (each.module or "")
-            yield from ((origin, "" if alias.name == "*" else alias.name) for alias in each.names)
+            for alias in each.names:
+                yield LocalImport(origin, "" if alias.name == "*" else alias.name, alias.asname or alias.name)

@@ -4,6 +4,7 @@ length, which can express nothing but these records.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import IO, Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout
+from headway.lifecycle.feature_views.records import DefineFeatures
 
 MIB = 1 << 20
 MOST_ANSWER_BYTES = 256 * MIB
@@ -46,7 +48,15 @@ class DayProfileOf(Value, tag="day_profile"):
     layout: Layout
 
 
-Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf
+class LatestOf(Value, tag="latest"):
+    """Asks for the `Latest` of a feature view's source."""
+
+    data: bytes
+    view: DefineFeatures
+    as_of: datetime
+
+
+Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf | LatestOf
 
 
 class Found(Value, tag="found"):

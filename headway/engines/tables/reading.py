@@ -17,6 +17,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
+from headway.engines.feature_views.latest import latest_of
 from headway.engines.tables.frames import PolarsInspector, PolarsSegmentReader
 from headway.engines.tables.questions import (
     MIB,
@@ -25,6 +26,7 @@ from headway.engines.tables.questions import (
     ContentOf,
     DayProfileOf,
     Failed,
+    LatestOf,
     Question,
     ReferenceOf,
     SummaryOf,
@@ -48,6 +50,8 @@ def looked_up(question: Question) -> Any:
             return PolarsSegmentReader().read(deployment, segment, data)
         case DayProfileOf(segments=segments, day=day, layout=layout):
             return day_profiles(segments, day, layout)
+        case LatestOf(data=data, view=view, as_of=as_of):
+            return latest_of(data, view, as_of)
 
 
 def limit(memory_bytes: int) -> None:

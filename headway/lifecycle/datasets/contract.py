@@ -7,6 +7,7 @@ column, the rule, what was expected and what was found.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -25,6 +26,14 @@ class Use(StrEnum):
     TIME = "time"
     BANNED = "banned"
     OTHER = "other"
+
+
+class WhenSkewed(StrEnum):
+    """What is done with a table whose columns are right and whose values are not."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    """It is added, and the version says what is broken."""
 
 
 class ColumnRule(Value):
@@ -46,6 +55,8 @@ class ColumnRule(Value):
     unit: str = ""
     default: bool | int | float | str | None = None
     """What a request that lacks the feature, or has a null in its place, is taken to say. Tables are not filled."""
+    tags: tuple[str, ...] = ()
+    """What must be known of it wherever it goes, such as `pii`; they travel along lineage to models."""
 
 
 class Contract(Value):
@@ -54,6 +65,10 @@ class Contract(Value):
     columns: tuple[ColumnRule, ...]
     min_rows: int = 1
     closed: bool = True
+    when_skewed: WhenSkewed = WhenSkewed.REFUSE
+    """For tables. A schema that is not as it says is always refused, and so is a request."""
+    tags: tuple[str, ...] = ()
+    """Of the dataset as a whole, such as `licence:cc-by-nc`."""
 
     @property
     def digest(self) -> str:
@@ -68,21 +83,41 @@ class Contract(Value):
         return names[0] if len(names) == 1 else None
 
 
+VALUE_RULES = frozenset({"nulls", "low", "high", "median", "levels"})
+"""Rules of values: breaking one is value skew. All others are of the schema."""
+
+
 class Violation(Value):
     column: str
     rule: str
     expected: str
     found: str
 
+    @property
+    def of_values(self) -> bool:
+        return self.rule in VALUE_RULES
+
     def __str__(self) -> str:
         return f"column {self.column!r} breaks rule {self.rule!r}: expected {self.expected}, found {self.found}"
+
+
+_TAG = re.compile(r"[a-z][a-z0-9._/-]*(:[A-Za-z0-9._/+-]+)?")
+
+
+def checked_tag(tag: str) -> str:
+    if len(tag) > 100 or not _TAG.fullmatch(tag):
+        raise Invalid(f"{tag[:100]!r} is no tag: write it like pii or licence:cc-by-nc")
+    return tag
 
 
 _DEFAULTS = {Kind.INT: (int,), Kind.FLOAT: (int, float), Kind.BOOL: (bool,), Kind.STR: (str,)}
 
 
 def checked_contract(contract: Contract) -> Contract:
-    """Raises `Invalid` for a default of a column that is no feature, of another kind, or that breaks its own rule."""
+    """Raises `Invalid` for a default of a column that is no feature, of another kind, or that breaks its own rule, and
+    for a tag that is none."""
+    for tag in (*contract.tags, *(tag for rule in contract.columns for tag in rule.tags)):
+        checked_tag(tag)
     for rule in contract.columns:
         if rule.default is None:
             continue

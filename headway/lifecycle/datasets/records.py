@@ -7,7 +7,7 @@ from typing import Any
 
 from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
-from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.datasets.contract import Contract, Violation
 from headway.lifecycle.datasets.schema import Column
 
 
@@ -34,6 +34,8 @@ class DatasetVersion(Record, prefix="dv"):
     note: str = ""
     made_by: str = ""
     """The run that wrote it, if one did."""
+    skew: tuple[Violation, ...] = ()
+    """Rules of values that it breaks, under a contract that warns of these."""
     deleted_at: datetime | None = None
 
     @property
@@ -54,4 +56,4 @@ class AddVersion(Value):
 
 def facts(version: DatasetVersion) -> dict[str, Any]:
     """What an event says of a new version."""
-    return {"dataset": version.dataset, "number": version.number, "rows": version.rows}
+    return {"dataset": version.dataset, "number": version.number, "rows": version.rows, "skewed": bool(version.skew)}

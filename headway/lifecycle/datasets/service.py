@@ -10,7 +10,7 @@ from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name, split_reference
 from headway.kernel.paging import Page, every
-from headway.lifecycle.datasets.contract import Contract, checked_contract, violations
+from headway.lifecycle.datasets.contract import Contract, Violation, WhenSkewed, checked_contract, violations
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion, facts
 from headway.lifecycle.datasets.schema import Column, Summary
@@ -46,8 +46,7 @@ class DatasetService:
         if same and same.contract == contract and same.deleted_at is None:
             return same
         summary = self._inspector.summarise(data)
-        if contract:
-            _must_hold(name, contract, summary)
+        skew = _must_hold(name, contract, summary) if contract else ()
         profile = self._blobs.put(self._inspector.reference(data, contract))
         with self._journal.act(by.name, "dataset.add", why=command.note) as act:
             line = self._store.named(name)
@@ -69,6 +68,7 @@ class DatasetService:
                 profile=profile,
                 note=command.note,
                 made_by=command.made_by,
+                skew=skew,
             )
             act.save(self._versions, version, came_from=[*command.came_from, command.made_by])
             act.emit("DatasetVersionAdded", version.id, **facts(version))
@@ -101,15 +101,23 @@ class DatasetService:
         return page.but(items=tuple(version for version in page.items if version.deleted_at is None))
 
     def check(self, blob: str, contract: Contract) -> None:
-        """Raise `ContractBroken` unless the table in `blob` keeps `contract`."""
-        _must_hold("the data", contract, self._inspector.summarise(self._blobs.get(checked_digest(blob))))
+        """Raise `ContractBroken` unless the table in `blob` keeps `contract`, also where it would only warn."""
+        _must_hold(
+            "the data",
+            contract.but(when_skewed=WhenSkewed.REFUSE),
+            self._inspector.summarise(self._blobs.get(checked_digest(blob))),
+        )
 
 
-def _must_hold(name: str, contract: Contract, summary: Summary) -> None:
+def _must_hold(name: str, contract: Contract, summary: Summary) -> tuple[Violation, ...]:
+    """What it breaks of rules that the contract only warns of."""
     if not contract.columns:
         raise Invalid("a contract needs at least one column")
-    broken = violations(checked_contract(contract), summary)
+    found = violations(checked_contract(contract), summary)
+    warned = contract.when_skewed is WhenSkewed.WARN
+    broken = [violation for violation in found if not (warned and violation.of_values)]
     if broken:
         head = "; ".join(str(violation) for violation in broken[:3])
         more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise ContractBroken(f"{name} breaks its contract: {head}{more}", violations=broken)
+    return tuple(found)

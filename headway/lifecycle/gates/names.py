@@ -21,6 +21,7 @@ SLICES = "slices"
 PARITY = "parity"
 LATENCY = "latency"
 CALIBRATION = "calibration"
+TAGS = "tags"
 
 Alpha = Annotated[float, Meta(gt=0, lt=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -103,6 +104,13 @@ class CalibrationSettings(Value):
     min_days: Least = 5
 
 
+class TagsSettings(Value):
+    """None of the data that the model came from, however far back, bears a tag that is banned here."""
+
+    banned: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Tags, or the beginnings of some: `licence:` bans each licence that is named."""
+
+
 CHECKS: Mapping[str, type[Value]] = {
     CONTRACT: ContractSettings,
     LEAKAGE: LeakageSettings,
@@ -112,6 +120,7 @@ CHECKS: Mapping[str, type[Value]] = {
     PARITY: ParitySettings,
     LATENCY: LatencySettings,
     CALIBRATION: CalibrationSettings,
+    TAGS: TagsSettings,
 }
 
 

@@ -163,6 +163,9 @@ class Trust(Record, prefix="tu"):
     """The model version it was given for, for people."""
     why: str
     trusted_by: str
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str = ""
+    withdrawn_why: str = ""
 
 
 class Baseline(Value):

@@ -188,19 +188,45 @@ class ModelService:
             raise Invalid("trust needs a reason: whoever reads the ledger will want to know it")
         with self._journal.act(by.name, "model.trust", why=why) as act:
             known = self._trusts.of(version.blob)
-            if known:
+            if known and known.withdrawn_at is None:
                 return known
             trust = Trust(
-                id=self._ids(Trust.prefix), created_at=self._clock.now(), blob=version.blob, label=version.label,
-                why=why, trusted_by=by.name,
+                id=known.id if known else self._ids(Trust.prefix), created_at=self._clock.now(), blob=version.blob,
+                label=version.label, why=why, trusted_by=by.name,
             )  # fmt: skip
             return act.save(self._trusts, trust, came_from=[version.id])
+
+    def distrust(self, reference: str, why: str, *, by: Actor) -> Trust:
+        """Take the word back that this version's content may be run: no gate loads it any more, no release of it is
+        signed, and no rollout moves to it. Releases that serve it go on until they are moved away from. Raises
+        `Invalid` where nobody has given that word."""
+        by.must(Permission.OPERATE)
+        version = self.version(reference)
+        if not why.strip():
+            raise Invalid("to take trust back needs a reason: whoever reads the ledger will want to know it")
+        with self._journal.act(by.name, "model.distrust", why=why) as act:
+            known = self.word_on(version)
+            if known is None:
+                raise Invalid(f"nobody has said that {version.label} may be run, so there is no trust to take back")
+            if known.withdrawn_at is not None:
+                return known
+            withdrawn = known.but(withdrawn_at=self._clock.now(), withdrawn_by=by.name, withdrawn_why=why)
+            return act.save(self._trusts, withdrawn)
+
+    def word_on(self, version: ModelVersion) -> Trust | None:
+        """The word that was given for a version's content, also one that was taken back since."""
+        return self._trusts.of(version.blob) if version.form is Form.MLFLOW else None
 
     def trusted(self, version: ModelVersion) -> Trust | None:
         """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""
         if version.form is not Form.MLFLOW:
             return None
-        found = self._trusts.of(version.blob)
+        found = self.word_on(version)
+        if found is not None and found.withdrawn_at is not None:
+            raise NotTrusted(
+                f"{found.withdrawn_by} has taken back that {version.label} may be run ({found.withdrawn_why}); an "
+                f"operator who knows better says `headway model trust {version.label} --why ...`"
+            )
         if found is None:
             raise NotTrusted(
                 f"{version.label} may hold any code, and no operator has said that it may be run; whoever knows where "

@@ -137,7 +137,7 @@ class RolloutService:
     def _route(self, share: Share, deployment: Deployment) -> Route:
         release = self._releases.get(share.release)
         version = self._models.version(release.model_version)
-        trust = self._models.trusted(version)
+        trust = self._models.word_on(version)  # it was held to when the release was signed
         return Route(
             release=release.id,
             model=version.model,
@@ -184,9 +184,10 @@ class RolloutService:
         signed = self._releases.check(release)
         if signed.environment != place.environment:
             raise Invalid(f"{release} is released for {signed.environment}, but {place.name} is in {place.environment}")
-        model = self._models.version(signed.model_version).model
-        if model != place.model:
-            raise Invalid(f"{release} is of the model {model}, but {place.name} serves {place.model}")
+        version = self._models.version(signed.model_version)
+        if version.model != place.model:
+            raise Invalid(f"{release} is of the model {version.model}, but {place.name} serves {place.model}")
+        self._models.trusted(version)
         return signed
 
     def _new(self, place: Deployment, signed: Release, change: str, steps: tuple[int, ...]) -> Rollout:

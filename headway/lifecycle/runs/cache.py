@@ -10,8 +10,22 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
-from headway.lifecycle.runs.records import Code, Output, Pipeline, PipelineNode, StepResult
-from headway.lifecycle.runs.store import PipelineStore, StepResultStore
+from headway.lifecycle.runs.records import (
+    Code,
+    KeyParts,
+    LastResult,
+    Output,
+    Pipeline,
+    PipelineNode,
+    RunState,
+    StepResult,
+    StepState,
+)
+from headway.lifecycle.runs.store import PipelineStore, RunStore, StepResultStore
+
+_LOOKED_BACK = 5
+"""So many runs of a pipeline are looked at for what each of its steps last gave, until one has finished."""
+_WITH_RESULT = (StepState.DONE, StepState.CACHED)
 
 
 class PipelineService:
@@ -20,22 +34,44 @@ class PipelineService:
         journal: Journal,
         store: PipelineStore,
         results: StepResultStore,
+        runs: RunStore,
         blobs: BlobStore,
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._journal, self._store, self._results = journal, store, results
+        self._journal, self._store, self._results, self._runs = journal, store, results, runs
         self._blobs, self._clock, self._ids = blobs, clock, ids
 
     def result(self, key: str) -> StepResult | None:
         """What the step with this key gave, if all of it is still kept."""
         found = self._results.keyed(key)
-        return found if found and all(self._blobs.has(output.blob) for output in found.outputs) else None
+        return found if found and self._is_whole(found) else None
 
-    def keep(self, key: str, step: str, run: str, outputs: Sequence[Output], *, by: Actor) -> StepResult:
+    def last_results(self, pipeline: str) -> list[LastResult]:
+        """What each step of a pipeline gave when it last ran, or was found, as far as all of it is still kept. Those of
+        its newest runs count, the newest first, up to one that has finished."""
+        keys: dict[str, str] = {}
+        for run in self._runs.list(experiment=pipeline, limit=_LOOKED_BACK).items:
+            if run.pipeline == pipeline:
+                for step in self._runs.steps(run.id):
+                    if step.state in _WITH_RESULT:
+                        keys.setdefault(step.step, step.key)
+                if run.state is RunState.FINISHED:
+                    break
+        found = self._results.among(list(dict.fromkeys(keys.values())))
+        whole = {key: result for key, result in found.items() if self._is_whole(result)}
+        return [LastResult(step=step, result=whole[key]) for step, key in keys.items() if key in whole]
+
+    def _is_whole(self, result: StepResult) -> bool:
+        return all(self._blobs.has(output.blob) for output in result.outputs)
+
+    def keep(
+        self, key: str, step: str, run: str, outputs: Sequence[Output], made_of: KeyParts | None = None, *, by: Actor
+    ) -> StepResult:
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "step.keep") as act:
-            must_be_kept(self._blobs, *(output.blob for output in outputs))
+            code = [made_of.parts] if made_of and made_of.parts else []
+            must_be_kept(self._blobs, *(output.blob for output in outputs), *code)
             known = self._results.keyed(key)
             result = StepResult(
                 id=known.id if known else self._ids(StepResult.prefix),
@@ -44,6 +80,7 @@ class PipelineService:
                 step=step,
                 run=run,
                 outputs=tuple(outputs),
+                made_of=made_of,
             )
             return act.save(self._results, result, came_from=[run])
 

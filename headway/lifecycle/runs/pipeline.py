@@ -18,19 +18,23 @@ A step gets what was stored, as a fresh copy: the same on the first run, from th
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, Self, overload
 
 from headway.errors import BadPipeline, Invalid
 from headway.kernel.naming import checked_name, nearest
 from headway.kernel.records import Value
+from headway.lifecycle.runs.annotations import given_fault, taken_fault
+from headway.lifecycle.runs.options import age_limit_s
 from headway.lifecycle.runs.records import PipelineNode
-from headway.lifecycle.runs.results import Held, Result, resolved
+from headway.lifecycle.runs.results import Held, Result, Results, elements, resolved, results_in
 
 
 class Execution(Protocol):
@@ -54,16 +58,25 @@ def executing(execution: Execution | None) -> Iterator[None]:
 
 class Step:
     """A function whose calls are cached and recorded. `version` is part of the key: raise it to run again where the
-    code does not show a change, such as a newer file behind an address."""
+    code does not show a change, such as a newer file behind an address. The other options are not: with them a step
+    gives the same.
+
+    `cache` is False for a step that must run each time, or for how long a result holds: "1d", "90m", a timedelta.
+    `pickle` allows values that no format takes. `format` names the one to use among several: "arrow" for frames that
+    are handed over by memory map.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str = "", cache: bool = True, version: str = "",
-        after: tuple[Result, ...] = (),
+        self, function: Callable[..., Any], *, name: str = "", cache: bool | str | timedelta = True, version: str = "",
+        pickle: bool = False, format: str = "",
     ) -> None:  # fmt: skip
         self.name = _checked_name(name or getattr(function, "__name__", ""), "step")
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
             raise BadPipeline(f"step {self.name!r} is a generator or async function; return a value, such as a list")
-        self.function, self.cache, self.version, self.waits_for = function, cache, version, after
+        self.function, self.version, self.pickle, self.format = function, version, pickle, format
+        self.cache = cache is not False
+        self.max_age_s = age_limit_s(cache, self.name)
+        self.waits_for: tuple[Result, ...] = ()
         self.signature = _signature(function)
         functools.update_wrapper(self, function)
 
@@ -72,19 +85,51 @@ class Step:
         execution = _execution.get()
         if execution is None:
             return self.function(*args, **kwargs)
+        return execution.call(self, self._bound(args, kwargs))
+
+    def map(self, *lists: Any, **fixed: Any) -> Any:
+        """The step called once for each element of `lists`, side by side as by `zip`, with `fixed` the same each time.
+
+        Each element has a key and a result of its own. Lists are lists, tuples or handles on such; inside a pipeline it
+        gives `Results`, a handle on a list. Raises `BadPipeline` for lists of different lengths.
+        """
+        if not lists:
+            raise BadPipeline(f"step {self.name!r}: map takes the lists to go through first, such as .map(items)")
+        rows = elements(self.name, lists)
+        if _execution.get() is None:
+            return [self.function(*row, **fixed) for row in rows]
+        return Results(self.name, [self(*row, **fixed) for row in rows], results_in([*lists, *fixed.values()]))
+
+    def after(self, *results: Result) -> Self:
+        """The same step, to run after `results` although it does not take them."""
+        return self._but(waits_for=tuple(results_in(results)))
+
+    def named(self, name: str) -> Self:
+        return self._but(name=_checked_name(name, "step"))
+
+    def check_arguments(self, arguments: inspect.BoundArguments) -> None:
+        """Raise `BadPipeline` for a value that the annotation of its parameter denies."""
+        for name, value in arguments.arguments.items():
+            if fault := taken_fault(self.signature.parameters[name], value):
+                raise BadPipeline(f"step {self.name!r}, argument {name!r}: {fault}", step=self.name, argument=name)
+
+    def check_value(self, value: Any) -> None:
+        """Raise `BadPipeline` for a value that the annotation of what it gives denies."""
+        if fault := given_fault(self.signature, value):
+            raise BadPipeline(f"step {self.name!r} {fault}; correct one of the two", step=self.name)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
         try:
             arguments = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise BadPipeline(f"step {self.name!r} cannot be called so: {error}", step=self.name) from None
         arguments.apply_defaults()
-        return execution.call(self, arguments)
+        return arguments
 
-    def after(self, *results: Result) -> Step:
-        """The same step, to run after `results` although it does not take them."""
-        return Step(self.function, name=self.name, cache=self.cache, version=self.version, after=results)
-
-    def named(self, name: str) -> Step:
-        return Step(self.function, name=name, cache=self.cache, version=self.version, after=self.waits_for)
+    def _but(self, **changes: Any) -> Self:
+        made = copy.copy(self)
+        vars(made).update(changes)
+        return made
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -115,22 +160,27 @@ class _Direct:
 
     def call(self, step: Step, arguments: inspect.BoundArguments) -> Result:
         arguments.arguments = {name: resolved(value) for name, value in arguments.arguments.items()}
+        step.check_arguments(arguments)
         with executing(None):
             value = step.function(*arguments.args, **arguments.kwargs)
+        step.check_value(value)
         return Result(step.name, Held(value))
 
 
 @overload
 def step(function: Callable[..., Any], /) -> Step: ...
 @overload
-def step(*, name: str = "", cache: bool = True, version: str = "") -> Callable[[Callable[..., Any]], Step]: ...
 def step(
-    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool = True, version: str = ""
-) -> Step | Callable[[Callable[..., Any]], Step]:
-    """Make a step of a function: `@step`, or `@step(cache=False)` for one that must run each time."""
+    *, name: str = "", cache: bool | str | timedelta = True, version: str = "", pickle: bool = False, format: str = ""
+) -> Callable[[Callable[..., Any]], Step]: ...
+def step(
+    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool | str | timedelta = True,
+    version: str = "", pickle: bool = False, format: str = "",
+) -> Step | Callable[[Callable[..., Any]], Step]:  # fmt: skip
+    """Make a step of a function: `@step`, or with options of `Step`: `@step(cache=False)`."""
     if function is not None:
         return Step(function)
-    return functools.partial(Step, name=name, cache=cache, version=version)
+    return functools.partial(Step, name=name, cache=cache, version=version, pickle=pickle, format=format)
 
 
 @overload

@@ -137,6 +137,35 @@ class StepResult(Record, prefix="sr"):
     step: str
     run: str
     outputs: tuple[Output, ...]
+    made_of: KeyParts | None = None
+
+
+class Given(Value):
+    """An argument of a step's call, or what it came from: enough to say later whether it is another one."""
+
+    name: str
+    digest: str
+    shown: str
+
+
+class KeyParts(Value):
+    """What a key was made of: `code` is the digest of all that the step reaches, and `parts` the blob that lists it,
+    a `StepCode`, which results of the same code share."""
+
+    code: str
+    parts: BlobDigest = ""
+    given: tuple[Given, ...] = ()
+    packages: dict[str, str] = {}
+    """Those that the inputs are read by; those that the code reaches are among the parts."""
+    python: str = ""
+    version: str = ""
+
+
+class LastResult(Value):
+    """What a step of a pipeline gave when it last ran, or was found, under its name there."""
+
+    step: str
+    result: StepResult
 
 
 class Output(Value):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 from headway.errors import BadPipeline
+from headway.kernel.records import digest, encode
 
 
 class Content(Protocol):
@@ -44,8 +45,11 @@ class Result:
         keys = self._keys()
         return iter([self[key] for key in keys] if isinstance(keys, range) else keys)
 
-    def __getitem__(self, key: Any) -> Result:
+    def __getitem__(self, key: Any) -> Any:
+        """The handle on one part; a list of handles for a slice of a tuple or list."""
         keys = self._keys()
+        if isinstance(keys, range) and isinstance(key, slice):
+            return [self[place] for place in keys[key]]
         if isinstance(keys, range):
             key = keys[key]
         elif key not in keys:
@@ -75,6 +79,63 @@ class Result:
 
     def _refuse(self, why: str) -> NoReturn:
         raise BadPipeline(f"this is a handle on what step {self.step!r} gives, and {why}; look at its .value")
+
+
+class Results(Result):
+    """What a step gives for each of several elements: a handle on the list of all. Each of `parts` is a result of its
+    own. `sources` are what it was made from, which stand for it in the graph when there are no parts."""
+
+    def __init__(self, step: str, parts: Iterable[Result], sources: Iterable[Result] = ()) -> None:
+        self.parts, self.sources = tuple(parts), tuple(sources)
+        super().__init__(step, Listed([part.content for part in self.parts]))
+
+    def __getitem__(self, key: Any) -> Any:
+        """The result of one element, or the handle on the list of those in a slice."""
+        return Results(self.step, self.parts[key], self.sources) if isinstance(key, slice) else self.parts[key]
+
+    def __repr__(self) -> str:
+        return f"<{len(self.parts)} results of {self.step}>"
+
+
+class Listed:
+    """The content of a list whose items were stored one by one."""
+
+    def __init__(self, contents: Sequence[Content]) -> None:
+        self._contents = contents
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return digest(encode(["list", [content.digest for content in self._contents]]))
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for content in self._contents for name in getattr(content, "formats", ())))
+
+    def load(self) -> list[Any]:
+        return [content.load() for content in self._contents]
+
+    def keys(self) -> range:
+        return range(len(self._contents))
+
+    def part(self, key: int) -> Content:
+        return self._contents[key]
+
+
+def elements(step: str, lists: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """What a step that is mapped over `lists` is called with, in turn; raises `BadPipeline` for what is no list, and
+    for lists of different lengths."""
+    for given in lists:
+        keys = given.content.keys() if isinstance(given, Result) else range(0)
+        if not isinstance(given, list | tuple | range | Result) or not isinstance(keys, range):
+            kind = "a result that is none" if isinstance(given, Result) else f"a {type(given).__name__}"
+            raise BadPipeline(
+                f"step {step!r}: map goes through lists, and was given {kind}; what is the same for each "
+                "element goes in by its name"
+            )
+    lengths = [len(given) for given in lists]
+    if len(set(lengths)) > 1:
+        raise BadPipeline(f"step {step!r}: map takes lists of one length, not of {', '.join(map(str, lengths))}")
+    return list(zip(*lists, strict=True))
 
 
 class Held:
@@ -112,7 +173,9 @@ def resolved(value: Any) -> Any:
 
 def results_in(value: Any) -> Iterator[Result]:
     """The handles in `value`, as deep as `resolved` looks."""
-    if isinstance(value, Result):
+    if isinstance(value, Results):
+        yield from value.parts or value.sources
+    elif isinstance(value, Result):
         yield value
     elif type(value) in (list, tuple):
         for item in value:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
-from headway.lifecycle.runs.records import PipelineNode, StepResult, StepRun
+from headway.lifecycle.runs.records import LastResult, PipelineNode, StepResult, StepRun
 
 
 class Session(Protocol):
@@ -19,8 +20,17 @@ class Session(Protocol):
     def put_blob(self, data: bytes) -> str: ...
     def get_blob(self, digest: str) -> bytes: ...
 
+    def blob_file(self, digest: str) -> Path | None:
+        """The file on this machine that holds the blob, checked against its digest; to be mapped, and never to be
+        written to. None when there is none, or when it is so small that reading it is quicker."""
+        ...
+
     def cached(self, key: str) -> StepResult | None:
         """What a step with this key gave before."""
+        ...
+
+    def last_results(self) -> Sequence[LastResult]:
+        """What each step gave when this pipeline ran before."""
         ...
 
     def keep(self, result: StepResult) -> StepResult:

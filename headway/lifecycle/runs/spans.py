@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headway.kernel.records import encode
-from headway.lifecycle.runs.traces import Span
+from headway.lifecycle.runs.traces import NAME_TAG, Span
 
-NAME_TAG, LOCATION_TAG = "mlflow.traceName", "mlflow.trace.spansLocation"
+LOCATION_TAG = "mlflow.trace.spansLocation"
 STORED = "TRACKING_STORE"
 """The value of `LOCATION_TAG` for a trace whose spans this platform keeps by themselves."""
 USAGE = "mlflow.trace.tokenUsage"

@@ -10,7 +10,7 @@ from headway.lifecycle.runs.curve import Curve, Summary
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 
 
 class ExperimentStore(Protocol):
@@ -89,6 +89,10 @@ class StepResultStore(Protocol):
     def put(self, record: StepResult) -> None: ...
     def keyed(self, key: str) -> StepResult | None: ...
 
+    def among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        """By key, those of `keys` that have a result."""
+        ...
+
 
 class PipelineStore(Protocol):
     def put(self, record: Pipeline) -> None: ...
@@ -122,6 +126,11 @@ class TraceStore(Protocol):
 
     def spans(self, requests: Sequence[str]) -> dict[str, list[Span]]:
         """By request, in the order in which they began."""
+        ...
+
+    def walk(self, question: TraceWalk) -> Sequence[Trace]:
+        """Traces by their begin; one that does not fit the question may be among them, one that does is never left
+        out."""
         ...
 
     def list(self, experiment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Trace]: ...

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 from headway.kernel.records import Record, Value
+from headway.lifecycle.runs.search import Condition
+
+NAME_TAG = "mlflow.traceName"
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
 
 
 class Trace(Record, prefix="tx"):
@@ -49,3 +54,41 @@ class Span(Value):
     """What it says of its whole trace: the session, the user."""
     tags: dict[str, str] = {}
     told: dict[str, Any] = {}
+
+
+class TraceWalk(Value):
+    """Command: up to `limit` traces of these experiments (ids) that are not deleted, by their begin, those that began
+    last first unless `descending` is false; among those of one millisecond the newest first either way. `behind` is
+    begin and id of the trace after which to go on. What surely does not fit `where` may be left out."""
+
+    experiments: tuple[str, ...]
+    where: tuple[Condition, ...] = ()
+    descending: bool = True
+    behind: tuple[int, str] | None = None
+    limit: int = 500
+
+
+def began_ms(trace: Trace) -> int:
+    """Milliseconds since 1970: as its client tells it, else when it came."""
+    match = _TIME.fullmatch(str(trace.told.get("request_time", "")))
+    if match is None:
+        return int(trace.created_at.timestamp() * 1000)
+    try:
+        whole = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
+    except ValueError:
+        return 0
+    return int(whole.timestamp()) * 1000 + int(((match[2] or ".") + "000")[1:4])
+
+
+def metadata_of(trace: Trace) -> dict[str, str]:
+    found = trace.told.get("trace_metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def state_of(trace: Trace) -> str | None:
+    state = trace.told.get("state")
+    return state if isinstance(state, str) else None
+
+
+def name_of(trace: Trace) -> str | None:
+    return trace.tags.get(NAME_TAG)

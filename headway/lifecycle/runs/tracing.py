@@ -15,7 +15,7 @@ from headway.kernel.paging import MOST, Page, every
 from headway.lifecycle.runs.rules import checked_tags
 from headway.lifecycle.runs.spans import LOCATION_TAG, STORED, summary, tags_of
 from headway.lifecycle.runs.store import ExperimentStore, TraceStore
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 
 MOST_ASSESSMENTS, MOST_SPANS, MOST_RUNS = 1000, 10_000, 100
 
@@ -96,6 +96,11 @@ class TraceService:
         if found is None or found.deleted_at is not None:
             raise NotFound(f"no trace {request[:100]!r}")
         return found
+
+    def walk(self, question: TraceWalk) -> Sequence[Trace]:
+        """Traces by their begin; one that does not fit the question may be among them, one that does is never left
+        out."""
+        return self._store.walk(question)
 
     def within(self, experiments: Sequence[str]) -> Sequence[Trace]:
         """All traces of the experiments with these ids, newest first."""

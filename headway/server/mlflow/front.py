@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -33,7 +33,7 @@ from headway.server.mlflow import (
     webhooks,
 )
 from headway.server.mlflow.multipart import AbortUpload, CompleteUpload, CreateUpload, Uploads
-from headway.server.mlflow.routing import Table, asked
+from headway.server.mlflow.routing import Endpoint, Table, asked
 from headway.server.mlflow.sending import CutOff, in_thread, send_answer, send_body, send_file
 from headway.server.mlflow.wire import Answer, Desk, Nothing, failure, speaks
 
@@ -56,6 +56,7 @@ _MODULES = (
     users,
     webhooks,
 )
+_ENDPOINTS = tuple(endpoint for module in _MODULES for endpoint in module.ENDPOINTS)
 _SERVER = {
     "store_type": "SqlStore", "workspaces_enabled": False, "trace_archival_enabled": False,
     "multipart_uploads_enabled": True, "multipart_downloads_enabled": False,
@@ -64,13 +65,26 @@ _SERVER = {
 }  # fmt: skip
 
 
+def paths_of(wanted: Callable[[Endpoint], bool]) -> Iterator[tuple[str, str, Endpoint]]:
+    """Each path of the calls that are wanted, of those whose path has no parts of its own, with its route."""
+    for endpoint in _ENDPOINTS:
+        if endpoint.method == "POST" and "{" not in endpoint.path and wanted(endpoint):
+            for prefix in ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/", "/api/3.0/mlflow/", "/ajax-api/3.0/mlflow/"):
+                yield prefix + endpoint.path, _route(endpoint), endpoint
+
+
+def _route(endpoint: Endpoint) -> str:
+    return f"/api/mlflow/{endpoint.path}"
+
+
 class Front:
     """Answers MLflow's paths, and leaves all others to `app`."""
 
     def __init__(self, app: ASGIApp, application: Application, links: Links) -> None:
         self._app, self._application, self._links = app, application, links
         self._uploads = Uploads(application.home.uploads, links, application.settings.most_blob_bytes)
-        self._table = Table(endpoint for module in _MODULES for endpoint in module.ENDPOINTS)
+        self._folder = application.home.uploads
+        self._table = Table(_ENDPOINTS)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not speaks(scope["path"]):
@@ -86,7 +100,7 @@ class Front:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         app = self._application
-        desk = Desk(app.platform, app.blobs, app.home.uploads, actor_of(scope), app.clock)
+        desk = Desk(app.platform, app.blobs, self._folder, actor_of(scope), app.clock)
         path, method = scope["path"], scope["method"]
         proxied = _PROXY.fullmatch(path)
         if proxied is not None:
@@ -110,7 +124,7 @@ class Front:
         if found is None:
             raise Nothing(f"{scope['method']} {scope['path'][:200]} is no call that this server answers")
         endpoint, in_path = found
-        scope["path_template"] = f"/api/mlflow/{endpoint.path}"
+        scope["path_template"] = _route(endpoint)
         body = b"".join([chunk async for chunk in _stream(receive, self._application.settings.most_json_bytes)])
         content_type = _header(scope, b"content-type")
 

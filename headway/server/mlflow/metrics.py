@@ -36,7 +36,7 @@ _LAST_MS = 253_402_300_800_000
 class GivenMetric(Ask):
     key: str
     value: float
-    timestamp: int = 0
+    timestamp: int
     step: int = 0
     model_id: str = ""
     dataset_name: str = ""

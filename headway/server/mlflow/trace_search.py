@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from headway.errors import Invalid
-from headway.kernel.paging import Page
+from headway.kernel.paging import Page, page_token, place_in
 from headway.kernel.records import Value
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.matching import fits
 from headway.lifecycle.runs.places import By, by, paged
 from headway.lifecycle.runs.search import Condition, Field, Kind, Order, Vocabulary, parsed_filter, parsed_order
-from headway.lifecycle.runs.spans import NAME_TAG
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import NAME_TAG, Span, Trace, TraceWalk, began_ms, metadata_of
 from headway.server.mlflow.otlp import attributes_of, text
 
 TRACES = Vocabulary(
@@ -34,7 +32,6 @@ TRACES = Vocabulary(
 RUN, PROMPTS_TAG = "mlflow.sourceRun", "mlflow.linkedPrompts"
 _ATTRIBUTES = "attributes."
 _SECONDS = re.compile(r"-?\d{1,12}(?:\.\d+)?s")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
 
 
 class Values:
@@ -80,6 +77,10 @@ class TraceQuestion(Value):
     order: tuple[Order, ...]
 
 
+_BEGUN = Field(kind=Kind.ATTRIBUTE, name="timestamp_ms")
+_AT_ONCE = 500
+
+
 def search(
     platform: Platform, experiments: Sequence[str], text: str, order_by: Sequence[str], *, limit: int, after: str
 ) -> Page[Trace]:
@@ -87,33 +88,55 @@ def search(
     where, order = parsed_filter(text, TRACES), parsed_order(order_by, TRACES)
     if any(each.field.kind is Kind.SPAN or _is_text(each.field) for each in order):
         raise Invalid("traces cannot be ordered by what is in their spans")
-    traces = [trace for trace in platform.traces.within(experiments) if trace.deleted_at is None]
-    values = Values(platform, traces, where)
-    newest: list[By[Trace]] = [By(began_ms, descending=True), By(lambda trace: trace.id, descending=True)]
     question = TraceQuestion(experiments=tuple(experiments), where=tuple(where), order=tuple(order))
-    found = [trace for trace in traces if fits(trace, where, values)]
+    walk = TraceWalk(experiments=question.experiments, where=question.where, limit=_AT_ONCE)
+    if not order or order[0].field == _BEGUN:
+        return _walked(platform, walk.but(descending=not order or order[0].descending), question, limit, after)
+    found = [trace for trace in _every(platform, walk) if _fit(platform, [trace], where)]
+    values = Values(platform, found, where)
+    newest: list[By[Trace]] = [By(began_ms, descending=True), By(lambda trace: trace.id, descending=True)]
     return paged(found, [*by(order, values), *newest], question, limit=limit, after=after)
 
 
-def began_ms(trace: Trace) -> int:
-    match = _TIME.fullmatch(str(trace.told.get("request_time", "")))
-    if match is None:
-        return int(trace.created_at.timestamp() * 1000)
-    try:
-        whole = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
-    except ValueError:
-        return 0
-    return int(whole.timestamp()) * 1000 + int(((match[2] or ".") + "000")[1:4])
+def _walked(platform: Platform, walk: TraceWalk, question: TraceQuestion, limit: int, after: str) -> Page[Trace]:
+    """By begin, only as far as the page reaches."""
+    if after:
+        (_, began), (_, trace) = place_in(after, question)[-2:]
+        walk = walk.but(behind=(int(began or 0), str(trace)))
+    found: list[Trace] = []
+    for stretch in _stretches(platform, walk.but(limit=min(_AT_ONCE, limit + 1))):
+        found += _fit(platform, stretch, question.where)
+        if len(found) > limit:
+            break
+    page = tuple(found[:limit])
+    if len(found) <= limit:
+        return Page(items=page)
+    return Page(items=page, next=page_token(question, ((0, began_ms(page[-1])), (0, page[-1].id))))
+
+
+def _every(platform: Platform, walk: TraceWalk) -> Iterator[Trace]:
+    for stretch in _stretches(platform, walk):
+        yield from stretch
+
+
+def _stretches(platform: Platform, walk: TraceWalk) -> Iterator[Sequence[Trace]]:
+    """What may fit, a stretch at a time: a short first one, as most of what is asked for is new."""
+    while stretch := platform.traces.walk(walk):
+        yield stretch
+        if len(stretch) < walk.limit:
+            return
+        last = stretch[-1]
+        walk = walk.but(behind=(began_ms(last), last.id), limit=_AT_ONCE)
+
+
+def _fit(platform: Platform, traces: Sequence[Trace], where: Sequence[Condition]) -> list[Trace]:
+    values = Values(platform, traces, where)
+    return [trace for trace in traces if fits(trace, where, values)]
 
 
 def duration_ms(trace: Trace) -> float | None:
     told = str(trace.told.get("execution_duration", ""))
     return float(told[:-1]) * 1000 if _SECONDS.fullmatch(told) else None
-
-
-def metadata_of(trace: Trace) -> dict[str, str]:
-    found = trace.told.get("trace_metadata")
-    return found if isinstance(found, dict) else {}
 
 
 def _is_text(field: Field) -> bool:

@@ -9,12 +9,12 @@ import msgspec
 
 from headway.errors import Invalid, NotFound
 from headway.lifecycle.runs.records import Experiment
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import Span, Trace, began_ms
 from headway.server.mlflow import trace_search
 from headway.server.mlflow.assessments import prepared
 from headway.server.mlflow.experiments import experiment_of, shown_id
 from headway.server.mlflow.routing import Endpoint
-from headway.server.mlflow.trace_search import PROMPTS_TAG, RUN, began_ms, linked_prompts
+from headway.server.mlflow.trace_search import PROMPTS_TAG, RUN, linked_prompts
 from headway.server.mlflow.wire import Answer, Ask, Desk, checked_most, with_next
 
 _LOCATION = "mlflow.artifactLocation"

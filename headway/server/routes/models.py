@@ -7,6 +7,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from headway.errors import NotFound
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
 from headway.server.routing import App, By, get, post
 
@@ -37,6 +38,12 @@ def version(ref: FromPath[str], app: App) -> ModelVersion:
     return app.platform.models.version(ref)
 
 
+@get("/v1/models/versions/{ref:str}/origins")
+def origins(ref: FromPath[str], app: App) -> Origins:
+    """The dataset versions that a version came from, however far back, and the tags that they bear."""
+    return app.platform.origins.of(ref)
+
+
 @get("/v1/models/registrations/{ref:str}")
 def registration(ref: FromPath[str], app: App) -> Registered:
     """What was registered as `name@number`, in whatever form, and its files."""
@@ -44,7 +51,7 @@ def registration(ref: FromPath[str], app: App) -> Registered:
 
 
 class GiveTrust(Value):
-    """Why a model's content may be run."""
+    """Why a model's content may be run, or may not any more."""
 
     why: str
 
@@ -53,6 +60,12 @@ class GiveTrust(Value):
 def trust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Trust:
     """Say that what a version holds may be run in an isolated worker; an operator can."""
     return app.platform.models.trust(ref, data.why, by=by)
+
+
+@post("/v1/models/versions/{ref:str}/distrust", status_code=200)
+def distrust(ref: FromPath[str], data: JSONBody[GiveTrust], app: App, by: By) -> Trust:
+    """Take back that what a version holds may be run; an operator can."""
+    return app.platform.models.distrust(ref, data.why, by=by)
 
 
 @get("/v1/models/versions/{ref:str}/trust")
@@ -65,4 +78,4 @@ def trusted(ref: FromPath[str], app: App) -> Trust:
     return found
 
 
-ROUTES = (add, models, versions, version, registration, trust, trusted)
+ROUTES = (add, models, versions, version, origins, registration, trust, distrust, trusted)

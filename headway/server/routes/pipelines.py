@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from headway.errors import NotFound
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
-from headway.lifecycle.runs.records import Code, Output, Pipeline, PipelineNode, StepResult
+from headway.lifecycle.runs.records import Code, KeyParts, LastResult, Output, Pipeline, PipelineNode, StepResult
 from headway.server.routing import App, By, get, post, put
 
 
@@ -21,6 +21,7 @@ class KeepResult(Value):
     step: str
     run: str
     outputs: tuple[Output, ...]
+    made_of: KeyParts | None = None
 
 
 @get("/v1/pipelines")
@@ -47,7 +48,13 @@ def result(key: FromPath[str], app: App) -> StepResult:
 @put("/v1/pipelines/results/{key:str}")
 def keep(key: FromPath[str], data: JSONBody[KeepResult], app: App, by: By) -> StepResult:
     """Remember what the step with this key gave."""
-    return app.platform.pipelines.keep(key, data.step, data.run, data.outputs, by=by)
+    return app.platform.pipelines.keep(key, data.step, data.run, data.outputs, data.made_of, by=by)
 
 
-ROUTES = (pipelines, record, result, keep)
+@get("/v1/pipelines/{name:str}/results")
+def last_results(name: FromPath[str], app: App) -> list[LastResult]:
+    """What each step of a pipeline gave when it last ran, or was found."""
+    return app.platform.pipelines.last_results(name)
+
+
+ROUTES = (pipelines, record, result, keep, last_results)

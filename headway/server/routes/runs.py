@@ -30,6 +30,12 @@ class Steps(Value):
     steps: tuple[StepRun, ...]
 
 
+class NoteRead(Value):
+    """The id of a dataset version."""
+
+    version: str
+
+
 class AddArtifact(Value):
     name: str
     blob: str
@@ -150,7 +156,13 @@ def artifacts(identifier: FromPath[str], app: App) -> list[Artifact]:
     return list(app.platform.runs.artifacts(identifier))
 
 
+@post("/v1/runs/{identifier:str}/reads", status_code=200)
+def note_read(identifier: FromPath[str], data: JSONBody[NoteRead], app: App, by: By) -> Run:
+    """Note that a run has read a dataset version, so that what it makes is known to have come from there."""
+    return app.platform.origins.note_read(identifier, data.version, by=by)
+
+
 ROUTES = (
     start, runs, search, count, experiments, experiment, delete_experiment, restore_experiment, run, delete, restore,
-    move, claim, steps, progress, add_artifact, artifacts,
+    move, claim, steps, progress, add_artifact, artifacts, note_read,
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from pathlib import Path
@@ -13,7 +12,6 @@ from headway.errors import LedgerBroken
 from headway.kernel.ledger import GENESIS, Anchor
 from headway.kernel.records import encode
 
-_log = logging.getLogger("headway.storage")
 _read_anchor = msgspec.json.Decoder(Anchor).decode
 
 
@@ -49,7 +47,11 @@ class AnchorFile:
             try:
                 self._replace(head)
             except OSError as error:  # what it follows is committed: the writer must not be told otherwise
-                _log.warning("the ledger's anchor %s lags behind: %s", self._path, error)
+                import logging  # noqa: PLC0415  # a third of the import of all this, and hardly ever needed
+
+                logging.getLogger("headway.storage").warning(
+                    "the ledger's anchor %s lags behind: %s", self._path, error
+                )
 
     def _replace(self, head: Anchor) -> None:
         """In place: to rename a new file over it makes file systems write that out first, which takes longer than the

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Table
@@ -27,12 +28,19 @@ if TYPE_CHECKING:  # a database of the one kind does without the dialect of the 
     AnyInsert = SqliteInsert | PostgresInsert
 
 
-class Transaction:
-    """`head` is the ledger's last entry as this transaction leaves it, or None while it has not looked."""
+_MOST_KNOWN = 1000
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+
+class Transaction:
+    """`head` is the ledger's last entry as this transaction leaves it, or None while it has not looked; `known` are
+    the records that it has read or written, by table and id, as they stand; None for one that is not there."""
+
+    def __init__(self, connection: Connection, driver: Any) -> None:
+        self.connection, self.driver = connection, driver
         self.head: Anchor | None = None
+        self.known: dict[tuple[str, str], Any] = {}
+        self.kept: tuple[Any, bytes] = (None, b"")
+        """The record that was kept last, and its bytes."""
 
 
 class Database(Protocol):
@@ -56,6 +64,10 @@ class Database(Protocol):
 
     def reading(self) -> AbstractContextManager[Connection]: ...
 
+    def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a query finds, read as by `reading`; raises the driver's own errors."""
+        ...
+
     def snapshot(self) -> AbstractContextManager[Connection]:
         """A connection whose reads all see one committed state."""
         ...
@@ -75,59 +87,73 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+class _Here(threading.local):
+    """What the thread has open. In a snapshot there is no transaction."""
+
+    connection: Connection | None = None
+    driver: Any = None
+    transaction: Transaction | None = None
+
+
 class SqlEngine:
     def __init__(self, database: Database, anchor: AnchorFile) -> None:
         self._database, self.anchor = database, anchor
-        self._open = threading.local()
+        self._here = _Here()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         """Write, all or nothing; a second one on the same thread raises `RuntimeError`."""
-        if self._ambient() is not None:
-            raise RuntimeError("this thread has a transaction open already: acts cannot be nested")
-        with _answered(), self._database.transaction() as transaction:
-            self._open.connection, self._open.writable = transaction.connection, True
-            try:
-                yield transaction
-            finally:
-                self._open.connection, self._open.writable = None, False
+        return _Writing(self._database, self._here)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """Let the transactions of this thread inside share one commit."""
-        with _answered(), self._database.together():
-            yield
+        return self._database.together()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads of this thread inside see one state."""
-        if self._ambient() is not None:
+        here = self._here
+        if here.connection is not None:
             yield
             return
-        with _answered(), self._database.snapshot() as connection:
-            self._open.connection = connection
+        with _Answered(), self._database.snapshot() as connection:
+            here.connection, here.driver = connection, connection.connection.dbapi_connection
             try:
                 yield
             finally:
-                self._open.connection = None
+                here.connection = here.driver = None
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> AbstractContextManager[Connection]:
         """The connection of this thread's transaction; raises `RuntimeError` outside one."""
-        connection = self._writable()
-        with _answered(), _keepable():
-            yield connection
+        return _Kept(self._must_write().connection)
+
+    @property
+    def known(self) -> dict[tuple[str, str], Any] | None:
+        """`Transaction.known` of this thread's transaction; None outside one."""
+        transaction = self._here.transaction
+        return None if transaction is None else transaction.known
+
+    def note(self, table: str, identifier: str, record: Any, body: bytes = b"") -> None:
+        """Let this thread's transaction, if there is one, know how a record stands, with its bytes if it was kept just
+        now; None for one that is not there."""
+        transaction = self._here.transaction
+        if transaction is not None:
+            known = transaction.known
+            if body:
+                transaction.kept = record, body
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            known[table, identifier] = record
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """The connection of this thread's transaction or snapshot, else one of the pool."""
-        connection = self._ambient()
-        with _answered(), _keepable():
-            if connection is not None:
+        connection = self._here.connection
+        if connection is not None:
+            with _Kept(connection):
                 yield connection
-            else:
-                with self._database.reading() as pooled, self._stoppable(pooled):
-                    yield pooled
+        else:
+            with _Kept(None), self._database.reading() as pooled, self._stoppable(pooled):
+                yield pooled
 
     @contextmanager
     def _stoppable(self, connection: Connection) -> Iterator[None]:
@@ -148,29 +174,39 @@ class SqlEngine:
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What a query finds, read as by `reading` but straight from the driver: for what every call of a run asks,
         SQLAlchemy's part would be four times that of the database."""
-        connection = self._ambient()
-        if connection is not None:
-            return self._run(connection, statement, values).fetchall()  # type: ignore[no-any-return]
-        with _answered(), self._database.reading() as pooled, self._stoppable(pooled):
-            return self._run(pooled, statement, values).fetchall()  # type: ignore[no-any-return]
+        driver = self._here.driver
+        try:
+            if driver is not None:
+                return driver.execute(statement, values).fetchall()  # type: ignore[no-any-return]
+            if PATIENCE.get() is None:
+                return self._database.rows(statement, values)
+            with _Answered(), self._database.reading() as pooled, self._stoppable(pooled):
+                borrowed: Any = pooled.connection.dbapi_connection
+                try:
+                    return borrowed.execute(statement, values).fetchall()  # type: ignore[no-any-return]
+                except self._database.error as error:  # told to the patience as SQLAlchemy's
+                    raise DBAPIError.instance(statement, None, error, self._database.error) from error
+        except (self._database.error, OverflowError, UnicodeError) as error:
+            raise self._told(statement, error) from error
 
     def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each row of values, as in `writing` but straight through the driver."""
-        connection = self._writable()
-        if len(rows) == 1:
-            self._run(connection, statement, rows[0])
-        elif rows:
-            self._run(connection, statement, rows, many=True)
-
-    def _run(self, connection: Connection, statement: str, values: Sequence[Any], *, many: bool = False) -> Any:
-        driver: Any = connection.connection.dbapi_connection
+        driver = self._must_write().driver
         try:
-            return driver.cursor().executemany(statement, values) if many else driver.execute(statement, values)
-        except self._database.error as error:
-            known = DBAPIError.instance(statement, None, error, self._database.error)
-            raise _named(known) or known from error
-        except (OverflowError, UnicodeError) as error:
-            raise _named(error) or error from error
+            if len(rows) == 1:
+                driver.execute(statement, rows[0])
+            elif rows:
+                driver.cursor().executemany(statement, rows)
+        except (self._database.error, OverflowError, UnicodeError) as error:
+            raise self._told(statement, error) from error
+
+    def _told(self, statement: str, error: Exception) -> Exception:
+        """An error of the driver as SQLAlchemy would have told it, or as what it means for who asked."""
+        if isinstance(error, self._database.error):
+            known: Exception = DBAPIError.instance(statement, None, error, self._database.error)
+        else:
+            known = error
+        return _named(known) or known
 
     @property
     def mark(self) -> str:
@@ -213,14 +249,69 @@ class SqlEngine:
     def close(self) -> None:
         self._database.close()
 
-    def _ambient(self) -> Connection | None:
-        return getattr(self._open, "connection", None)
-
-    def _writable(self) -> Connection:
-        connection = self._ambient()
-        if connection is None or not self._open.writable:
+    def _must_write(self) -> Transaction:
+        transaction = self._here.transaction
+        if transaction is None:
             raise RuntimeError("a store writes only inside `with journal.act(...)`")
-        return connection
+        return transaction
+
+
+class _Writing:
+    """`Database.transaction` as that of a thread."""
+
+    def __init__(self, database: Database, here: _Here) -> None:
+        self._database, self._here = database, here
+
+    def __enter__(self) -> Transaction:
+        here = self._here
+        if here.connection is not None:
+            raise RuntimeError("this thread has a transaction open already: acts cannot be nested")
+        with _ANSWERED:
+            self._inner = self._database.transaction()
+            transaction = self._inner.__enter__()
+        here.connection, here.driver, here.transaction = transaction.connection, transaction.driver, transaction
+        return transaction
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        here = self._here
+        here.connection = here.driver = here.transaction = None
+        with _ANSWERED:
+            self._inner.__exit__(kind, error, trace)
+            if isinstance(error, DatabaseError):
+                raise error
+
+
+class _Answered:
+    """Says of a database that does not answer what that means for who asked."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DatabaseError) and type(error) in (OperationalError, DatabaseError):
+            raise _named(error) or error from error
+
+
+_ANSWERED = _Answered()
+
+
+class _Kept(AbstractContextManager[Any]):
+    """Says of a value that a database cannot keep, and of a database that does not answer, what that means for who
+    asked. It holds `connection` meanwhile."""
+
+    def __init__(self, connection: Connection | None) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Any:
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, (DatabaseError, OverflowError, UnicodeError)):
+            told = _named(error)
+            if told is not None:
+                raise told from error
 
 
 @cache
@@ -242,24 +333,6 @@ def _insertion(table: Table, mark: str, unless_there: bool, replace: bool, array
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     return tuple(list(column) for column in zip(*rows, strict=True))
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        if type(error) not in (OperationalError, DatabaseError):
-            raise
-        raise _named(error) or error from error
-
-
-@contextmanager
-def _keepable() -> Iterator[None]:
-    try:
-        yield
-    except (DataError, OverflowError, UnicodeError, IntegrityError) as error:
-        raise _named(error) or error from error
 
 
 def _named(error: Exception) -> HeadwayError | None:

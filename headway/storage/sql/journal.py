@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 from headway.errors import LedgerBroken
@@ -35,7 +36,7 @@ class SqlAct:
             number=head.number + 1,
             at=now,
             subject=record.id,
-            record=digest(encode(record)),
+            record=digest(self._body(record)),
             before=head.hash,
             came_from=parents,
             **self._signed,
@@ -47,6 +48,10 @@ class SqlAct:
         self._engine.insert_rows(LINEAGE, edges, unless_there=True)
         self._transaction.head = Anchor(number=entry.number, hash=entry.hash)
         return record
+
+    def _body(self, record: AnyRecord) -> bytes:
+        kept, body = self._transaction.kept
+        return body if kept is record else encode(record)
 
     def emit(self, kind: str, subject: str, /, **facts: Any) -> None:
         event = {"kind": kind, "subject": subject, "at": to_us(self._clock.now()), "facts": encode(facts)}
@@ -78,25 +83,21 @@ class SqlJournal:
         self._acts = 0
         self._seen = threading.local()
 
-    @contextmanager
-    def act(self, actor: str, verb: str, *, why: str = "") -> Iterator[SqlAct]:
-        with self._engine.transaction() as transaction:
-            act = SqlAct(self._engine, self._clock, transaction, actor=actor, verb=verb, why=why)
-            yield act
-        if act.announced:
-            self._announce()
+    def act(self, actor: str, verb: str, *, why: str = "") -> AbstractContextManager[SqlAct]:
+        return _Acting(self, self._engine, self._clock, {"actor": actor, "verb": verb, "why": why})
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """Acts of this thread inside become durable with one commit, when it ends; nothing of them may be told of
         before. Raises `Unavailable` when that commit failed."""
-        acts = self._acts
-        with self._engine.together():
-            yield
-        if acts != self._acts:  # who was woken by an act inside has not found its events yet
-            self._announce()
+        return _Together(self, self._engine)
 
-    def _announce(self) -> None:
+    @property
+    def acts(self) -> int:
+        """How many acts have announced events."""
+        return self._acts
+
+    def announce(self) -> None:
+        """Wake who waits for events."""
         with self._committed:
             self._acts += 1
             self._committed.notify_all()
@@ -107,3 +108,38 @@ class SqlJournal:
             woken = self._committed.wait_for(lambda: self._acts > getattr(self._seen, "acts", 0), timeout_s)
             self._seen.acts = self._acts
             return woken
+
+
+class _Together(AbstractContextManager[None]):
+    def __init__(self, journal: SqlJournal, engine: SqlEngine) -> None:
+        self._journal, self._together = journal, engine.together()
+
+    def __enter__(self) -> None:
+        self._acts = self._journal.acts
+        self._together.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._together.__exit__(kind, error, trace)
+        if self._acts != self._journal.acts:  # who was woken by an act inside has not found its events yet
+            self._journal.announce()
+
+
+class _Acting:
+    """One act, from its transaction to its announcement: a class, as each call of a run opens one."""
+
+    def __init__(self, journal: SqlJournal, engine: SqlEngine, clock: Clock, signed: dict[str, str]) -> None:
+        self._journal, self._engine, self._clock, self._signed = journal, engine, clock, signed
+
+    def __enter__(self) -> SqlAct:
+        self._transaction = self._engine.transaction()
+        self._act = SqlAct(self._engine, self._clock, self._transaction.__enter__(), **self._signed)
+        return self._act
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+        if error is None and self._act.announced:
+            self._journal.announce()

@@ -144,7 +144,10 @@ class SqlMetricStore:
     def _heads(self, names: list[Key]) -> dict[Key, _Head]:
         heads = self._known(names)
         missing = sorted(name for name in names if name not in heads)
-        if missing:
+        if len(missing) == 1:  # what it says of a new row needs no look at it
+            (number,) = self._engine.rows(f"{self._sql.begin_one} RETURNING number", missing[0])[0]
+            heads[missing[0]] = _Head(number, 0, 0, 1, None, None, None, None, None, None)
+        elif missing:
             self._engine.write_rows(self._sql.begin, missing)
             heads |= self._known(missing)
         return heads
@@ -269,6 +272,7 @@ class _Statements:
             " SELECT n.run, n.key, coalesce(r.experiment, ''), 0, 0, 1"
             f" FROM (SELECT {m} AS run, {m} AS key) n LEFT JOIN runs r ON r.id = n.run"
         )
+        self.begin_one = self.begin
         self.advance = (
             f"UPDATE curves SET {', '.join(f'{name} = {m}' for name in state.split(', '))} WHERE number = {m}"
         )

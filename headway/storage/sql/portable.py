@@ -17,6 +17,7 @@ from headway.kernel.ledger import Anchor, Entry
 from headway.kernel.lineage import Edge
 from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.traces import Trace
 from headway.storage.sql.chunks import unpacked
 from headway.storage.sql.engine import SqlEngine, Transaction
 from headway.storage.sql.leases import LEASES
@@ -25,8 +26,10 @@ from headway.storage.sql.lineage import LINEAGE
 from headway.storage.sql.metrics import CHUNKS, CURVES, SqlMetricStore
 from headway.storage.sql.search import FOUND, TEXTS, index_run
 from headway.storage.sql.tables import METADATA, RecordTable, to_us
+from headway.storage.sql.trace_search import TRACE_SEARCH, TRACE_TEXTS, index_trace
 
-_ELSEWHERE = {table.name for table in (LEDGER, LINEAGE, CURVES, CHUNKS, FOUND, TEXTS, LEASES)}
+_INDEXES = (FOUND, TEXTS, TRACE_SEARCH, TRACE_TEXTS)
+_ELSEWHERE = {table.name for table in (LEDGER, LINEAGE, CURVES, CHUNKS, LEASES, *_INDEXES)}
 _AT_ONCE = 1000
 _CURVES_AT_ONCE = 200
 
@@ -140,7 +143,10 @@ class Filling:
             rows.append(tuple(row[column.name] for column in kept.rows.columns))
             if kept.record_type is Run:
                 with self._engine.writing():
-                    index_run(self._engine, kept.read(body))
+                    index_run(self._engine, kept.read(body), None)
+            if kept.record_type is Trace:
+                with self._engine.writing():
+                    index_trace(self._engine, kept.read(body), None)
             if len(rows) == _AT_ONCE:
                 self._engine.insert_rows(kept.rows, rows)
                 rows = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.dialects.postgresql import Insert
@@ -36,6 +37,11 @@ class PostgresDatabase:
         with self._readers.connect() as connection:
             yield connection
 
+    def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._readers.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            return driver.execute(statement, values).fetchall()  # type: ignore[no-any-return]
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         with self._snapshots.begin() as connection:
@@ -46,7 +52,7 @@ class PostgresDatabase:
         with self._turn:
             with self._engine.begin() as connection:
                 connection.execute(_ONE_WRITER)
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, connection.connection.dbapi_connection)
                 yield transaction
             if transaction.head is not None:
                 self._anchor.advance(transaction.head)

@@ -21,12 +21,14 @@ from headway.storage.sql.predictions import KEPT_SEGMENTS
 from headway.storage.sql.runs import SPANS, STEPS, TRACES
 from headway.storage.sql.search import FOUND, TEXTS
 from headway.storage.sql.tables import METADATA, RecordTable, SqlRecordStore
+from headway.storage.sql.trace_search import TRACE_SEARCH, TRACE_TEXTS
 
 TOMBSTONES = RecordTable("tombstones", Tombstone, "kind", index=["kind"])
 SWEEPS = RecordTable("sweeps", Sweep)
 POLICIES = RecordTable("retention_policies", Retention)
 _BESIDE: dict[str, tuple[Column[str], ...]] = {
     Run.prefix: (STEPS.c.run, FOUND.c.run, TEXTS.c.run, CURVES.c.run),
+    Trace.prefix: (TRACE_SEARCH.c.trace, TRACE_TEXTS.c.trace),
     Segment.prefix: (KEPT_SEGMENTS.c.segment,),
 }
 """By id prefix: columns that name a record of this kind in tables that the ledger does not seal."""
@@ -92,6 +94,7 @@ class SqlKeptRecords:
             for column in _BESIDE.get(kind, ()):
                 connection.execute(delete(column.table).where(column == identifier))
             connection.execute(delete(rows).where(rows.c.id == identifier))
+        self._engine.note(rows.name, identifier, None)
 
 
 @cache

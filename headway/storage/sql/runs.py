@@ -12,10 +12,11 @@ from headway.kernel.records import encode
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
-from headway.lifecycle.runs.traces import Span, Trace
+from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 from headway.storage.sql.search import index_run
 from headway.storage.sql.searching import counted, found
 from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
+from headway.storage.sql.trace_search import index_trace, walking
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
 RUNS = RecordTable(
@@ -62,8 +63,9 @@ class SqlRunStore(SqlRecordStore[Run]):
     table = RUNS
 
     def put(self, record: Run) -> None:
+        before = self.get(record.id)
         super().put(record)
-        index_run(self._engine, record)
+        index_run(self._engine, record, before)
 
     def search(self, question: RunSearch) -> Page[Run]:
         with self._engine.reading() as connection:
@@ -118,7 +120,17 @@ class SqlStepResultStore(SqlRecordStore[StepResult]):
     table = STEP_RESULTS
 
     def keyed(self, key: str) -> StepResult | None:
-        return self._first(STEP_RESULTS.rows.c.key == key)
+        return self._by("key", key)
+
+    def among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        found: dict[str, StepResult] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            asked = tuple(keys[start : start + _AT_ONCE])
+            marks = ", ".join([self._engine.mark] * len(asked))
+            query = f"SELECT body FROM step_results WHERE key IN ({marks}) ORDER BY id"
+            results = (STEP_RESULTS.read(body) for (body,) in self._engine.rows(query, asked))
+            found |= {result.key: result for result in results}
+        return found
 
 
 class SqlPipelineStore(SqlRecordStore[Pipeline]):
@@ -143,6 +155,19 @@ class SqlTraceStore(SqlRecordStore[Trace]):
 
     def of(self, request: str) -> Trace | None:
         return self._first(TRACES.rows.c.request == request)
+
+    def put(self, record: Trace) -> None:
+        before = self.get(record.id)
+        super().put(record)
+        index_trace(self._engine, record, before)
+
+    def walk(self, question: TraceWalk) -> Sequence[Trace]:
+        among = walking(question).subquery("among")
+        rows = TRACES.rows
+        query = select(rows.c.body).join(among, among.c.trace == rows.c.id)
+        query = query.order_by(among.c.began_ms.desc() if question.descending else among.c.began_ms, rows.c.id.desc())
+        with self._engine.reading() as connection:
+            return [TRACES.read(body) for body in connection.scalars(query)]
 
     def put_spans(self, spans: Sequence[Span]) -> None:
         rows = [(span.request, span.id, span.started_ns, encode(span)) for span in spans]

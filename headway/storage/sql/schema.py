@@ -12,7 +12,7 @@ from headway.errors import Unavailable
 from headway.storage.sql import migrations
 from headway.storage.sql.engine import SqlEngine
 
-VERSION = "0015"
+VERSION = "0016"
 """The newest file in `migrations/versions`."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Table
 
-from headway.lifecycle.runs.records import Run
+from headway.lifecycle.runs.records import Input, Run
 from headway.lifecycle.runs.search import Kind
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.tables import METADATA, TEXT, to_us
@@ -35,36 +36,46 @@ TEXTS = Table(
 )
 """`kind` is param, tag, or input_ and the field; the key of an input is its place."""
 
-_FOUND_COLUMNS = ", ".join(f'"{column.name}"' for column in FOUND.columns)
+_Place = tuple[str, str, str]
+_Text = tuple[str, str, str, str]
 CONTEXT = "mlflow.data.context"
 """The tag of an input that says what it was read for."""
 
 
-def index_run(engine: SqlEngine, run: Run) -> None:
-    """Bring what is searched up to date with the record; what it says already is not written again."""
-    row = (
-        run.id, run.experiment, int(run.deleted_at is not None), to_us(run.started_at or run.created_at),
-        None if run.ended_at is None else to_us(run.ended_at), run.name, run.state, run.user or run.started_by,
-    )  # fmt: skip
-    mark = engine.mark
-    found = engine.rows(f"SELECT {_FOUND_COLUMNS} FROM run_search WHERE run = {mark}", (run.id,))
-    if found != [row]:
+def index_run(engine: SqlEngine, run: Run, before: Run | None) -> None:
+    """Bring what is searched up to date with the record; what it says already, of the run as it was `before`, is not
+    written again."""
+    mark, row = engine.mark, _row(run)
+    if before is None or _row(before) != row:
         engine.insert_rows(FOUND, [row], replace=True)
-    if found and found[0][1] != run.experiment:
+    if before is not None and before.experiment != run.experiment:
         engine.write(f"UPDATE curves SET experiment = {mark} WHERE run = {mark}", [(run.experiment, run.id)])
-    query = f"SELECT kind, key, value FROM run_texts WHERE run = {mark}"
-    kept = {(kind, key): value for kind, key, value in engine.rows(query, (run.id,))}
-    wanted = dict(_texts(run))
-    changed = [(run.id, kind, key, value) for (kind, key), value in wanted.items() if kept.get((kind, key)) != value]
+    changed, removed = list[_Text](), list[_Place]()
+    for kind, of in _TEXTS.items():
+        wanted, kept = of(run), {} if before is None else of(before)
+        if wanted != kept:
+            changed += [(run.id, kind, key, text) for key, text in wanted.items() if kept.get(key) != text]
+            removed += [(run.id, kind, key) for key in kept.keys() - wanted.keys()]
     engine.insert_rows(TEXTS, changed, replace=True)
-    removed = [(run.id, kind, key) for kind, key in kept.keys() - wanted.keys()]
     engine.write(f"DELETE FROM run_texts WHERE run = {mark} AND kind = {mark} AND key = {mark}", removed)
 
 
-def _texts(run: Run) -> Iterable[tuple[tuple[str, str], str]]:
-    yield from (((Kind.PARAM.value, key), value) for key, value in run.params.items())
-    yield from (((Kind.TAG.value, key), value) for key, value in run.tags.items())
-    for place, item in enumerate(run.inputs):
-        yield ("input_name", str(place)), item.name
-        yield ("input_digest", str(place)), item.digest
-        yield ("input_context", str(place)), item.tags.get(CONTEXT, "")
+def _row(run: Run) -> tuple[Any, ...]:
+    return (
+        run.id, run.experiment, int(run.deleted_at is not None), to_us(run.started_at or run.created_at),
+        None if run.ended_at is None else to_us(run.ended_at), run.name, run.state, run.user or run.started_by,
+    )  # fmt: skip
+
+
+def _of_inputs(name: Callable[[Input], str]) -> Callable[[Run], dict[str, str]]:
+    """A text of each input, by its place."""
+    return lambda run: {str(place): name(item) for place, item in enumerate(run.inputs)}
+
+
+_TEXTS: dict[str, Callable[[Run], dict[str, str]]] = {
+    str(Kind.PARAM): lambda run: run.params,
+    str(Kind.TAG): lambda run: run.tags,
+    "input_name": _of_inputs(lambda item: item.name),
+    "input_digest": _of_inputs(lambda item: item.digest),
+    "input_context": _of_inputs(lambda item: item.tags.get(CONTEXT, "")),
+}

@@ -135,7 +135,7 @@ def _asked(query: Select[Any], question: RunSearch, source: Any) -> Select[Any]:
     by_metric = None if source is FOUND else question.order[0].field
     for condition in question.where:
         if condition.field == by_metric:
-            query = query.where(_compared(source.c.value, condition.operator, condition.value))
+            query = query.where(compared(source.c.value, condition.operator, condition.value))
         else:
             query = query.where(_condition(condition, names))
     return query
@@ -144,16 +144,16 @@ def _asked(query: Select[Any], question: RunSearch, source: Any) -> Select[Any]:
 def _condition(condition: Condition, experiments: Sequence[str]) -> ColumnElement[bool]:
     field, operator = condition.field, condition.operator
     if field.kind is Kind.ATTRIBUTE:
-        return _compared(_attribute(field.name), operator, condition.value)
+        return compared(_attribute(field.name), operator, condition.value)
     if field.kind is Kind.METRIC:
         fitting = select(CURVES.c.run).where(CURVES.c.experiment.in_(experiments), CURVES.c.key == field.name)
-        return FOUND.c.run.in_(fitting.where(_compared(CURVES.c.value, operator, condition.value)))
+        return FOUND.c.run.in_(fitting.where(compared(CURVES.c.value, operator, condition.value)))
     same = and_(TEXTS.c.run == FOUND.c.run, *_named(field))
     if operator is Operator.IS_NULL:
         return ~exists().where(same).correlate(FOUND)
     if operator is Operator.IS_NOT_NULL:
         return exists().where(same).correlate(FOUND)
-    return exists().where(same, _compared(TEXTS.c.value, operator, condition.value)).correlate(FOUND)
+    return exists().where(same, compared(TEXTS.c.value, operator, condition.value)).correlate(FOUND)
 
 
 def _named(field: Field) -> tuple[ColumnElement[bool], ...]:
@@ -168,7 +168,7 @@ def _attribute(name: str) -> ColumnElement[Any]:
     return FOUND.c[_COLUMNS[name]]
 
 
-def _compared(column: ColumnElement[Any], operator: Operator, value: Any) -> ColumnElement[bool]:
+def compared(column: ColumnElement[Any], operator: Operator, value: Any) -> ColumnElement[bool]:
     plain = {
         Operator.EQUAL: column.__eq__,
         Operator.NOT_EQUAL: column.__ne__,

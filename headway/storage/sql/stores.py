@@ -19,6 +19,7 @@ from headway.storage.sql.datasets import SqlDatasetStore, SqlDatasetVersionStore
 from headway.storage.sql.engine import Database, SqlEngine
 from headway.storage.sql.environments import SqlEnvironmentStore
 from headway.storage.sql.events import SqlEventStore
+from headway.storage.sql.feature_views import SqlFeatureViewStore, SqlMaterialisationStore, SqlOnlineStore
 from headway.storage.sql.gates import SqlEvidenceStore, SqlVerdictStore
 from headway.storage.sql.journal import SqlJournal
 from headway.storage.sql.leases import SqlLeaseStore
@@ -99,6 +100,9 @@ def _stores(engine: SqlEngine) -> Stores:
     return Stores(
         datasets=SqlDatasetStore(engine),
         dataset_versions=SqlDatasetVersionStore(engine),
+        feature_views=SqlFeatureViewStore(engine),
+        materialisations=SqlMaterialisationStore(engine),
+        online=SqlOnlineStore(engine),
         experiments=SqlExperimentStore(engine),
         runs=SqlRunStore(engine),
         metrics=SqlMetricStore(engine),

@@ -95,6 +95,10 @@ class RecordTable(Generic[AnyRecord]):
         whole = isinstance(row["body"], bytes) and all(_same(row[name], value) for name, value in expected.items())
         return bytes(row["body"]) if whole else b""
 
+    def searched(self, record: AnyRecord) -> tuple[Any, ...]:
+        """The row of the record without its body."""
+        return record.id, *self._searched(record).values()
+
     def _searched(self, record: AnyRecord) -> dict[str, Any]:
         return {column: _stored(getattr(record, column)) for column in self.columns}
 
@@ -128,16 +132,26 @@ class SqlRecordStore(Generic[AnyRecord]):
     def put(self, record: AnyRecord) -> None:
         """Keep `record`, replacing the one of the same id; raises `AlreadyExists` when another bears its name."""
         row = self.table.row(record)
-        kept = self._engine.rows(self._searched, (record.id,))
         try:
+            kept = self._kept(record.id)
             if kept:
-                self._replace(row, kept[0])
+                self._replace(row, kept)
             else:
                 self._engine.insert_rows(self.table.rows, [tuple(row.values())])
         except AlreadyExists as error:
             keys = " or ".join(" and ".join(key) for key in self.table.unique)
             kind = self.table.record_type.__name__
             raise AlreadyExists(f"there is another {kind} with this {keys} already", id=record.id) from error
+        self._engine.note(self.table.rows.name, record.id, record, row["body"])
+
+    def _kept(self, identifier: str) -> Sequence[Any]:
+        """The row that is there, without its body, or nothing."""
+        known = self._engine.known
+        if known is not None and (place := (self.table.rows.name, identifier)) in known:
+            before = known[place]
+            return () if before is None else self.table.searched(before)
+        found = self._engine.rows(self._searched, (identifier,))
+        return found[0] if found else ()
 
     def _replace(self, row: Mapping[str, Any], kept: Sequence[Any]) -> None:
         """Only what differs: SQLite writes a page of every index whose column is named, changed or not."""
@@ -148,8 +162,13 @@ class SqlRecordStore(Generic[AnyRecord]):
         self._engine.write(f'UPDATE "{self.table.rows.name}" SET {settings} WHERE id = {mark}', [values])
 
     def get(self, identifier: str) -> AnyRecord | None:
+        known = self._engine.known
+        if known is not None and (place := (self.table.rows.name, identifier)) in known:
+            return known[place]  # type: ignore[no-any-return]
         found = self._engine.rows(self._get, (identifier,))
-        return self.table.read(found[0][0]) if found else None
+        record = self.table.read(found[0][0]) if found else None
+        self._engine.note(self.table.rows.name, identifier, record)
+        return record
 
     def _by(self, column: str, value: str) -> AnyRecord | None:
         """The newest whose `column` has this value."""

@@ -73,6 +73,10 @@ class QuestionsContract:
         _, newest = (kept(state, "step_results", key="k") for _ in range(2))
         assert state.stores.step_results.keyed("k") == newest
         assert state.stores.step_results.keyed("other") is None
+        other = kept(state, "step_results", key="k2")
+        assert state.stores.step_results.among(["k2", "none", "k"]) == {"k": newest, "k2": other}
+        assert state.stores.step_results.among(["none"] * 900) == {}
+        assert state.stores.step_results.among([]) == {}
         _, again = (kept(state, "pipelines", name="p") for _ in range(2))
         assert state.stores.pipelines.named("p") == again
 

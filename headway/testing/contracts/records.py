@@ -18,6 +18,8 @@ EVERY = sorted(samples(counted_ids(), FrozenClock()))
 _PAGED: dict[str, dict[str, str]] = {
     "datasets": {},
     "dataset_versions": {"dataset": "orders"},
+    "feature_views": {},
+    "materialisations": {"view": "fv_1"},
     "experiments": {},
     "runs": {"experiment": "late"},
     "pipelines": {},
@@ -51,6 +53,7 @@ _UNIQUE = {
     "triggers": "name",
     "firings": "key",
     "dataset_versions": "number",
+    "feature_views": "number",
     "model_versions": "number",
     "registrations": "number",
     "traces": "request",
@@ -156,10 +159,8 @@ def all_of(stores: Stores, name: str, like: Any) -> list[Any]:
         found = store.all()
     else:
         arguments = {
-            "approvals": ("change",),
-            "artifacts": ("run",),
-            "traffic": ("deployment",),
-            "firings": ("trigger",),
-        }.get(name, ())
+            "approvals": ("change",), "artifacts": ("run",), "traffic": ("deployment",), "firings": ("trigger",),
+            "materialisations": ("view",),
+        }.get(name, ())  # fmt: skip
         found = store.list(*(getattr(like, argument) for argument in arguments))
     return list(getattr(found, "items", found))

@@ -15,6 +15,7 @@ from headway.engines.gates.trial import Champion, Trial
 from headway.engines.models.export import parity, to_onnx
 from headway.engines.tables.contracts import infer_contract
 from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import Baseline
 from tests.engines.gatekeeper.trials import (
     DAYS,
@@ -73,4 +74,5 @@ def sound(models: dict[str, bytes], training: pl.DataFrame, held_out: pl.DataFra
         training=(dataset("training", training, contract),),
         baselines={"constant": models["constant"]},
         champion=Champion(version_of(models["same"], number=1), models["same"]),
+        origins=Origins(datasets=("dv_1",), tags=(), complete=True),
     )

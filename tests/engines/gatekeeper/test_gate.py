@@ -21,6 +21,7 @@ from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.gates.check import Check, Subject
 from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Outcome
+from headway.lifecycle.models.origins import Origins, Tagged
 from headway.lifecycle.models.records import Task
 from tests.engines.gatekeeper.trials import (
     INPUTS,
@@ -31,9 +32,12 @@ from tests.engines.gatekeeper.trials import (
     with_held_out,
 )
 
+PII = Tagged(tag="pii", dataset="people@1", column="income")
+
 
 def test_a_sound_model_passes_every_check(sound: Trial) -> None:
-    gate = [CheckSpec(check=name, settings={"by": ["shop", "load"]} if name == "slices" else {}) for name in CHECKS]
+    needed = {"slices": {"by": ["shop", "load"]}, "tags": {"banned": ["pii"]}}
+    gate = [CheckSpec(check=name, settings=needed.get(name, {})) for name in CHECKS]
     measured = measure(sound, [spec if spec.check != "calibration" else calibrated() for spec in gate])
     assert {name: finding.outcome for name, finding in measured.findings.items()} == dict.fromkeys(CHECKS, Outcome.PASS)
     assert measured.inputs["leakage"] == {
@@ -44,6 +48,24 @@ def test_a_sound_model_passes_every_check(sound: Trial) -> None:
     assert measured.inputs["slices"]["baseline constant"] == digest(sound.baselines["constant"])
     assert measured.inputs["better-than-champion"]["champion"] == sound.champion.version.id  # type: ignore[union-attr]
     assert CHECKS.keys() == BUILT_IN.keys()
+
+
+@pytest.mark.parametrize(
+    ("origins", "outcome", "told"),
+    [
+        (None, Outcome.UNPROVEN, "not known which data"),
+        (Origins(datasets=("dv_1",), tags=(), complete=False), Outcome.UNPROVEN, "not known which data"),
+        (Origins(datasets=(), tags=(), complete=True), Outcome.UNPROVEN, "names no data"),
+        (Origins(datasets=("dv_1",), tags=(PII,), complete=True), Outcome.FAIL, "people@1 income bears 'pii'"),
+        (Origins(datasets=("dv_1",), tags=(PII.but(tag="piii"),), complete=True), Outcome.PASS, "none of the 1"),
+    ],
+)
+def test_data_that_are_not_known_prove_nothing(
+    sound: Trial, origins: Origins | None, outcome: Outcome, told: str
+) -> None:
+    spec = CheckSpec(check="tags", settings={"banned": ["pii"]})
+    found = measure(replace(sound, origins=origins), [spec]).findings["tags"]
+    assert (found.outcome, told in found.reason) == (outcome, True)
 
 
 def calibrated() -> CheckSpec:

@@ -16,7 +16,7 @@ from headway.engines.tables.frames import kind_of_column, summary_of
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import Contract, Use, violations
 from headway.lifecycle.datasets.schema import Kind
-from headway.lifecycle.gates.names import ContractSettings, LeakageSettings
+from headway.lifecycle.gates.names import ContractSettings, LeakageSettings, TagsSettings
 from headway.lifecycle.gates.records import Finding, Outcome
 from headway.lifecycle.models.records import Task
 
@@ -62,6 +62,25 @@ def contract(trial: Trial, settings: ContractSettings) -> Finding:
 
 def _features(table: Table) -> tuple[str, ...]:
     return table.version.contract.used_as(Use.FEATURE) if table.version.contract else ()
+
+
+def tags(trial: Trial, settings: TagsSettings) -> Finding:
+    if trial.origins is None or not trial.origins.complete:
+        return Finding(outcome=Outcome.UNPROVEN, reason="it is not known which data the model came from")
+    if not trial.origins.datasets:
+        return Finding(outcome=Outcome.UNPROVEN, reason="the version names no data that it came from")
+    ends = tuple(settings.banned)
+    found = [each for each in trial.origins.tags if each.tag in ends or each.tag.startswith(_beginnings(ends))]
+    numbers = {"datasets": len(trial.origins.datasets), "tags": sorted({each.tag for each in trial.origins.tags})}
+    if found:
+        told = [f"{each.dataset} {each.column} bears {each.tag!r}".replace("  ", " ") for each in found[:_TOLD]]
+        return Finding(outcome=Outcome.FAIL, reason="; ".join(told), numbers=numbers)
+    reason = f"none of the {numbers['datasets']} dataset versions that it came from bears {', '.join(ends)}"
+    return Finding(outcome=Outcome.PASS, reason=reason, numbers=numbers)
+
+
+def _beginnings(banned: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each for each in banned if each.endswith(":"))
 
 
 def leakage(trial: Trial, settings: LeakageSettings) -> Finding:

@@ -1,0 +1,261 @@
+"""`headway run` where nothing has to run: without a server, the database is read and written directly, and whatever
+takes long to import is left alone. At the first step that is not cached, all of it is opened and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headway.cli.remembered import RememberedPipeline, remembered
+from headway.cli.wish import Loaded, Wish
+from headway.client.active import UNOPENED
+from headway.client.blob_files import BlobFiles
+from headway.client.home import find_home, owner_token, running_server
+from headway.client.origin import command_tags, repository_tags
+from headway.engines.pipelines.executor import LocalExecutor
+from headway.engines.pipelines.files import FileDigests
+from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.errors import HeadwayError, LedgerBroken
+from headway.kernel.access import Permission
+from headway.kernel.blobs import blob_place
+from headway.kernel.clock import SystemClock
+from headway.kernel.ids import time_sorted
+from headway.kernel.records import digest as digest_of
+from headway.lifecycle.runs.capture import CaptureSpec
+from headway.lifecycle.runs.pipeline import Pipeline
+from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, Run, RunState, StepResult, StepRun, StepState
+from headway.lifecycle.runs.records import Pipeline as Graph
+from headway.lifecycle.runs.results import resolved
+from headway.lifecycle.runs.rules import check_texts
+from headway.storage.sql.direct import DirectDatabase
+
+if TYPE_CHECKING:
+    from headway.client.client import Client
+    from headway.client.run import Run as RunHandle
+    from headway.engines.pipelines.delayed import DelayedProgress
+
+_CLOCK = SystemClock()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`run` is the record of one that found everything; None for one that was run as any other."""
+
+    identifier: str
+    value: Any
+    run: Run | None
+
+
+class QuickSession:
+    """A run's line to the database in this home, for as long as everything is found there; from the first thing that
+    is not, it is the line that `begin` opens."""
+
+    def __init__(
+        self, direct: DirectDatabase, blobs: Path, pipeline: str, begin: Callable[[], DelayedProgress]
+    ) -> None:
+        self._direct, self._blobs, self._pipeline, self._begin = direct, blobs, pipeline, begin
+        self._files = BlobFiles(blobs)
+        self._opened: DelayedProgress | None = None
+        self._last: list[LastResult] | None = None
+        self._expected: dict[str, StepResult] = {}
+        self.steps: Sequence[StepRun] = ()
+        self.nodes: Sequence[PipelineNode] = ()
+
+    @property
+    def opened(self) -> bool:
+        return self._opened is not None
+
+    def open(self) -> DelayedProgress:
+        if self._opened is None:
+            self._opened = self._begin()
+        return self._opened
+
+    @property
+    def run(self) -> str:
+        return self.open().run
+
+    def put_blob(self, data: bytes) -> str:
+        return self.open().put_blob(data)
+
+    def get_blob(self, digest: str) -> bytes:
+        if self._opened is None:
+            try:
+                data = (self._blobs / blob_place(digest)).read_bytes()
+            except OSError:
+                data = b""
+            if digest_of(data) == digest:
+                return data
+        return self.open().get_blob(digest)
+
+    def blob_file(self, digest: str) -> Path | None:
+        return self._files.path(digest)
+
+    def cached(self, key: str) -> StepResult | None:
+        self.last_results()
+        found = self._expected.get(key)
+        if found is None:
+            found = self._direct.keyed(key)
+            if found is not None and not self._is_whole(found):
+                return self.open().cached(key)
+        return found
+
+    def last_results(self) -> Sequence[LastResult]:
+        if self._last is None:
+            self._last = [last for last in self._direct.last_results(self._pipeline) if self._is_whole(last.result)]
+            self._expected = {last.result.key: last.result for last in self._last}
+        return self._last
+
+    def _is_whole(self, result: StepResult) -> bool:
+        return all(os.path.exists(f"{self._blobs}/{blob_place(output.blob)}") for output in result.outputs)
+
+    def keep(self, result: StepResult) -> StepResult:
+        self._expected.pop(result.key, None)
+        return self.open().keep(result)
+
+    def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
+        if self._opened is None and all(step.state is StepState.CACHED for step in steps):
+            self.steps, self.nodes = steps, nodes
+        else:
+            self.open().progress(steps, nodes)
+
+    def catch_up(self) -> None:
+        """Open the run, and tell it what was found so far."""
+        if self._opened is None:
+            self.open().progress(self.steps, self.nodes)
+
+
+def run_quickly(wish: Wish, home: str | None, client: Callable[[], Client]) -> Ended | Loaded | None:
+    """What was run. Where that cannot be done, with a server, another database, another token, or a `headway.toml` that
+    was not read whole before, None, or the pipeline that was loaded by then."""
+    folder = find_home(home)
+    if os.environ.get("HEADWAY_URL") or os.environ.get("HEADWAY_TOKEN") or running_server(folder):
+        return None
+    direct = DirectDatabase.open(folder / "headway.db", folder / "ledger.head")
+    if direct is None:
+        return None
+    try:
+        return _Quick(wish, folder, direct, client).run()
+    finally:
+        direct.close()
+
+
+class _Quick:
+    def __init__(self, wish: Wish, home: Path, direct: DirectDatabase, client: Callable[[], Client]) -> None:
+        self._wish, self._home, self._direct, self._client = wish, home, direct, client
+        self._folder = find_project(Path.cwd())
+        self._code: Code | None = None
+        self._stack = ExitStack()
+        self._handle: RunHandle | None = None
+
+    def run(self) -> Ended | Loaded | None:
+        token = self._direct.token(owner_token(self._home))
+        text = (self._folder / "headway.toml").read_text()
+        project = remembered(self._home, text)
+        if project is None or token is None or token.revoked_at or not token.actor().may(Permission.WRITE):
+            return None
+        if token.expires_at is not None and token.expires_at <= _CLOCK.now():
+            return None
+        found = self._found(project.pipelines)
+        if found is None or not self._direct.has_room(found.pipeline.name):
+            return found
+        bound = found.pipeline.signature.bind(**found.params)
+        bound.apply_defaults()
+        return self._execute(found.pipeline, bound.arguments, project.capture, token.name)
+
+    def _found(self, known: Mapping[str, RememberedPipeline]) -> Loaded | None:
+        name = self._wish.name
+        if ":" in name:
+            pipeline = load_pipeline(self._folder, name)
+            return Loaded(pipeline, coerce_params(pipeline, self._wish.texts))
+        spec = known.get(name)
+        if spec is None:
+            return None
+        pipeline = (
+            load_pipeline(self._folder, spec.entry) if spec.entry else load_declared(self._folder, name, spec.steps)
+        )
+        return Loaded(pipeline, coerce_params(pipeline, {**spec.params, **self._wish.texts}))
+
+    def _execute(self, pipeline: Pipeline, params: Mapping[str, Any], capture: CaptureSpec, actor: str) -> Ended:
+        began = _CLOCK.now()
+        session = QuickSession(
+            self._direct, self._home / "blobs", pipeline.name, lambda: self._begin(pipeline, params)
+        )  # fmt: skip
+        executor = LocalExecutor(
+            session, _CLOCK, self._folder, self._wish.report or _silent, force=self._wish.force,
+            explain=self._wish.explain, files=FileDigests(self._folder, self._home / "files.json"),
+        )  # fmt: skip
+        unopened = UNOPENED.set(lambda: self._handle_of(session))
+        try:
+            with self._stack:
+                try:
+                    value = resolved(executor.run(pipeline, params))
+                    if not session.opened:
+                        record = self._record(pipeline, params, capture, actor, began, session)
+                        if record is not None:
+                            return Ended(record.id, value, record)
+                        session.catch_up()
+                except BaseException:
+                    session.catch_up()
+                    raise
+        finally:
+            UNOPENED.reset(unopened)
+        assert self._handle is not None
+        return Ended(self._handle.id, value, None)
+
+    def _handle_of(self, session: QuickSession) -> RunHandle:
+        session.open()
+        assert self._handle is not None
+        return self._handle
+
+    def _begin(self, pipeline: Pipeline, params: Mapping[str, Any]) -> DelayedProgress:
+        """Open the client, and the run there."""
+        from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
+        from headway.sdk import begin_on  # noqa: PLC0415
+
+        client, code = self._client(), self._code_now()
+        self._handle = self._stack.enter_context(begin_on(client, pipeline, params, self._folder, code))
+        line = client.session(self._handle.id, pipeline.name, code)
+        return self._stack.enter_context(DelayedProgress(line))
+
+    def _code_now(self) -> Code:
+        if self._code is None:
+            self._code = code_of(self._folder)
+        return self._code
+
+    def _record(
+        self, pipeline: Pipeline, params: Mapping[str, Any], capture: CaptureSpec, actor: str, began: datetime,
+        session: QuickSession,
+    ) -> Run | None:  # fmt: skip
+        """Keep the run; None when that has to be done in the long way."""
+        ids, code = time_sorted(_CLOCK), self._code_now()
+        tags = command_tags(sys.orig_argv, sys.argv[0] if sys.argv else "") if capture.command else {}
+        tags |= repository_tags(self._folder) if capture.code and code.commit else {}
+        started = Run(
+            id=ids(Run.prefix), created_at=began, experiment=pipeline.name, name=pipeline.name, pipeline=pipeline.name,
+            code=code, started_by=actor, params={key: str(value) for key, value in params.items()},
+            state=RunState.RUNNING, started_at=began,
+        )  # fmt: skip
+        ended = started.but(state=RunState.FINISHED, ended_at=_CLOCK.now(), tags=tags)
+        known, nodes = self._direct.pipeline(pipeline.name), tuple(session.nodes)
+        graph = None
+        if known is None or known.nodes != nodes or known.code != code:
+            graph = Graph(id=ids(Graph.prefix), created_at=_CLOCK.now(), name=pipeline.name, nodes=nodes, code=code)
+        try:
+            check_texts({**ended.params, **tags})
+            self._direct.record(started, ended, session.steps, graph, actor)
+        except LedgerBroken:
+            raise
+        except (sqlite3.Error, HeadwayError):
+            return None
+        return ended
+
+
+def _silent(step: StepRun) -> None:
+    """Tells nobody."""

@@ -1,0 +1,102 @@
+"""Frames as bytes and back: polars and pandas as Parquet, Arrow's own tables as Arrow IPC, which is mapped from its
+file instead of being read. polars frames go by that way too where a step asks for it."""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from headway.errors import BadPipeline, ExtraMissing
+
+
+def polars_to_parquet(frame: Any) -> bytes:
+    _check_columns(frame)
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer, row_group_size=250_000)  # fixed: the default depends on the machine
+    return buffer.getvalue()
+
+
+def polars_from_parquet(data: bytes) -> Any:
+    import polars  # noqa: PLC0415
+
+    return polars.read_parquet(io.BytesIO(data))
+
+
+def polars_to_arrow(frame: Any) -> bytes:
+    """Not compressed, and in one piece, so that it can be used as it lies on the disk."""
+    _check_columns(frame)
+    buffer = io.BytesIO()
+    frame.rechunk().write_ipc(buffer, compression="uncompressed")
+    return buffer.getvalue()
+
+
+def polars_from_arrow(data: bytes) -> Any:
+    import polars  # noqa: PLC0415
+
+    return polars.read_ipc(io.BytesIO(data))
+
+
+def polars_from_arrow_file(path: Path) -> Any:
+    """As it lies in the file where pyarrow is installed: polars itself copies what it reads."""
+    import polars  # noqa: PLC0415
+
+    if find_spec("pyarrow") is None:
+        return polars.read_ipc(path)
+    return polars.from_arrow(table_from_arrow_file(path), rechunk=False)
+
+
+def _check_columns(frame: Any) -> None:
+    import polars  # noqa: PLC0415
+
+    objects = [name for name, kind in frame.schema.items() if kind == polars.Object]
+    if objects:
+        raise BadPipeline(f"column {objects[0]!r} holds Python objects; cast it to a type of its own")
+
+
+def pandas_to_parquet(frame: Any) -> bytes:
+    """With its index, and with the types of its columns as pandas notes them; raises `BadPipeline` for a frame that
+    would not come back as it is."""
+    _pyarrow("pyarrow", "a pandas DataFrame")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow")
+    data = buffer.getvalue()
+    same: Any = import_module("pandas.testing").assert_frame_equal
+    try:
+        same(frame, pandas_from_parquet(data), check_freq=False)
+    except AssertionError:
+        raise BadPipeline(
+            "this pandas DataFrame is not the same after Parquet, such as by a column of Python objects; "
+            "cast its columns"
+        ) from None
+    return data
+
+
+def pandas_from_parquet(data: bytes) -> Any:
+    return import_module("pandas").read_parquet(io.BytesIO(data), engine="pyarrow")
+
+
+def table_to_arrow(table: Any) -> bytes:
+    arrow, ipc = _pyarrow("pyarrow", "an Arrow table"), _pyarrow("pyarrow.ipc", "an Arrow table")
+    sink = arrow.BufferOutputStream()
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return bytes(sink.getvalue())
+
+
+def table_from_arrow(data: bytes) -> Any:
+    return _pyarrow("pyarrow.ipc", "an Arrow table").open_file(data).read_all()
+
+
+def table_from_arrow_file(path: Path) -> Any:
+    source = _pyarrow("pyarrow", "an Arrow table").memory_map(str(path), "r")
+    return _pyarrow("pyarrow.ipc", "an Arrow table").open_file(source).read_all()
+
+
+def _pyarrow(name: str, what: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ExtraMissing(f"storing {what} takes pyarrow: pip install 'headway[arrow]'") from None

@@ -1,0 +1,205 @@
+"""A home's SQLite database without SQLAlchemy, for a run that finds all of its steps in the cache: to import that alone
+takes longer than such a run. What is written here is what the stores and the journal write, row by row."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from headway.errors import LedgerBroken
+from headway.kernel.access import AccessToken, sha256
+from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.records import Record, digest, encode
+from headway.lifecycle.runs.records import LastResult, Pipeline, Run, RunState, StepResult, StepRun
+from headway.storage.sql.anchor import AnchorFile
+
+_BUSY_TIMEOUT_S = 30.0
+_AT_ONCE = 400
+_LOOKED_BACK = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_read_result = msgspec.json.Decoder(StepResult).decode
+_read_run = msgspec.json.Decoder(Run).decode
+
+
+class _KeyOfStep(msgspec.Struct):
+    """All that is read of a step: a thousand times, so no more than needed."""
+
+    step: str
+    state: str
+    key: str
+
+
+_read_step = msgspec.json.Decoder(_KeyOfStep).decode
+
+
+class DirectDatabase:
+    """One connection. `open` gives None for a file that is not there, or is not of this version of Headway."""
+
+    def __init__(self, connection: sqlite3.Connection, anchor: Path) -> None:
+        self._connection, self._anchor = connection, anchor
+
+    @classmethod
+    def open(cls, database: Path, anchor: Path) -> DirectDatabase | None:
+        if not database.is_file():
+            return None
+        connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.Error:
+            found = None
+        if found is None or found[0] != newest_version():
+            connection.close()
+            return None
+        return cls(connection, anchor)
+
+    def token(self, secret: str) -> AccessToken | None:
+        body = self._body("SELECT body FROM tokens WHERE secret_sha256 = ? ORDER BY id DESC LIMIT 1", sha256(secret))
+        return msgspec.json.decode(body, type=AccessToken) if body else None
+
+    def has_room(self, experiment: str) -> bool:
+        """Whether the experiment is there, not deleted, and no quota has to be counted."""
+        found = self._body("SELECT body FROM experiments WHERE name = ? ORDER BY id DESC LIMIT 1", experiment)
+        policy = self._body("SELECT body FROM retention_policies ORDER BY id DESC LIMIT 1")
+        quotas = json.loads(policy).get("quotas", {}) if policy else {}
+        return found is not None and not json.loads(found).get("deleted_at") and not quotas.get("runs_per_experiment")
+
+    def pipeline(self, name: str) -> Pipeline | None:
+        """The newest of this name."""
+        body = self._body("SELECT body FROM pipelines WHERE name = ? ORDER BY id DESC LIMIT 1", name)
+        return msgspec.json.decode(body, type=Pipeline) if body else None
+
+    def keyed(self, key: str) -> StepResult | None:
+        body = self._body("SELECT body FROM step_results WHERE key = ? ORDER BY id DESC LIMIT 1", key)
+        return _read_result(body) if body else None
+
+    def last_results(self, pipeline: str) -> list[LastResult]:
+        """As `PipelineService.last_results`, without a look at the blobs."""
+        query = "SELECT body FROM runs WHERE experiment = ? ORDER BY id DESC LIMIT ?"
+        keys: dict[str, str] = {}
+        for (body,) in self._connection.execute(query, (pipeline, _LOOKED_BACK)).fetchall():
+            run = _read_run(body)
+            if run.pipeline == pipeline:
+                for (step,) in self._connection.execute(
+                    "SELECT body FROM steps WHERE run = ? ORDER BY place", (run.id,)
+                ):
+                    read = _read_step(step)
+                    if read.state in ("done", "cached"):
+                        keys.setdefault(read.step, read.key)
+                if run.state is RunState.FINISHED:
+                    break
+        found = self._among(list(dict.fromkeys(keys.values())))
+        return [LastResult(step=step, result=found[key]) for step, key in keys.items() if key in found]
+
+    def _among(self, keys: Sequence[str]) -> dict[str, StepResult]:
+        found: dict[str, StepResult] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            asked = keys[start : start + _AT_ONCE]
+            query = f"SELECT body FROM step_results WHERE key IN ({', '.join('?' * len(asked))}) ORDER BY id"
+            results = (_read_result(body) for (body,) in self._connection.execute(query, asked))
+            found |= {result.key: result for result in results}
+        return found
+
+    def record(self, started: Run, ended: Run, steps: Sequence[StepRun], graph: Pipeline | None, actor: str) -> None:
+        """Keep a run that is over, as it began and as it ended, with its steps, and the graph when it is another one.
+        All of it or nothing. Raises `LedgerBroken` as the journal does, `sqlite3.Error` when it cannot be written."""
+        writes: list[tuple[Record, str, datetime]] = [(started, "run.start", started.created_at)]
+        writes += [(graph, "pipeline.record", graph.created_at)] if graph else []
+        assert ended.ended_at is not None
+        writes.append((ended, f"run.{ended.state}", ended.ended_at))
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            head = self._seal(writes, actor)
+            self._put_run(ended)
+            self._put_steps(ended.id, steps)
+            if graph:
+                self._insert("pipelines", ("id", "name", "body"), (graph.id, graph.name, encode(graph)))
+            facts = encode({"state": ended.state, "change": ended.change})
+            event = ("RunEnded", ended.id, _to_us(ended.ended_at), facts)
+            self._insert("events", ("kind", "subject", "at", "facts"), event)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        AnchorFile(self._anchor).advance(head)
+
+    def _seal(self, writes: Sequence[tuple[Record, str, datetime]], actor: str) -> Anchor:
+        """The ledger's entries for what is written; the head that they leave."""
+        head = self._head()
+        for record, verb, at in writes:
+            entry = seal(
+                Entry(
+                    number=head.number + 1, at=at, actor=actor, verb=verb, subject=record.id, why="",
+                    record=digest(encode(record)), before=head.hash,
+                )
+            )  # fmt: skip
+            names = ("number", "at", "actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
+            row = {**msgspec.structs.asdict(entry), "at": _to_us(at), "came_from": ""}
+            self._insert("ledger", names, [row[name] for name in names])
+            head = Anchor(number=entry.number, hash=entry.hash)
+        return head
+
+    def _head(self) -> Anchor:
+        anchored = AnchorFile(self._anchor).last
+        query = "SELECT number, hash FROM ledger WHERE number = ? OR number = (SELECT max(number) FROM ledger)"
+        kept = dict(self._connection.execute(query, (anchored.number,)).fetchall())
+        if kept.get(anchored.number, GENESIS) != anchored.hash:
+            raise LedgerBroken(
+                f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
+                "run `headway ledger verify`, then restore the home from a backup",
+                number=anchored.number,
+            )
+        number = max(kept, default=0)
+        return Anchor(number=number, hash=kept.get(number, GENESIS))
+
+    def _put_run(self, run: Run) -> None:
+        self._insert(
+            "runs", ("id", "experiment", "parent", "change", "state", "body"),
+            (run.id, run.experiment, run.parent, run.change, run.state.value, encode(run)),
+        )  # fmt: skip
+        self._insert(
+            "run_search", ("run", "experiment", "deleted", "started_at", "ended_at", "name", "state", "user"),
+            (
+                run.id, run.experiment, 0, _to_us(run.started_at or run.created_at),
+                None if run.ended_at is None else _to_us(run.ended_at), run.name, run.state.value,
+                run.user or run.started_by,
+            ),
+        )  # fmt: skip
+        texts = [(run.id, "param", key, value) for key, value in run.params.items()]
+        texts += [(run.id, "tag", key, value) for key, value in run.tags.items()]
+        query = "INSERT INTO run_texts (run, kind, key, value) VALUES (?, ?, ?, ?)"
+        self._connection.executemany(query, texts)
+
+    def _put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
+        rows = [(run, step.step, place, encode(step)) for place, step in enumerate(steps)]
+        self._connection.executemany("INSERT INTO steps (run, step, place, body) VALUES (?, ?, ?, ?)", rows)
+
+    def _insert(self, table: str, names: Sequence[str], values: Sequence[object]) -> None:
+        columns = ", ".join(f'"{name}"' for name in names)
+        self._connection.execute(f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join("?" * len(names))})', values)
+
+    def _body(self, query: str, *values: str) -> bytes | None:
+        found = self._connection.execute(query, values).fetchone()
+        return found[0] if found else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@lru_cache(1)
+def newest_version() -> str:
+    """That of the newest migration, by the names of the files."""
+    folder = Path(__file__).parent / "migrations" / "versions"
+    return max(found[1] for path in folder.iterdir() if (found := re.match(r"v(\d{4})_.*\.py$", path.name)))
+
+
+def _to_us(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
