@@ -31,7 +31,6 @@ class Looked(NamedTuple):
     """The project, if it can be read, and everything that is wrong with it."""
 
     project: Project | None
-    pipelines: dict[str, Pipeline]
     contracts: dict[str, Contract]
     mistakes: tuple[str, ...]
 
@@ -42,16 +41,16 @@ def look_through(folder: Path) -> Looked:
         text = (folder / "headway.toml").read_text()
         project = read_project(text)
     except (HeadwayError, UnicodeDecodeError) as error:
-        return Looked(None, {}, {}, (f"headway.toml: {error}",))
-    pipelines: dict[str, Pipeline] = {}
+        return Looked(None, {}, (f"headway.toml: {error}",))
+    contracts: dict[str, Contract] = {}
     mistakes: list[str] = []
     for name, spec in project.pipelines.items():
         try:
-            pipelines[name] = _loaded(folder, name, spec)
-            coerce_params(pipelines[name], {**spec.params, **project.ci.params.get(name, {})})
+            pipeline = loaded(folder, name, spec)
+            contracts |= dict(_contracts(folder))  # modules are forgotten when the next one is loaded
+            coerce_params(pipeline, {**spec.params, **project.ci.params.get(name, {})})
         except HeadwayError as error:
             mistakes.append(f"[pipelines.{name}] {error}")
-    contracts = dict(_contracts(folder))
     for name, contract in contracts.items():
         mistakes += [f"contract {name}: {each}" for each in _contract_mistakes(contract)]
     if not mistakes:
@@ -59,10 +58,10 @@ def look_through(folder: Path) -> Looked:
             read_project(text, checks={*CHECKS, *registered()})
         except HeadwayError as error:
             mistakes.append(f"headway.toml: {error}")
-    return Looked(project, pipelines, contracts, tuple(mistakes))
+    return Looked(project, contracts, tuple(mistakes))
 
 
-def _loaded(folder: Path, name: str, spec: PipelineSpec) -> Pipeline:
+def loaded(folder: Path, name: str, spec: PipelineSpec) -> Pipeline:
     return load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
 
 

@@ -3,6 +3,7 @@ no id and nothing that this machine alone has measured."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from headway.kernel.records import Value
@@ -64,6 +65,8 @@ class Report(Value):
 
 _MARKS = {"pass": "✅ pass", "fail": "❌ fail", "unproven": "❔ unproven"}
 _LONGEST = 400
+_MENTION = re.compile(r"(?<!\w)@")
+"""Would call somebody in a pull request; `orders@3` does not."""
 
 
 def markdown(report: Report) -> str:
@@ -139,7 +142,8 @@ def _notes(report: Report) -> Iterator[str]:
 def _plain(text: str) -> str:
     """One line that begins no markup: what comes from a project's code is shown, and does nothing."""
     line = " ".join(text.split())[:_LONGEST]
-    return line.replace("<", "&lt;").replace("`", "'").replace("[", "\\[").replace("@", "@\u200b")
+    line = line.replace("<", "&lt;").replace("`", "'").replace("[", "\\[")
+    return _MENTION.sub("@\u200b", line)
 
 
 def _cell(text: str) -> str:

@@ -12,9 +12,11 @@ from string import Template
 
 import click
 
+from headway.cli.ci_workflow import WORKFLOWS, workflow
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
 from headway.cli.output import print_json
+from headway.client.home import PROJECT_FILE
 from headway.errors import AlreadyExists
 
 _DAYS, _PARCELS_A_DAY = 120, 40
@@ -24,14 +26,31 @@ _COURIERS = {"north": -0.4, "south": 0.0, "express": -1.2, "budget": 0.8}
 
 @click.command(cls=Verb)
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--ci", "service", type=click.Choice(list(WORKFLOWS)),
+    help="Write the workflow that tests it there; into a project that is there already, only that.",
+)  # fmt: skip
 @pass_invocation
-def init(invocation: Invocation, folder: Path) -> None:
+def init(invocation: Invocation, folder: Path, service: str | None) -> None:
     """Write a new project into FOLDER: a pipeline, its declaration, and a small table to try it on."""
+    there = (folder / PROJECT_FILE).is_file()
+    if service and there:
+        _write(invocation, folder, workflow(service, (folder / PROJECT_FILE).read_text()))
+        return
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "project"
     contents = _contents(name)
+    if service:
+        contents |= workflow(service, contents[PROJECT_FILE])
+    _write(invocation, folder, contents)
+    if not invocation.as_json:
+        go = "" if folder.resolve() == Path.cwd().resolve() else f"cd {folder} && "
+        click.echo(f"Next: {go}headway run train")
+
+
+def _write(invocation: Invocation, folder: Path, contents: dict[str, str]) -> None:
     taken = [file for file in contents if (folder / file).exists()]
     if taken:
-        raise AlreadyExists(f"{folder / taken[0]} is there already; choose an empty folder: headway init NAME")
+        raise AlreadyExists(f"{folder / taken[0]} is there already; choose an empty folder, or move it away")
     for file, text in contents.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
@@ -39,8 +58,6 @@ def init(invocation: Invocation, folder: Path) -> None:
         print_json({"folder": str(folder.resolve()), "files": list(contents)})
         return
     click.echo(f"wrote {', '.join(contents)} to {folder}")
-    go = "" if folder.resolve() == Path.cwd().resolve() else f"cd {folder} && "
-    click.echo(f"Next: {go}headway run train")
 
 
 def _contents(name: str) -> dict[str, str]:

@@ -181,8 +181,9 @@ def secret(invocation: Invocation, name: str) -> None:
 
 
 def _source(trigger: Trigger) -> str:
-    zone = "" if trigger.on != "schedule" else f" ({trigger.time_zone})"
-    return trigger.source + zone
+    if trigger.on == "schedule":
+        return f"{trigger.source} ({trigger.time_zone})"
+    return f"{trigger.source}@{trigger.tag}" if trigger.tag else trigger.source
 
 
 def _next(standing: Standing) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from headway.errors import HeadwayError, NotFound
+from headway.errors import HeadwayError, Invalid, NotFound
 from headway.kernel.access import SYSTEM
 from headway.kernel.clock import Clock
 from headway.kernel.paging import MOST
@@ -74,11 +74,22 @@ class Scheduler:
         ]
 
     def _datasets(self, trigger: Trigger) -> list[Noticed]:
-        """The versions that came since, oldest first: the newest of them, or all."""
+        """The versions that came since, oldest first: the newest of them, or all; with a tag, the one it leads to."""
+        if trigger.tag:
+            return self._tagged(trigger)
         limit = 1 if trigger.catch_up is not CatchUp.ALL else min(trigger.most_caught_up, MOST)
         page = self._platform.datasets.versions(trigger.source, limit=limit).items
         new = [version for version in reversed(page) if version.created_at > trigger.since]
         return [self._version(trigger, version) for version in new]
+
+    def _tagged(self, trigger: Trigger) -> list[Noticed]:
+        """A tag is moved by hand, also to a version that is old: each version is news once."""
+        try:
+            version = self._platform.datasets.version(f"{trigger.source}@{trigger.tag}")
+        except (Invalid, NotFound):  # nothing bears it yet
+            return []
+        why, facts = f"{version.label} is tagged {trigger.tag}", {"version": version.label}
+        return [Noticed(key=version.id, cause=Cause.DATASET, why=why, facts=facts)]
 
     def _version(self, trigger: Trigger, version: DatasetVersion) -> Noticed:
         late = trigger.catch_up is CatchUp.NONE and self._clock.now() - version.created_at > IN_TIME

@@ -12,6 +12,7 @@ from headway.engines.gates.gatekeeper import BUILT_IN
 from headway.kernel.quotas import Quotas
 from headway.kernel.records import Value
 from headway.lifecycle.changes.project import (
+    CiSpec,
     DatasetSpec,
     DeploymentSpec,
     EnvironmentSpec,
@@ -53,6 +54,7 @@ TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[retention]": RetentionPolicy,
     "[quotas]": Quotas,
     "[capture]": CaptureSpec,
+    "[ci]": CiSpec,
 }
 
 
@@ -79,7 +81,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> str:
 def test_every_table_has_its_heading() -> None:
     headings = {each.path[-1] for each in below(PAGE, "Projects: `headway.toml`") if each.path[-1].startswith("[")}
     assert headings == {"[project]", *TABLES}
-    assert {"name", "retention", "quotas", "capture", *ENTRIES} == set(Project.__struct_fields__)
+    assert {"name", "retention", "quotas", "capture", "ci", *ENTRIES} == set(Project.__struct_fields__)
 
 
 @pytest.mark.parametrize("heading", TABLES)

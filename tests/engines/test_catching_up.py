@@ -150,6 +150,24 @@ def test_dataset_versions_that_came_at_once(world: World, catch_up: CatchUp, sta
     assert look(world) == firings
 
 
+def test_with_a_tag_each_version_that_it_leads_to_fires_once(world: World) -> None:
+    datasets: Any = world.platform.datasets
+    declare(world, Cause.DATASET, "departures", tag="blessed", concurrency=Concurrency.QUEUE)
+    world.clock.advance(1)
+    first, second = world.dataset("departures"), world.dataset("departures")
+    assert look(world) == []
+    if not hasattr(datasets, "tag"):
+        pytest.skip("dataset versions have no tags in this tree")
+    datasets.tag("departures@1", "blessed", by=AUTHOR)
+    assert [(each.key, each.why) for each in look(world)] == [(first, "departures@1 is tagged blessed")]
+    end(world)
+    datasets.tag("departures@2", "blessed", by=AUTHOR)
+    assert [each.key for each in look(world)] == [first, second]
+    end(world)
+    datasets.tag("departures@1", "blessed", by=AUTHOR)
+    assert [each.key for each in look(world)] == [first, second]
+
+
 def test_an_alert_that_is_resolved_while_it_waits_opens_nothing(world: World) -> None:
     monitors = world.platform.monitors
     monitors.declare("drift", DEPLOYMENT, Watches.DRIFT, {}, by=SYSTEM)

@@ -112,14 +112,18 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
     yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
+    yield from steering()
+    yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
+    yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
+
+
+def steering() -> Iterator[tuple[str, Any]]:
     yield from (("/v1/triggers/daily/fire", {"key": "now"}), ("/v1/triggers/daily/pause", {"why": "w"}))
     yield "/v1/triggers/daily/resume", None
     yield "/v1/triggers/daily/backfill", {"since": AT, "until": AT, "dry_run": True}
     hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
     yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
     yield "/v1/webhooks/gone/test", {"event": "change.opened"}
-    yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
-    yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
 
 
 def imports(blob: str) -> Iterator[tuple[str, Any]]:

@@ -30,22 +30,26 @@ def snapshot(folder: Path) -> Snapshot:
     """Raises `BadSettings` when `headway.toml` cannot be read."""
     folder = folder.resolve()
     project = read_project((folder / "headway.toml").read_text())
-    reach, pipelines = Reach(folder), {}
+    pipelines: dict[str, str] = {}
+    steps: dict[str, str] = {}
     for name, spec in project.pipelines.items():
         try:
-            pipelines[name] = _pipeline(folder, reach, name, spec)
+            pipelines[name], found = _pipeline(folder, name, spec)
         except HeadwayError as error:
             pipelines[name] = f"it cannot be read: {error}"
-    return Snapshot(pipelines=pipelines, steps={name: _step(reach, step) for name, step in _steps(folder)})
+        else:
+            steps |= found
+    return Snapshot(pipelines=pipelines, steps=steps)
 
 
-def _pipeline(folder: Path, reach: Reach, name: str, spec: PipelineSpec) -> str:
-    """Everything that the function reaches counts, steps and helpers too."""
-    if spec.entry:
-        return digest(encode([spec, reach.digest(load_pipeline(folder, spec.entry).function)]))
-    load_declared(folder, name, spec.steps)
-    known = dict(_steps(folder))
-    return digest(encode([spec, [_step(reach, known[node.call]) for node in spec.steps.values()]]))
+def _pipeline(folder: Path, name: str, spec: PipelineSpec) -> tuple[str, dict[str, str]]:
+    """Its digest, and those of the steps in its modules. All that the function reaches counts, steps and helpers too.
+    Modules are forgotten when the next pipeline is loaded."""
+    pipeline = load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
+    reach = Reach(folder)
+    steps = {name: _step(reach, step) for name, step in _steps(folder)}
+    reached = reach.digest(pipeline.function) if spec.entry else [steps[node.call] for node in spec.steps.values()]
+    return digest(encode([spec, reached])), steps
 
 
 def _steps(folder: Path) -> Iterator[tuple[str, Step]]:

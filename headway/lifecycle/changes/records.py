@@ -58,6 +58,8 @@ class Trigger(Record, prefix="tr"):
     deployment: str
     source: str = ""
     """The dataset or monitor it listens to, the schedule as a cron line, files as a glob, or the branch of commits."""
+    tag: str = ""
+    """Only dataset versions that this tag leads to; all while there is none."""
     time_zone: str = "UTC"
     """In which the cron line is read, by its name in the IANA database."""
     paths: tuple[str, ...] = ()

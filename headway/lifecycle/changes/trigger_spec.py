@@ -8,11 +8,12 @@ from headway.lifecycle.changes.cron import cron_mistake
 from headway.lifecycle.changes.firings import FACTS, facts_in
 from headway.lifecycle.changes.globs import glob_mistake
 from headway.lifecycle.changes.records import CatchUp, Cause, Concurrency, ParamKind
-from headway.lifecycle.changes.tables import Table, convert, texts
+from headway.lifecycle.changes.tables import Table, convert, named, texts
 
 MOST_OPEN, MOST_CAUGHT_UP = 100, 1000
 _OWN: dict[str, tuple[Cause, ...]] = {
     "time_zone": (Cause.SCHEDULE,),
+    "tag": (Cause.DATASET,),
     "catch_up": (Cause.SCHEDULE, Cause.DATASET),
     "most_caught_up": (Cause.SCHEDULE, Cause.DATASET),
     "stable_s": (Cause.FILE,),
@@ -29,6 +30,7 @@ class TriggerSpec(Value):
     pipeline: str
     deployment: str
     source: str = ""
+    tag: str = ""
     time_zone: str = "UTC"
     paths: tuple[str, ...] = ()
     params: dict[str, str] = {}
@@ -75,6 +77,8 @@ def _check_source(spec: TriggerSpec, at: str) -> None:
             _must(not mistake, f"{at} paths: {mistake}")
     elif spec.on in (Cause.PERSON, Cause.WEBHOOK):
         _must(not spec.source, f"{at} source: a {spec.on} needs none; remove it")
+    elif spec.on is Cause.DATASET and spec.tag:
+        named(spec.tag, "tag", f"{at} tag")
 
 
 def _must(holds: bool, message: str) -> None:

@@ -29,7 +29,7 @@ from headway.lifecycle.changes.store import ChangeStore, FiringStore, TriggerSto
 _NEXT = 5
 _MOST_STEPS = 200
 """In one look at a trigger; the rest is done at the next."""
-_DECLARED = ("on", "source", "time_zone", "paths", "stable_s")
+_DECLARED = ("on", "source", "tag", "time_zone", "paths", "stable_s")
 """When one of these changes, the trigger listens to something else: what came before is no news."""
 _KEPT = ("id", "created_at", "watching_since", "paused_at", "paused_by", "paused_why", "sealed_secret")
 
