@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 
+from headway.client.client import Client
+from headway.client.http import Connection
 from headway.client.session import ClientSession
 from headway.errors import Forbidden, NotFound, NotSignedIn
 from headway.kernel.access import Role
@@ -29,7 +32,7 @@ from headway.lifecycle.runs.records import (
 )
 from headway.lifecycle.runs.session import Session
 from tests.client.conftest import client_of
-from tests.server.world import World, open_world
+from tests.server.world import Unclosed, World, open_world
 
 Open = Callable[[str, Role], Session]
 
@@ -119,6 +122,33 @@ def test_a_large_blob_is_had_as_a_file(world: World, session_of: Open, request: 
         return
     assert path == Path(world.application.settings.home) / "blobs" / blob_place(blob)
     assert path.read_bytes() == data
+
+
+class Counting(Unclosed):
+    """Notes what is asked."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.transport)
+        self.asked: list[str] = []
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request.url.path)
+        return super().handle_request(request)
+
+
+def test_the_lookups_of_a_run_like_the_last_are_one_question(world: World, request: pytest.FixtureRequest) -> None:
+    run = started(world, request)
+    session = ClientSession(client_of(world, Role.AUTHOR), run, flow_of(request), Code())
+    blob, keys = session.put_blob(b"value"), [f"{flow_of(request)}-{number}" for number in range(20)]
+    for key in keys:
+        session.keep(result(run, key, blob))
+    session.progress([StepRun(step=key, state=StepState.CACHED, key=key) for key in keys], ())
+    counting = Counting(world)
+    client = Client(Connection("http://localhost", world.secrets[Role.AUTHOR], transport=counting))
+    later = ClientSession(client, started(world, request), flow_of(request), Code())
+    assert [later.cached(key) is not None for key in keys] == [True] * 20
+    assert later.cached("another") is None
+    assert counting.asked == [f"/v1/pipelines/{flow_of(request)}/results", "/v1/pipelines/results/another"]
 
 
 def test_who_may_not_write_is_refused(world: World, session_of: Open, request: pytest.FixtureRequest) -> None:
