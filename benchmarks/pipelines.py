@@ -97,7 +97,13 @@ def hand_over(kind: str, mib: int, use: bool = False):
     value = {"npy": array, "arrow": table, "polars-arrow": frame, "parquet": parquet}[kind](mib)
     return consume(value, mib * 2**20) if use else None
 '''
-TOML = '[pipelines.chain]\nentry = "flow:chain"\n[pipelines.hand_over]\nentry = "flow:hand_over"\n'
+TOML = """[project]
+name = "bench"
+[pipelines.chain]
+entry = "flow:chain"
+[pipelines.hand_over]
+entry = "flow:hand_over"
+"""
 
 
 class Took(NamedTuple):

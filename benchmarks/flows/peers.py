@@ -19,7 +19,7 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "hamilton": Peer(("sf-hamilton",), (1, 100, 1000)),
+    "hamilton": Peer(("sf-hamilton",)),
     "kedro": Peer(("kedro",), (1, 100, 1000)),
     "dvc": Peer(("dvc",), (1, 100)),
     "prefect": Peer(("prefect", "fastapi<0.120"), (1, 100)),

@@ -145,3 +145,18 @@ def test_whoever_has_read_enough_may_close_the_pipe() -> None:
     done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_a_breakpoint_in_a_step_stops_there(tmp_path: Path) -> None:
+    (tmp_path / "headway.toml").touch()
+    (tmp_path / "flow.py").write_text(
+        "import headway as hw\n\n@hw.step\ndef work(x: int) -> int:\n    y = x * 7\n    breakpoint()\n    return y\n\n"
+        "@hw.pipeline\ndef flow():\n    return work(6)\n"
+    )
+    done = subprocess.run(
+        [*COMMAND, "run", "flow:flow", "--in-process"], cwd=tmp_path, env=environment(), input="p y + 100\nc\n",
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "(Pdb) 142" in done.stdout
+    assert "finished: 42" in done.stdout

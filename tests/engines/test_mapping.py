@@ -141,7 +141,7 @@ def test_what_cannot_be_gone_through_is_named() -> None:
         run(flow, MemorySession())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(before=st.lists(st.integers(0, 6), max_size=6), after=st.lists(st.integers(0, 6), max_size=6))
 def test_an_edit_of_the_list_runs_just_the_elements_that_are_new(before: list[int], after: list[int]) -> None:
     first = MemorySession()
