@@ -140,7 +140,7 @@ class Conductor:
     def roll(self, rollout: Rollout) -> None:
         """Look at one rollout and carry out its next step."""
         rollouts = self._platform.rollouts
-        deployment = rollouts.deployment(rollout.deployment)
+        deployment = self._platform.deployments.get(rollout.deployment)
         policy = self._platform.environments.get(deployment.environment).rollout
         decision = next_step(rollout, self._health.read(rollout, policy), policy, self._clock.now())
         if isinstance(decision, Hold):

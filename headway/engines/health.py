@@ -81,7 +81,7 @@ class HealthReader:
 
     def _live(self, rollout: Rollout) -> bool:
         endpoint = self._target.observe(rollout.deployment)
-        wanted = self._platform.rollouts.deployment(rollout.deployment).generation
+        wanted = self._platform.deployments.get(rollout.deployment).generation
         return endpoint is not None and endpoint.ready and endpoint.generation >= wanted
 
 

@@ -33,6 +33,7 @@ from headway.lifecycle.retention.declared import Declared
 from headway.lifecycle.retention.family import Families
 from headway.lifecycle.retention.service import RetentionService, RetentionStores, Tracking
 from headway.lifecycle.retention.sweeping import SweepService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
@@ -67,6 +68,7 @@ class Platform:
     environments: EnvironmentService
     gates: GateService
     releases: ReleaseService
+    deployments: DeploymentService
     rollouts: RolloutService
     predictions: PredictionService
     monitors: MonitorService
@@ -96,8 +98,8 @@ def wire(
     environments = EnvironmentService(j, s.environments, *t)
     gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
-    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    upstream = (runs, models, environments, gates, releases, rollouts)
+    steering = deployments, rollouts = _steering(s, j, environments, models, releases, *t)
+    upstream = (runs, models, environments, gates, releases, *steering)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
@@ -117,9 +119,10 @@ def wire(
         environments=environments,
         gates=gates,
         releases=releases,
+        deployments=deployments,
         rollouts=rollouts,
-        predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
-        monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
+        predictions=PredictionService(j, s.segments, s.predictions, *steering, blobs, reader, *t),
+        monitors=MonitorService(j, s.monitors, s.windows, s.alerts, deployments, *t),
         changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
@@ -135,6 +138,15 @@ def wire(
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
     return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
+
+
+def _steering(
+    s: Stores, journal: Journal, environments: EnvironmentService, models: ModelService, releases: ReleaseService,
+    clock: Clock, ids: Ids,
+) -> tuple[DeploymentService, RolloutService]:  # fmt: skip
+    t = clock, ids
+    deployments = DeploymentService(journal, s.deployments, s.traffic, environments, models, releases, *t)
+    return deployments, RolloutService(journal, s.rollouts, deployments, environments, *t)
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

@@ -183,7 +183,7 @@ class FailingTarget(RunningTarget):
 def failing(home: Path) -> Iterator[httpx2.Client]:
     application = compose(Settings(home=home))
     application.platform.environments.declare("e", by=SYSTEM)
-    application.platform.rollouts.declare("d", "e", "m", by=SYSTEM)
+    application.platform.deployments.declare("d", "e", "m", by=SYSTEM)
     transport = LocalTransport(replace(application, target=FailingTarget()))
     headers = {"authorization": f"Bearer {local_token(home)}"}
     with httpx2.Client(transport=transport, base_url="http://localhost", headers=headers) as client:

@@ -22,6 +22,7 @@ from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Approval, Decision
 from headway.lifecycle.releases.rules import declined, missing
 from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.records import Run, RunState
 from headway.lifecycle.runs.service import RunService
@@ -39,13 +40,15 @@ class ChangeService:
         environments: EnvironmentService,
         gates: GateService,
         releases: ReleaseService,
+        deployments: DeploymentService,
         rollouts: RolloutService,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._triggers, self._leases = journal, store, triggers, leases
         self._runs, self._models, self._environments = runs, models, environments
-        self._gates, self._releases, self._rollouts = gates, releases, rollouts
+        self._gates, self._releases = gates, releases
+        self._deployments, self._rollouts = deployments, rollouts
         self._clock, self._ids = clock, ids
 
     def open(self, command: OpenChange, *, by: Actor, event_at: datetime | None = None) -> Change:
@@ -56,7 +59,7 @@ class ChangeService:
         if command.break_glass:
             by.must(Permission.BREAK_GLASS)
         version = self._models.version(command.model_version) if command.model_version else None
-        deployment = self._rollouts.deployment(command.deployment)
+        deployment = self._deployments.get(command.deployment)
         if version and version.model != deployment.model:
             raise Invalid(f"{deployment.name} serves the model {deployment.model}, not {version.model}")
         with self._journal.act(by.name, "change.open", why=command.break_glass or command.why) as act:
@@ -83,7 +86,7 @@ class ChangeService:
             cause=cause,
             opened_by=by.name,
             deployment=command.deployment,
-            environment=self._rollouts.deployment(command.deployment).environment,
+            environment=self._deployments.get(command.deployment).environment,
             trigger=trigger.id if trigger else "",
             caused_by=caused_by,
             why=command.why,
@@ -140,7 +143,7 @@ class ChangeService:
 
     def _serves(self, deployment: str, version: str) -> bool:
         """Whether everybody is served by a model of the same bytes already."""
-        traffic = self._rollouts.deployment(deployment).traffic
+        traffic = self._deployments.get(deployment).traffic
         blob = self._models.version(version).blob
         return len(traffic) == 1 and self._releases.get(traffic[0].release).blob == blob
 
@@ -231,7 +234,7 @@ class ChangeService:
     def declare(self, trigger: Trigger, *, by: Actor) -> Trigger:
         """Make the trigger be as said; its id and time of creation stay."""
         by.must(Permission.OPERATE)
-        self._rollouts.deployment(trigger.deployment)
+        self._deployments.get(trigger.deployment)
         with self._journal.act(by.name, "trigger.declare") as act:
             known = self._triggers.named(trigger.name)
             if known:

@@ -17,6 +17,7 @@ from headway.lifecycle.predictions.reader import SegmentReader
 from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Labelled, Quality, Segment
 from headway.lifecycle.predictions.rules import compared, joined, paired_days
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
+from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.records import PairedDay, Rollout, Shadow, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
@@ -29,6 +30,7 @@ class PredictionService:
         journal: Journal,
         segments: SegmentStore,
         predictions: PredictionStore,
+        deployments: DeploymentService,
         rollouts: RolloutService,
         blobs: BlobStore,
         reader: SegmentReader,
@@ -36,13 +38,13 @@ class PredictionService:
         ids: Ids,
     ) -> None:
         self._journal, self._segments, self._predictions = journal, segments, predictions
-        self._rollouts, self._blobs, self._reader = rollouts, blobs, reader
+        self._deployments, self._rollouts, self._blobs, self._reader = deployments, rollouts, blobs, reader
         self._clock, self._ids = clock, ids
 
     def ingest(self, deployment: str, blob: str, data: bytes, *, by: Actor) -> Segment:
         """Keep a captured segment and index its predictions; the same bytes again are the same segment."""
         by.must(Permission.CAPTURE)
-        self._rollouts.deployment(deployment)
+        self._deployments.get(deployment)
         if digest(data) != checked_digest(blob):
             raise Invalid("the segment's bytes do not have the digest they were sent under; send it again")
         known = self._segments.holding(deployment, blob)
@@ -131,7 +133,7 @@ class PredictionService:
         """How the scores of `rival`, a shadow or the other release of a rollout, differed on `day` from those that
         were answered: by release and hour. The day is that of the newest event, if left out.
         """
-        shadow = self._rollouts.deployment(deployment).shadow
+        shadow = self._deployments.get(deployment).shadow
         tolerance = shadow.tolerance if shadow and shadow.release == rival else Shadow(release="").tolerance
         newest = self._predictions.last_event_at(deployment)
         if day is None and newest is None:
