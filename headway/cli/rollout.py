@@ -7,7 +7,7 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list
-from headway.cli.traffic import Labels, print_differences
+from headway.cli.traffic import Labels, print_differences, print_standing
 from headway.cli.wording import ago, clip, short
 from headway.errors import Invalid
 from headway.lifecycle.rollouts.records import Rollout
@@ -92,6 +92,7 @@ def show(invocation: Invocation, identifier: str) -> None:
         },
     )
     if not invocation.as_json:
+        print_standing(found.standing, labels)
         print_differences(client.deployments.differences(found.deployment, found.candidate), labels)
 
 

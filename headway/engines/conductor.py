@@ -26,7 +26,7 @@ from headway.lifecycle.changes.records import Change, Stage
 from headway.lifecycle.changes.rules import Judge, Reach, Sign, StartRollout, next_action
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.records import Rollout
-from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, next_step
+from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, RollBack, Weigh, next_step
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.runs.records import Run, RunState, StartRun
 
@@ -149,11 +149,13 @@ class Conductor:
         if isinstance(decision, Advance):
             labelled = self._platform.predictions.pairs(rollout)
             rollouts.advance(rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled)
+        elif isinstance(decision, Weigh):
+            rollouts.weigh(rollout.id, decision.standing, decision.reason, by=SYSTEM, event_at=moment)
         elif isinstance(decision, Promote):
             rollouts.promote(rollout.id, decision.reason, by=SYSTEM)
         else:
             rollouts.roll_back(rollout.id, decision.reason, by=SYSTEM, event_at=moment)
-        if not isinstance(decision, Advance):
+        if isinstance(decision, Promote | RollBack):
             self._health.forget(rollout)
 
     def _event_at(self, change: Change) -> datetime | None:

@@ -39,6 +39,7 @@ class HealthReader:
             candidate=candidate,
             incumbent=incumbent,
             quality=quality,
+            rewards=self._platform.predictions.rewards(rollout) if rollout.playing else (),
             newest_day=newest.date() if newest else None,
             step_requests=candidate.requests - seen.at_step,
             step_labels=_labels(quality) - rollout.step_labels_from,
@@ -46,7 +47,7 @@ class HealthReader:
         )
 
     def _quality(self, rollout: Rollout) -> tuple[PairedDay, ...]:
-        if rollout.incumbent is None:
+        if rollout.incumbent is None or rollout.reward:
             return ()
         return self._platform.predictions.paired(rollout.deployment, rollout.candidate, rollout.incumbent)
 

@@ -95,11 +95,7 @@ def wire(
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    environments = EnvironmentService(j, s.environments, *t)
-    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
-    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
-    steering = deployments, rollouts = _steering(s, j, environments, models, releases, *t)
-    upstream = (runs, models, environments, gates, releases, *steering)
+    delivery = environments, gates, releases, deployments, rollouts = _delivery(s, j, models, signer, *t)
     tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
@@ -121,9 +117,9 @@ def wire(
         releases=releases,
         deployments=deployments,
         rollouts=rollouts,
-        predictions=PredictionService(j, s.segments, s.predictions, *steering, blobs, reader, *t),
+        predictions=PredictionService(j, s.segments, s.predictions, deployments, rollouts, blobs, reader, *t),
         monitors=MonitorService(j, s.monitors, s.windows, s.alerts, deployments, *t),
-        changes=ChangeService(j, s.changes, s.triggers, s.leases, *upstream, *t),
+        changes=ChangeService(j, s.changes, s.triggers, s.leases, runs, models, *delivery, *t),
         retention=retention,
         sweeps=SweepService(j, s.sweeps, s.policies, declared, s.kept, s.ledger, blobs, leftovers, retention, *t),
         quotas=declared.quotas,
@@ -140,13 +136,16 @@ def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore
     return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
 
 
-def _steering(
-    s: Stores, journal: Journal, environments: EnvironmentService, models: ModelService, releases: ReleaseService,
-    clock: Clock, ids: Ids,
-) -> tuple[DeploymentService, RolloutService]:  # fmt: skip
+def _delivery(
+    s: Stores, journal: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
+) -> tuple[EnvironmentService, GateService, ReleaseService, DeploymentService, RolloutService]:
     t = clock, ids
+    environments = EnvironmentService(journal, s.environments, *t)
+    gates = GateService(journal, s.evidence, s.verdicts, environments, models, *t)
+    releases = ReleaseService(journal, s.releases, s.approvals, environments, models, gates, signer, *t)
     deployments = DeploymentService(journal, s.deployments, s.traffic, environments, models, releases, *t)
-    return deployments, RolloutService(journal, s.rollouts, deployments, environments, *t)
+    rollouts = RolloutService(journal, s.rollouts, deployments, environments, *t)
+    return environments, gates, releases, deployments, rollouts
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
+from headway.lifecycle.environments.records import Reward
 from headway.lifecycle.predictions.records import Captured, Comparison, Difference, Differences, Label, Quality, Segment
-from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay
+from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay, RewardDay, Rollout
 
 MOST_LARGEST = 10
 
@@ -60,6 +61,40 @@ def _add(
         paired=before.paired + (difference or 0.0),
         paired_squares=before.paired_squares + (difference or 0.0) ** 2,
     )
+
+
+def rewarded(rollout: Rollout, captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[RewardDay]:
+    """The sums that these labels add to what the releases of a bandit have earned, by release and day of the event.
+
+    Predictions of other releases, of events from before the rollout, and those that failed add nothing.
+    """
+    assert rollout.reward is not None
+    sums: dict[tuple[str, date], RewardDay] = {}
+    for label in labels:
+        one = captured[label.prediction]
+        before = rollout.events_after is not None and one.event_at <= rollout.events_after
+        if before or one.score is None or one.deployment != rollout.deployment or one.release not in rollout.arms:
+            continue
+        day = one.event_at.date()
+        none = RewardDay(release=one.release, day=day)
+        sums[one.release, day] = sums.get((one.release, day), none) + _reward(rollout.reward, one, label, none)
+    return list(sums.values())
+
+
+def _reward(kind: Reward, one: Captured, label: Label, none: RewardDay) -> RewardDay:
+    assert one.score is not None
+    match kind:
+        case Reward.CORRECT:
+            value = float((one.score >= 0.5) == (label.value >= 0.5))
+        case Reward.BRIER:
+            value = 1 - loss(one.score, label.value)
+        case Reward.LOSS:
+            value = -loss(one.score, label.value)
+        case Reward.OUTCOME | Reward.VALUE:
+            value = label.value
+    if kind.bounded and not 0 <= value <= 1:
+        return none.but(outside=1)
+    return none.but(n=1, total=value, squares=value * value)
 
 
 def paired_days(sums: Iterable[Quality], release: str, rival: str) -> tuple[PairedDay, ...]:

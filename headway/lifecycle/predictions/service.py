@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
@@ -14,11 +14,11 @@ from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.reader import SegmentReader
-from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Labelled, Quality, Segment
-from headway.lifecycle.predictions.rules import compared, joined, paired_days
+from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Label, Labelled, Quality, Segment
+from headway.lifecycle.predictions.rules import compared, joined, paired_days, rewarded
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.rollouts.deployments import DeploymentService
-from headway.lifecycle.rollouts.records import PairedDay, Rollout, Shadow, Tally
+from headway.lifecycle.rollouts.records import PairedDay, RewardDay, Rollout, Shadow, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
@@ -101,7 +101,14 @@ class PredictionService:
             ]
             self._predictions.label(fresh)
             self._predictions.add_quality(joined(captured, fresh))
+            self._reward(captured, fresh)
         return Labelled(joined=len(fresh), repeated=len(captured) - len(fresh), unknown=unknown)
+
+    def _reward(self, captured: Mapping[str, Captured], fresh: Sequence[Label]) -> None:
+        for deployment in sorted({one.deployment for one in captured.values()}):
+            for rollout in self._rollouts.open(deployment):
+                if rollout.playing and (sums := rewarded(rollout, captured, fresh)):
+                    self._predictions.add_rewards(rollout.id, sums)
 
     def find(self, identifier: str) -> Captured:
         found = self._predictions.find([identifier]).get(identifier)
@@ -122,6 +129,10 @@ class PredictionService:
     def paired(self, deployment: str, release: str, rival: str) -> tuple[PairedDay, ...]:
         """Loss of `release` minus loss of `rival` over the labelled predictions that both scored, by day of events."""
         return paired_days(self._predictions.quality(deployment, release), release, rival)
+
+    def rewards(self, rollout: Rollout) -> tuple[RewardDay, ...]:
+        """What the releases of a bandit have earned by their labels, by day of events."""
+        return tuple(self._predictions.rewards(rollout.id))
 
     def pairs(self, rollout: Rollout) -> int:
         """How many labelled predictions both releases of a rollout have scored so far."""

@@ -18,7 +18,7 @@ from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
-from headway.lifecycle.rollouts.records import TOLERANCES, Deployment, Pin, Shadow, Share, TrafficChange
+from headway.lifecycle.rollouts.records import TOLERANCES, Deployment, Pin, Shadow, Share, Standing, TrafficChange
 from headway.lifecycle.rollouts.routing import Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 from headway.lifecycle.rollouts.store import DeploymentStore, TrafficStore
@@ -223,6 +223,7 @@ class DeploymentService:
         return self._traffic.list(deployment, limit=limit, before=before)
 
     def fitting(self, place: Deployment, release: str) -> Release:
+        """The release, if it may serve there; raises `Invalid` if not, and `Refused` where its signature is broken."""
         signed = self._releases.check(release)
         if signed.environment != place.environment:
             raise Invalid(f"{release} is released for {signed.environment}, but {place.name} is in {place.environment}")
@@ -232,8 +233,10 @@ class DeploymentService:
         return signed
 
     def serve(
-        self, act: Act, changed: Deployment, why: str, event_at: datetime | None = None, rollout: str = ""
-    ) -> Deployment:
+        self, act: Act, changed: Deployment, why: str, event_at: datetime | None = None, rollout: str = "",
+        standing: tuple[Standing, ...] = (),
+    ) -> Deployment:  # fmt: skip
+        """Part of an act that moves traffic: what is served from now on, and the change of it."""
         moved = act.save(self._store, changed.but(generation=changed.generation + 1))
         change = TrafficChange(
             id=self._ids(TrafficChange.prefix),
@@ -246,6 +249,7 @@ class DeploymentService:
             event_at=event_at,
             pins=moved.pins,
             shadow=moved.shadow,
+            standing=standing,
         )
         act.save(self._traffic, change, came_from=[rollout])
         act.emit("TrafficMoved", moved.id, deployment=moved.name, generation=moved.generation)

@@ -17,8 +17,18 @@ from headway.kernel.records import Value
 from headway.kernel.statistics import UNBOUNDED, bernoulli_sequence, student_sequence
 from headway.lifecycle.environments.records import RolloutKind, RolloutPolicy
 from headway.lifecycle.gates.records import Finding, Outcome
+from headway.lifecycle.rollouts.bandit import (
+    FEWEST,
+    ByDay,
+    by_days,
+    chances,
+    counted,
+    earned,
+    posterior,
+    weights,
+)
 from headway.lifecycle.rollouts.periods import period_means
-from headway.lifecycle.rollouts.records import Health, Rollout, RolloutState, Share, Tally
+from headway.lifecycle.rollouts.records import Health, Rollout, RolloutState, Share, Standing, Tally
 
 _HARM, _PROOF = 3.0, 1.0
 """Effects (mean over deviation between days) that the two ends of the loss are made for: a large harm shows on the
@@ -29,6 +39,13 @@ class Advance(Value):
     """Give the candidate the share of the next step."""
 
     step: int
+    reason: str
+
+
+class Weigh(Value):
+    """Give the releases of a bandit these shares."""
+
+    standing: tuple[Standing, ...]
     reason: str
 
 
@@ -46,25 +63,26 @@ class RollBack(Value):
     reason: str
 
 
-def next_step(
-    rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
-) -> Advance | Promote | Hold | RollBack:
+Decision = Advance | Weigh | Promote | Hold | RollBack
+
+
+def next_step(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Decision:
     """What to do with a rollout, from what its candidate has shown. One that is paused goes nowhere but back."""
     decision = _decision(rollout, health, policy, now)
-    if rollout.state is RolloutState.PAUSED and isinstance(decision, Advance | Promote):
+    if rollout.state is RolloutState.PAUSED and isinstance(decision, Advance | Weigh | Promote):
         return Hold(reason="paused")
     return decision
 
 
-def _decision(
-    rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
-) -> Advance | Promote | Hold | RollBack:
+def _decision(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Decision:
     if rollout.state is RolloutState.PENDING or rollout.step < 0:
         return Advance(step=0, reason="first step" if rollout.incumbent else "nothing served before")
     if not health.live:
         return _hold(rollout, policy, now, "the servers do not serve this step yet")
     # With all traffic, or with nothing before it, there is no other release to compare the candidate with.
     comparing = rollout.incumbent is not None and rollout.percent < 100
+    if rollout.playing:
+        return _play(rollout, health, policy, now)
     if comparing and policy.kind is RolloutKind.AB:
         return _contest(rollout, health, policy, now)
     findings = answers(health, policy, compare=comparing)
@@ -104,6 +122,57 @@ def _contest(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datet
     if len(means) >= policy.ab_periods:
         return RollBack(reason=f"no difference was shown: {seen}")
     return _hold(rollout, policy, now, f"neither is shown to be better: {seen}")
+
+
+def _play(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Decision:
+    """Shares follow the chance of each release to be the best; once one is likely enough to be, by its labels and by
+    their days, and enough of both are there, the bandit ends for it."""
+    assert rollout.reward is not None
+    findings = answers(health, policy, compare=False)
+    bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
+    if bad:
+        return RollBack(reason=bad.reason)
+    days = counted(health.rewards, health.newest_day, policy.label_lag_days)
+    sums = earned(days, rollout.arms)
+    fewest = min(one.n for one in sums)
+    if fewest < FEWEST:
+        outside = sum(one.outside for one in sums)
+        doubt = f"; {outside} were not from 0 to 1, as {rollout.reward} has to be" if outside else ""
+        return _hold(rollout, policy, now, f"{fewest} labels of one release count, {FEWEST} are the least{doubt}")
+    likely = chances([posterior(one, rollout.reward) for one in sums])
+    standing = tuple(
+        Standing(release=one.release, percent=percent, n=one.n, mean=one.total / one.n, chance=chance)
+        for one, chance, percent in zip(sums, likely, weights(likely, policy.arm_floor), strict=True)
+    )
+    best = max(standing, key=lambda one: one.chance)
+    daily = by_days(days, rollout.arms, best.release)
+    seen = _earned(rollout, standing, daily)
+    whole = fewest >= policy.arm_labels and daily.days >= policy.arm_days
+    if whole and min(best.chance, daily.chance) >= policy.best_chance:
+        if best.release == rollout.incumbent:
+            return RollBack(reason=f"the release before is the best: {seen}")
+        doubts = [finding.reason for finding in findings if finding.outcome is Outcome.UNPROVEN]
+        reason = f"the candidate is the best: {seen}"
+        return _hold(rollout, policy, now, doubts[0]) if doubts else Advance(step=len(rollout.steps) - 1, reason=reason)
+    fresh = sum(one.n for one in standing) - sum(one.n for one in rollout.standing)
+    held = _hold(rollout, policy, now, f"none is likely enough to be the best: {seen}")
+    if isinstance(held, RollBack) or fresh < policy.batch_labels or _same_shares(rollout, standing):
+        return held
+    return Weigh(standing=standing, reason=seen)
+
+
+def _earned(rollout: Rollout, standing: Sequence[Standing], daily: ByDay) -> str:
+    said = [
+        f"the {'release before' if one.release == rollout.incumbent else 'candidate'} earns {one.mean:.4g} a label in "
+        f"{one.n} and is the best with probability {one.chance:.3f}"
+        for one in standing
+    ]
+    return f"{', '.join(said)}; by {daily.days} days the likelier one is with {daily.chance:.3f}"
+
+
+def _same_shares(rollout: Rollout, standing: Sequence[Standing]) -> bool:
+    now = {share.release: share.percent for share in shares(rollout, rollout.percent)}
+    return {one.release: one.percent for one in standing} == now
 
 
 def _too_little(health: Health, policy: RolloutPolicy, *, compare: bool) -> list[str]:

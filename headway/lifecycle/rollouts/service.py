@@ -10,10 +10,11 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.paging import Page, since
+from headway.lifecycle.environments.records import RolloutKind
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.rollouts.deployments import DeploymentService
-from headway.lifecycle.rollouts.records import MOVES, Deployment, Rollout, RolloutState
+from headway.lifecycle.rollouts.records import MOVES, Deployment, Rollout, RolloutState, Share, Standing
 from headway.lifecycle.rollouts.rules import rising, shares
 from headway.lifecycle.rollouts.store import RolloutStore
 
@@ -62,7 +63,11 @@ class RolloutService:
     def _new(self, place: Deployment, signed: Release, change: str, steps: tuple[int, ...]) -> Rollout:
         """Where nothing served before, nobody else could take the rest: the first release has all traffic at once."""
         incumbent = self._deployments.get(place.name).serving
-        steps = steps or self._environments.get(place.environment).rollout.steps
+        policy = self._environments.get(place.environment).rollout
+        steps = steps or policy.steps
+        bandit = incumbent is not None and policy.kind is RolloutKind.BANDIT
+        if bandit and len(steps) != 2:
+            raise Invalid(f"a bandit begins at one share and ends at 100: two steps, not {list(steps)[:20]}")
         return Rollout(
             id=self._ids(Rollout.prefix),
             created_at=self._clock.now(),
@@ -71,6 +76,7 @@ class RolloutService:
             candidate=signed.id,
             incumbent=incumbent,
             steps=steps if incumbent else (100,),
+            reward=policy.reward if bandit else None,
         )
 
     def advance(
@@ -89,15 +95,38 @@ class RolloutService:
                 raise IllegalMove(f"rollout {identifier} is {rollout.state}; it has no step {step}")
             if rollout.state is RolloutState.PAUSED:
                 raise IllegalMove(f"rollout {identifier} is paused; resume it first")
+            now = self._clock.now()
             after = rollout.but(
                 state=RolloutState.RUNNING,
                 step=step,
-                step_at=self._clock.now(),
+                step_at=now,
                 step_labels_from=labelled,
                 reason=why,
+                events_after=min(event_at, now) if event_at and rollout.step < 0 else rollout.events_after,
             )
             act.save(self._store, after)
-            self._move(act, after, after.percent, why, event_at)
+            self._move(act, after, shares(after, after.percent), why, event_at)
+            return after
+
+    def weigh(
+        self, identifier: str, standing: tuple[Standing, ...], why: str, *, by: Actor, event_at: datetime | None = None
+    ) -> Rollout:
+        """Give the releases of a bandit the shares that they have in `standing`, which is kept as the evidence.
+
+        Raises `IllegalMove` for a rollout that is no bandit, or not at its first step and running, and `Invalid` for
+        shares that are not those of its releases or do not sum to 100.
+        """
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "rollout.weigh", why=why) as act:
+            rollout = self.get(identifier)
+            if not rollout.playing or rollout.state is not RolloutState.RUNNING:
+                raise IllegalMove(f"rollout {identifier} is {rollout.state}, at step {rollout.step}: nothing to weigh")
+            split = tuple(Share(release=one.release, percent=one.percent) for one in standing)
+            whole = sum(share.percent for share in split) == 100 and all(share.percent > 0 for share in split)
+            if not whole or tuple(share.release for share in split) != rollout.arms:
+                raise Invalid(f"a bandit's shares are above 0, sum to 100 and are of {', '.join(rollout.arms)}")
+            after = act.save(self._store, rollout.but(standing=standing, reason=why))
+            self._move(act, after, split, why, event_at)
             return after
 
     def pause(self, identifier: str, why: str, *, by: Actor) -> Rollout:
@@ -140,20 +169,23 @@ class RolloutService:
             _must_move(rollout, state)
             after = rollout.but(state=state, reason=why)
             act.save(self._store, after)
+            withdrawn = state is RolloutState.ROLLED_BACK and rollout.incumbent is None
             percent = 100 if state is RolloutState.PROMOTED else 0
-            self._move(act, after, percent, why, event_at)
+            self._move(act, after, () if withdrawn else shares(after, percent), why, event_at)
             act.emit("RolloutEnded", rollout.id, state=state, change=rollout.change)
             return after
 
-    def _move(self, act: Act, rollout: Rollout, percent: int, why: str, event_at: datetime | None) -> None:
+    def _move(
+        self, act: Act, rollout: Rollout, traffic: tuple[Share, ...], why: str, event_at: datetime | None
+    ) -> None:
         deployment = self._deployments.get(rollout.deployment)
-        withdrawn = percent == 0 and rollout.incumbent is None
-        traffic = () if withdrawn else shares(rollout, percent)
         policy = self._environments.get(deployment.environment).rollout
-        mirror = policy.mirror and len(traffic) > 1
+        mirror = policy.mirror and len(traffic) > 1 and rollout.reward is None
         if (traffic, mirror) == (deployment.traffic, deployment.mirror):
             return
-        self._deployments.serve(act, deployment.but(traffic=traffic, mirror=mirror), why, event_at, rollout.id)
+        standing = rollout.standing if rollout.playing else ()
+        moved = deployment.but(traffic=traffic, mirror=mirror)
+        self._deployments.serve(act, moved, why, event_at, rollout.id, standing)
 
     def get(self, identifier: str) -> Rollout:
         found = self._store.get(identifier)
