@@ -69,6 +69,8 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    server: str = ""
+    """The model server that it shares with the other deployments that name it; empty for one of its own."""
     workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
@@ -261,7 +263,10 @@ def _deployment(given: Table, at: str) -> DeploymentSpec:
     limits = checked_limits(convert(table(given.get("limits", {}), place), Limits, place), place)
     place = at.removesuffix("]") + ".capture]"
     capture = checked_sampling(convert(table(given.get("capture", {}), place), Sampling, place), place)
-    return convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
+    spec = convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
+    if spec.server:
+        named(spec.server, "server", f"{at} server")
+    return spec
 
 
 def _monitor(given: Table, at: str) -> MonitorSpec:

@@ -48,11 +48,13 @@ class DeploymentService:
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
         python: PythonRuntime | None = None, workers: int = 1, limits: Limits = UNLIMITED,
-        capture: Sampling = EVERYTHING,
+        capture: Sampling = EVERYTHING, server: str = "",
     ) -> Deployment:  # fmt: skip
         """Make the deployment be as said; what it serves does not change."""
         by.must(Permission.OPERATE)
         checked_name(name, "deployment")
+        if server:
+            checked_name(server, "server")
         self._environments.get(environment)
         with self._journal.act(by.name, "deployment.declare") as act:
             known = self._store.named(name)
@@ -68,6 +70,7 @@ class DeploymentService:
                     workers=workers,
                     limits=limits,
                     capture=capture,
+                    server=server,
                 )
                 return act.save(self._store, made)
             declared = known.but(
@@ -78,10 +81,12 @@ class DeploymentService:
                 workers=workers,
                 limits=limits,
                 capture=capture,
+                server=server,
             )
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
-            if known.traffic and (declared.limits, declared.capture) != (known.limits, known.capture):
+            told = [(each.limits, each.capture, each.server) for each in (known, declared)]
+            if known.traffic and told[0] != told[1]:
                 declared = declared.but(generation=known.generation + 1)
             return known if declared == known else act.save(self._store, declared)
 
@@ -113,6 +118,7 @@ class DeploymentService:
             capture=deployment.capture,
             pins=pins,
             shadow=self._shadow_route(deployment),
+            server=deployment.server,
         )
 
     def _shadow_route(self, deployment: Deployment) -> ShadowRoute | None:

@@ -48,6 +48,8 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    server: str = ""
+    """The model server that it shares with the other deployments that name it; empty for one of its own."""
     workers: int = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
