@@ -46,7 +46,14 @@ class DayProfileOf(Value, tag="day_profile"):
     layout: Layout
 
 
-Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf
+class RequestOf(Value, tag="request"):
+    """Asks for the JSON body, of `most_bytes` at most, that asks for predictions on a table's rows."""
+
+    data: bytes
+    most_bytes: int
+
+
+Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf | RequestOf
 
 
 class Found(Value, tag="found"):

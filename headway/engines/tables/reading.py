@@ -1,4 +1,5 @@
-"""A reader of tables: `python -m headway.engines.tables.reading MEMORY_BYTES`, started by a control plane.
+"""A reader of tables: `python -m headway.engines.tables.reading MEMORY_BYTES`, started by a control plane
+or a model server.
 
 A table can be made so that reading it ends the process that does. That is this one, which holds nothing, may do little
 and is soon started again. Questions come on standard input and answers go to standard output; it ends when its input
@@ -27,12 +28,14 @@ from headway.engines.tables.questions import (
     Failed,
     Question,
     ReferenceOf,
+    RequestOf,
     SummaryOf,
     found,
     read_question,
     receive,
     send,
 )
+from headway.engines.tables.requests import request_body
 from headway.engines.tables.windows import day_profiles
 from headway.errors import HeadwayError
 
@@ -48,6 +51,8 @@ def looked_up(question: Question) -> Any:
             return PolarsSegmentReader().read(deployment, segment, data)
         case DayProfileOf(segments=segments, day=day, layout=layout):
             return day_profiles(segments, day, layout)
+        case RequestOf(data=data, most_bytes=most_bytes):
+            return request_body(data, most_bytes)
 
 
 def limit(memory_bytes: int) -> None:
