@@ -14,10 +14,12 @@ import uvloop
 
 from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
 from headway.errors import BadSettings
+from headway.serving.buckets import SharedBuckets
 from headway.serving.capture import Capture
 from headway.serving.core import Core
 from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
+from headway.serving.door import Door
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
 from headway.serving.memory import OnnxModels
@@ -91,7 +93,8 @@ def _responder(
     )
     capture = Capture(settings.spool, shipper, settings.capture_rows)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
-    inference = Inference(counters, capture, telemetry, settings.workers)
+    door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
+    inference = Inference(counters, capture, telemetry, door)
     return Responder(router, inference, counters, capture, settings.body_bytes, siblings, parquet)
 
 
