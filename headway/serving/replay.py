@@ -128,7 +128,7 @@ def replay_all(
     loaded: dict[str, LoadedRoute] = {}
     sums = _Sums()
     for segment in segments(client, deployment, start, end):
-        frame = _within(_frame(client, segment), start, end)
+        frame = rows_of(client, segment, start, end)
         sums.failed += frame.filter(pl.col("_status") != 200).height
         for (answered_by,), part in frame.filter(pl.col("_status") == 200).group_by("_release", maintain_order=True):
             wanted = release or str(answered_by)
@@ -147,6 +147,14 @@ def segments(client: Client, deployment: str, start: datetime | None, end: datet
     for each in every(lambda before: client.predictions.segments(deployment, limit=MOST, before=before)):
         if (start is None or each.last_event_at >= start) and (end is None or each.first_event_at < end):
             yield each
+
+
+def rows_of(client: Client, segment: Segment, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    """The rows of a segment with an event in [start, end), as they were captured."""
+    frame = _frame(client, segment)
+    if start is not None:
+        frame = frame.filter(pl.col("_event_at") >= start)
+    return frame if end is None else frame.filter(pl.col("_event_at") < end)
 
 
 class _Sums:
@@ -194,12 +202,6 @@ class _Sums:
 
 def _frame(client: Client, segment: Segment) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(client.blobs.get(segment.blob)))
-
-
-def _within(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    if start is not None:
-        frame = frame.filter(pl.col("_event_at") >= start)
-    return frame if end is None else frame.filter(pl.col("_event_at") < end)
 
 
 def _outputs(loaded: LoadedRoute, frame: pl.DataFrame) -> list[Any]:

@@ -65,6 +65,32 @@ def test_what_another_release_would_have_said(served: World, prepared: Prepared,
     assert (code, found["identical"]) == (0, found["rows"])
 
 
+def test_features_beside_those_of_training(served: World, asked: pl.DataFrame) -> None:
+    """One row was computed in another way, one is missing there, and a column has another name."""
+    first = asked["order"][0]
+    other = asked.with_columns(
+        weight_kg=pl.when(pl.col("order") == first).then(pl.col("weight_kg") + 2.5).otherwise(pl.col("weight_kg")),
+        courier=pl.when(pl.col("order") == first).then(None).otherwise(pl.col("courier")),
+    ).rename({"distance_km": "km"})
+    served.owner.datasets.add("again", other.head(asked.height - 1))
+    command = ("replay", "--deployment", DEPLOYMENT, "--against", "again@1")
+    code, found = said(served, *command, "--key", "order")
+    assert (code, found["rows"], found["absent"]) == (0, asked.height - 1, ["distance_km"])
+    assert found["unmatched"] >= 1
+    features = {each["feature"]: each for each in found["features"]}
+    assert set(features) == {"weight_kg", "courier"}
+    for name, largest in (("weight_kg", 2.5), ("courier", 0.0)):
+        feature = features[name]
+        assert (feature["rows"], feature["different"], feature["prediction"]) == (asked.height - 1, 1, first)
+        assert feature["largest"] == pytest.approx(largest, abs=1e-5)
+    assert (features["courier"]["captured"], features["courier"]["dataset"]) == (asked["courier"][0], None)
+    for key, says in (("ordre", "order"), ("courier", "twice")):
+        code, error = said(served, *command, "--key", key)
+        assert (code, says in error["error"]["message"]) == (2, True)
+    code, error = said(served, *command)
+    assert (code, "--key" in error["error"]["message"]) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
