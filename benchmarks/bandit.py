@@ -125,7 +125,6 @@ SCENES = (
     Scene("labels a day late, lag 1", delay_days=1, lag_days=1),
     Scene("labels three days late, lag 3", delay_days=3, lag_days=3),
     Scene("zeros three days late, lag 0", late_zeros=True),
-    Scene("zeros three days late, lag 3", late_zeros=True, lag_days=3),
     Scene("both stray by 0.05 from day to day", stray=0.05),
     Scene("each strays by 0.03 by itself", apart=0.03),
     Scene("the new one improves by 0.002 a day", trend=0.002),
@@ -137,10 +136,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--runs", type=int, default=100)
     options.add_argument("--days", type=int, default=60)
+    options.add_argument("--scene", default="", help="only scenes whose name has this in it")
     told = options.parse_args()
     began = process_time()
     print(f"{told.runs} runs each; old earns 0.3; ended for new / for old in %, median day of the end, reward lost")
-    for scene in SCENES:
+    for scene in (each for each in SCENES if told.scene in each.name):
         print(f"\n{scene.name}")
         for gain in GAINS:
             rows = [measured(scene, gain, floor, told.runs, told.days) for floor in (10, 50)]

@@ -26,7 +26,7 @@ from headway.lifecycle.changes.records import Change, Stage
 from headway.lifecycle.changes.rules import Judge, Reach, Sign, StartRollout, next_action
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.records import Rollout
-from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, RollBack, Weigh, next_step
+from headway.lifecycle.rollouts.rules import Advance, Drop, Hold, Promote, RollBack, Weigh, next_step
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.runs.records import Run, RunState, StartRun
 
@@ -148,7 +148,12 @@ class Conductor:
         moment = self._platform.predictions.last_event_at(rollout.deployment)
         if isinstance(decision, Advance):
             labelled = self._platform.predictions.pairs(rollout)
-            rollouts.advance(rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled)
+            rollouts.advance(
+                rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled,
+                winner=decision.winner,
+            )  # fmt: skip
+        elif isinstance(decision, Drop):
+            rollouts.drop(rollout.id, decision.release, decision.standing, decision.reason, by=SYSTEM, event_at=moment)
         elif isinstance(decision, Weigh):
             rollouts.weigh(rollout.id, decision.standing, decision.reason, by=SYSTEM, event_at=moment)
         elif isinstance(decision, Promote):

@@ -39,6 +39,7 @@ class HealthReader:
             candidate=candidate,
             incumbent=incumbent,
             quality=quality,
+            tallies=dict(seen.tallies) if rollout.playing else {},
             rewards=self._platform.predictions.rewards(rollout) if rollout.playing else (),
             newest_day=newest.date() if newest else None,
             step_requests=candidate.requests - seen.at_step,

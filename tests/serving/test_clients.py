@@ -69,7 +69,9 @@ def test_all_of_the_kserve_client(server: Server, kserve: Environment) -> None:
 
 @pytest.mark.slow
 def test_the_scoring_client_of_mlflow_and_parquet_as_pandas_writes_it(server: Server) -> None:
-    environment = Environment("mlflow-skinny==3.17.2", "pandas>=2.2", "pyarrow>=20", "requests", "fastapi", "uvicorn")
+    environment = Environment(
+        "mlflow-skinny==3.17.2", "pandas>=2.2", "pyarrow>=20", "scipy", "requests", "fastapi", "uvicorn"
+    )
     said = environment.run("mlflow_scoring.py", f"127.0.0.1:{server.port}")
     assert said.pop("version")
     assert set(said) == {"frame", "arrays", "csv", "snappy", "zstd", "categories"}

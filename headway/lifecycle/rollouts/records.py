@@ -132,10 +132,17 @@ class Rollout(Record, prefix="ro"):
     standing: tuple[Standing, ...] = ()
     """The last move of a bandit's shares; none before the first."""
 
+    rivals: tuple[str, ...] = ()
+    """Further releases that a bandit compares. If one of them is the best, it takes the candidate's place."""
+
+    @property
+    def challengers(self) -> tuple[str, ...]:
+        return (self.candidate, *self.rivals)
+
     @property
     def arms(self) -> tuple[str, ...]:
         """The releases that are compared."""
-        return (self.incumbent, self.candidate) if self.incumbent else (self.candidate,)
+        return (self.incumbent, *self.challengers) if self.incumbent else self.challengers
 
     @property
     def playing(self) -> bool:
@@ -205,6 +212,8 @@ class Health(Value):
     quality: tuple[PairedDay, ...] = ()
     rewards: tuple[RewardDay, ...] = ()
     """What a bandit has earned since it began."""
+    tallies: dict[str, Tally] = {}
+    """Of each release of a bandit."""
     newest_day: date | None = None
     step_requests: int = 0
     step_labels: int = 0

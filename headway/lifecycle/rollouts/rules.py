@@ -40,6 +40,16 @@ class Advance(Value):
 
     step: int
     reason: str
+    winner: str = ""
+    """Who takes the candidate's place, of a bandit that compared several."""
+
+
+class Drop(Value):
+    """Compare one of several challengers no more, and give the others these shares."""
+
+    release: str
+    standing: tuple[Standing, ...]
+    reason: str
 
 
 class Weigh(Value):
@@ -63,7 +73,7 @@ class RollBack(Value):
     reason: str
 
 
-Decision = Advance | Weigh | Promote | Hold | RollBack
+Decision = Advance | Drop | Weigh | Promote | Hold | RollBack
 
 
 def next_step(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Decision:
@@ -128,10 +138,14 @@ def _play(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
     """Shares follow the chance of each release to be the best; once one is likely enough to be, by its labels and by
     their days, and enough of both are there, the bandit ends for it."""
     assert rollout.reward is not None
-    findings = answers(health, policy, compare=False)
-    bad = next((finding for finding in findings if finding.outcome is Outcome.FAIL), None)
-    if bad:
-        return RollBack(reason=bad.reason)
+    findings = {
+        release: answers(health.but(candidate=_tally(health, rollout, release)), policy, compare=False)
+        for release in rollout.challengers
+    }
+    for release, found in findings.items():
+        if bad := next((finding for finding in found if finding.outcome is Outcome.FAIL), None):
+            alone = len(findings) == 1
+            return RollBack(reason=bad.reason) if alone else _without(rollout, release, policy, bad.reason)
     days = counted(health.rewards, health.newest_day, policy.label_lag_days)
     sums = earned(days, rollout.arms)
     fewest = min(one.n for one in sums)
@@ -151,9 +165,11 @@ def _play(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
     if whole and min(best.chance, daily.chance) >= policy.best_chance:
         if best.release == rollout.incumbent:
             return RollBack(reason=f"the release before is the best: {seen}")
-        doubts = [finding.reason for finding in findings if finding.outcome is Outcome.UNPROVEN]
-        reason = f"the candidate is the best: {seen}"
-        return _hold(rollout, policy, now, doubts[0]) if doubts else Advance(step=len(rollout.steps) - 1, reason=reason)
+        doubts = [each.reason for each in findings[best.release] if each.outcome is Outcome.UNPROVEN]
+        if doubts:
+            return _hold(rollout, policy, now, doubts[0])
+        reason = f"{_called(rollout, best.release)} is the best: {seen}"
+        return Advance(step=len(rollout.steps) - 1, reason=reason, winner=best.release)
     fresh = sum(one.n for one in standing) - sum(one.n for one in rollout.standing)
     held = _hold(rollout, policy, now, f"none is likely enough to be the best: {seen}")
     if isinstance(held, RollBack) or fresh < policy.batch_labels or _same_shares(rollout, standing):
@@ -161,17 +177,47 @@ def _play(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
     return Weigh(standing=standing, reason=seen)
 
 
+def _tally(health: Health, rollout: Rollout, release: str) -> Tally:
+    return health.candidate if release == rollout.candidate else health.tallies.get(release, Tally())
+
+
+def _without(rollout: Rollout, release: str, policy: RolloutPolicy, reason: str) -> Drop:
+    """The others share what it had, in proportion to what they have."""
+    known = {one.release: one for one in rollout.standing}
+    now = [share for share in _split_now(rollout) if share.release != release]
+    whole = sum(share.percent for share in now)
+    split = weights([share.percent / whole for share in now], policy.arm_floor)
+    standing = tuple(
+        known.get(share.release, Standing(release=share.release, percent=0)).but(percent=percent)
+        for share, percent in zip(now, split, strict=True)
+    )
+    return Drop(release=release, standing=standing, reason=f"{_called(rollout, release)}: {reason}")
+
+
+def _called(rollout: Rollout, release: str) -> str:
+    if release == rollout.incumbent:
+        return "the release before"
+    return f"the release {release}" if rollout.rivals else "the candidate"
+
+
 def _earned(rollout: Rollout, standing: Sequence[Standing], daily: ByDay) -> str:
     said = [
-        f"the {'release before' if one.release == rollout.incumbent else 'candidate'} earns {one.mean:.4g} a label in "
-        f"{one.n} and is the best with probability {one.chance:.3f}"
+        f"{_called(rollout, one.release)} earns {one.mean:.4g} a label in {one.n} and is the best with probability "
+        f"{one.chance:.3f}"
         for one in standing
     ]
-    return f"{', '.join(said)}; by {daily.days} days the likelier one is with {daily.chance:.3f}"
+    return f"{', '.join(said)}; by {daily.days} days the likeliest one is with {daily.chance:.3f}"
+
+
+def _split_now(rollout: Rollout) -> tuple[Share, ...]:
+    """What the releases of a bandit have now."""
+    if rollout.standing:
+        return tuple(Share(release=one.release, percent=one.percent) for one in rollout.standing)
+    return shares(rollout, rollout.steps[0])
 
 
 def _same_shares(rollout: Rollout, standing: Sequence[Standing]) -> bool:
-    now = {share.release: share.percent for share in shares(rollout, rollout.percent)}
+    now = {share.release: share.percent for share in _split_now(rollout)}
     return {one.release: one.percent for one in standing} == now
 
 
@@ -246,12 +292,13 @@ def rising(steps: Sequence[int]) -> bool:
 
 
 def shares(rollout: Rollout, percent: int) -> tuple[Share, ...]:
-    """The traffic split that gives the candidate `percent`."""
+    """The traffic split that gives the candidate `percent`, or part of it where it has rivals."""
     if percent == 100 or rollout.incumbent is None:
         return (Share(release=rollout.candidate, percent=100),)
     if percent == 0:
         return (Share(release=rollout.incumbent, percent=100),)
+    each, more = divmod(percent, len(rollout.challengers))
     return (
         Share(release=rollout.incumbent, percent=100 - percent),
-        Share(release=rollout.candidate, percent=percent),
+        *(Share(release=release, percent=each + (place < more)) for place, release in enumerate(rollout.challengers)),
     )

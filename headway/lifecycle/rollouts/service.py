@@ -18,6 +18,8 @@ from headway.lifecycle.rollouts.records import MOVES, Deployment, Rollout, Rollo
 from headway.lifecycle.rollouts.rules import rising, shares
 from headway.lifecycle.rollouts.store import RolloutStore
 
+MOST_ARMS = 8
+
 
 class RolloutService:
     def __init__(
@@ -33,19 +35,22 @@ class RolloutService:
         self._environments, self._clock, self._ids = environments, clock, ids
 
     def start(
-        self, deployment: str, release: str, *, by: Actor, change: str = "", steps: tuple[int, ...] = (), why: str = ""
-    ) -> Rollout:
+        self, deployment: str, release: str, *, by: Actor, change: str = "", steps: tuple[int, ...] = (), why: str = "",
+        rivals: tuple[str, ...] = (),
+    ) -> Rollout:  # fmt: skip
         """Begin to move `deployment` to `release`, by the environment's steps unless others are given; a change's
-        rollout is started once.
+        rollout is started once. A bandit may compare `rivals` beside it.
 
         Raises `Conflict` while another rollout is under way there, `Invalid` for a release of another environment or
-        model and for steps that do not rise to 100, `Refused` for a release whose signature does not hold.
+        model, for steps that do not rise to 100 and for rivals where there is no bandit, `Refused` for a release whose
+        signature does not hold.
         """
         by.must(Permission.OPERATE)
         if steps and not rising(steps):
             raise Invalid(f"steps must rise from at least 1 and end at 100, such as 10,50,100, not {list(steps)[:20]}")
         place = self._deployments.get(deployment)
         signed = self._deployments.fitting(place, release)
+        others = tuple(self._deployments.fitting(place, rival).id for rival in rivals)
         with self._journal.act(by.name, "rollout.start", why=why) as act:
             known = self.of_change(change) if change else None
             if known:
@@ -55,8 +60,9 @@ class RolloutService:
                 raise Conflict(f"rollout {busy[0].id} is still moving {deployment}; wait for it or roll it back")
             if not change and [share.release for share in self._deployments.get(deployment).traffic] == [signed.id]:
                 raise Conflict(f"{deployment} serves {signed.label} to everybody already")
-            rollout = self._new(place, signed, change, steps)
-            act.save(self._store, rollout, came_from=[release, change])
+            rollout = self._new(place, signed, change, steps).but(rivals=others)
+            _must_compare(rollout)
+            act.save(self._store, rollout, came_from=[release, *others, change])
             act.emit("RolloutStarted", rollout.id, change=change)
             return rollout
 
@@ -80,11 +86,13 @@ class RolloutService:
         )
 
     def advance(
-        self, identifier: str, step: int, why: str, *, by: Actor, event_at: datetime | None = None, labelled: int = 0
-    ) -> Rollout:
+        self, identifier: str, step: int, why: str, *, by: Actor, event_at: datetime | None = None, labelled: int = 0,
+        winner: str = "",
+    ) -> Rollout:  # fmt: skip
         """Give the candidate the share of `steps[step]`. A step that is reached already is left as it is.
 
-        `labelled` is how many labelled pairs there are now: what this step learns is counted from there.
+        `labelled` is how many labelled pairs there are now: what this step learns is counted from there. A `winner`
+        among the rivals takes the candidate's place.
         """
         by.must(Permission.OPERATE)
         with self._journal.act(by.name, "rollout.advance", why=why) as act:
@@ -96,7 +104,7 @@ class RolloutService:
             if rollout.state is RolloutState.PAUSED:
                 raise IllegalMove(f"rollout {identifier} is paused; resume it first")
             now = self._clock.now()
-            after = rollout.but(
+            after = _led_by(rollout, winner or rollout.candidate).but(
                 state=RolloutState.RUNNING,
                 step=step,
                 step_at=now,
@@ -121,11 +129,26 @@ class RolloutService:
             rollout = self.get(identifier)
             if not rollout.playing or rollout.state is not RolloutState.RUNNING:
                 raise IllegalMove(f"rollout {identifier} is {rollout.state}, at step {rollout.step}: nothing to weigh")
-            split = tuple(Share(release=one.release, percent=one.percent) for one in standing)
-            whole = sum(share.percent for share in split) == 100 and all(share.percent > 0 for share in split)
-            if not whole or tuple(share.release for share in split) != rollout.arms:
-                raise Invalid(f"a bandit's shares are above 0, sum to 100 and are of {', '.join(rollout.arms)}")
+            split = _split(rollout, standing)
             after = act.save(self._store, rollout.but(standing=standing, reason=why))
+            self._move(act, after, split, why, event_at)
+            return after
+
+    def drop(
+        self, identifier: str, release: str, standing: tuple[Standing, ...], why: str, *, by: Actor,
+        event_at: datetime | None = None,
+    ) -> Rollout:  # fmt: skip
+        """Compare one of several challengers no more, because of the harm it does; the others have the shares that
+        they have in `standing`. Raises `IllegalMove` for what is not a challenger of a bandit, or the only one."""
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "rollout.drop", why=why) as act:
+            rollout = self.get(identifier)
+            left = tuple(each for each in rollout.challengers if each != release)
+            if not rollout.playing or not left or left == rollout.challengers:
+                raise IllegalMove(f"{release} is not one of several challengers that rollout {identifier} compares")
+            fewer = rollout.but(candidate=left[0], rivals=left[1:], standing=standing, reason=why)
+            split = _split(fewer, standing)
+            after = act.save(self._store, fewer)
             self._move(act, after, split, why, event_at)
             return after
 
@@ -203,6 +226,33 @@ class RolloutService:
 
     def list(self, deployment: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[Rollout]:
         return self._store.list(deployment, limit=limit, before=before)
+
+
+def _split(rollout: Rollout, standing: tuple[Standing, ...]) -> tuple[Share, ...]:
+    split = tuple(Share(release=one.release, percent=one.percent) for one in standing)
+    whole = sum(share.percent for share in split) == 100 and all(share.percent > 0 for share in split)
+    if not whole or tuple(share.release for share in split) != rollout.arms:
+        raise Invalid(f"a bandit's shares are above 0, sum to 100 and are of {', '.join(rollout.arms)}")
+    return split
+
+
+def _must_compare(rollout: Rollout) -> None:
+    if not rollout.rivals:
+        return
+    if rollout.reward is None:
+        raise Invalid('only a bandit compares rivals: an environment with kind = "bandit" whose deployment serves')
+    if len(set(rollout.arms)) < len(rollout.arms):
+        raise Invalid("a release stands twice among those to compare; what serves now is compared anyway")
+    if len(rollout.arms) > MOST_ARMS:
+        raise Invalid(f"{MOST_ARMS} releases can be compared at a time, not {len(rollout.arms)}")
+    if rollout.steps[0] < len(rollout.challengers):
+        raise Invalid(f"a first share of {rollout.steps[0]} % does not do for {len(rollout.challengers)} releases")
+
+
+def _led_by(rollout: Rollout, winner: str) -> Rollout:
+    if winner not in rollout.challengers:
+        raise IllegalMove(f"{winner} is no challenger in rollout {rollout.id}")
+    return rollout.but(candidate=winner, rivals=tuple(each for each in rollout.challengers if each != winner))
 
 
 def _must_move(rollout: Rollout, state: RolloutState) -> None:

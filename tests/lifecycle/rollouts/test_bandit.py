@@ -14,7 +14,7 @@ from headway.kernel.distributions import log_beta, student_t_cdf
 from headway.lifecycle.environments.records import Reward, RolloutKind, RolloutPolicy
 from headway.lifecycle.rollouts.bandit import by_days, chances, counted, earned, posterior, weights
 from headway.lifecycle.rollouts.records import Health, RewardDay, Rollout, RolloutState, Standing, Tally
-from headway.lifecycle.rollouts.rules import Advance, Decision, Hold, RollBack, Weigh, next_step
+from headway.lifecycle.rollouts.rules import Advance, Decision, Drop, Hold, RollBack, Weigh, next_step
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = date(2026, 1, 1)
@@ -45,7 +45,8 @@ def rollout(**fields: Any) -> Rollout:
 
 
 def decided(rewards: tuple[RewardDay, ...], **fields: Any) -> Decision:
-    health = Health(candidate=fields.pop("tally", SOUND), rewards=rewards, newest_day=date(2026, 3, 1))
+    tally, tallies = fields.pop("tally", SOUND), fields.pop("tallies", {})
+    health = Health(candidate=tally, tallies=tallies, rewards=rewards, newest_day=date(2026, 3, 1))
     late_s = fields.pop("late_s", 60)
     return next_step(rollout(**fields), health, POLICY, NOW + timedelta(seconds=late_s))
 
@@ -83,6 +84,35 @@ TABLE: list[tuple[str, tuple[RewardDay, ...], dict[str, Any], type]] = [
 @pytest.mark.parametrize(("rewards", "fields", "wanted"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_what_is_decided(rewards: tuple[RewardDay, ...], fields: dict[str, Any], wanted: type) -> None:
     assert type(decided(rewards, **dict(fields))) is wanted
+
+
+THREE = (*CLEAR, *(each.but(release="rl_more", total=each.total + 20) for each in CLEAR if each.release == "rl_new"))
+
+
+def test_the_best_of_several_takes_the_candidates_place() -> None:
+    decision = decided(THREE, rivals=("rl_more",), tallies={"rl_more": SOUND})
+    assert isinstance(decision, Advance)
+    assert decision.winner == "rl_more"
+    unproven = decided(THREE, rivals=("rl_more",), tallies={"rl_more": Tally(requests=30)})
+    assert isinstance(unproven, Hold)
+
+
+def test_one_of_several_that_fails_is_dropped() -> None:
+    standing = (
+        Standing(release="rl_old", percent=20, n=300, mean=0.3, chance=0.1),
+        Standing(release="rl_new", percent=60, n=250, mean=0.31, chance=0.8),
+        Standing(release="rl_more", percent=20, n=250, mean=0.3, chance=0.1),
+    )
+    decision = decided(
+        THREE, rivals=("rl_more",), standing=standing, tallies={"rl_more": Tally(requests=300, errors=60)},
+        state=RolloutState.PAUSED,
+    )  # fmt: skip
+    assert isinstance(decision, Drop)
+    assert decision.release == "rl_more"
+    assert [(one.release, one.percent, one.n) for one in decision.standing] == [
+        ("rl_old", 30, 300),
+        ("rl_new", 70, 250),
+    ]
 
 
 def test_rows_of_few_good_days_do_not_end_it() -> None:
