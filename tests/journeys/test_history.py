@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -9,13 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import polars as pl
 import pytest
 
 from tests.journeys.conftest import Prepared
 from tests.journeys.table import orders
-from tests.journeys.traffic import Traffic
-from tests.journeys.world import DEPLOYMENT, World, until
+from tests.journeys.traffic import Traffic, request
+from tests.journeys.world import DEPLOYMENT, World, free_port, until
 
 
 def said(world: World, *arguments: str) -> tuple[int, Any]:
@@ -123,3 +125,47 @@ def test_a_file_is_scored(served: World, asked: pl.DataFrame, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "out.parquet"]
     code, error = said(served, *command)
     assert (code, error["error"]["code"]) == (2, "conflict")
+
+
+def test_a_registered_version_is_served_alone_by_several_workers(
+    served: World, asked: pl.DataFrame, tmp_path: Path
+) -> None:
+    """`headway serve --model NAME@VERSION`: what the deployment's release said, over HTTP from whichever worker, and
+    over gRPC."""
+    port, grpc_port = free_port(), free_port()
+    command = [
+        sys.executable, "-m", "headway.cli", "serve", "--model", "lateness@1", "--name", "alone", "--port", str(port),
+        "--workers", "2", "--grpc-port", str(grpc_port),
+    ]  # fmt: skip
+    env = served.env | {"HEADWAY_HOME": str(served.home), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: workers_of(port) == 2, "both workers are there")
+        row = asked.head(1)
+        wanted = served.owner.predictions.get(row["order"][0]).score
+        for _ in range(6):
+            status, answer = call(port, "/v2/models/alone/infer", request(row))
+            assert (status, answer["outputs"][-1]["data"][-1]) == (200, pytest.approx(wanted))
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            said = channel.unary_unary("/inference.GRPCInferenceService/ModelReady")(b"\n\x05alone", timeout=20)
+        assert said == b"\x08\x01"
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def workers_of(port: int) -> int:
+    try:
+        return len(call(port, "/v1/status", None)[1]["workers"])
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def call(port: int, path: str, body: Any) -> tuple[int, Any]:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        line.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body))
+        answer = line.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        line.close()
