@@ -154,6 +154,22 @@ def test_a_registered_version_is_served_alone_by_several_workers(
         assert process.wait(30) == 0
 
 
+def test_a_name_alone_serves_its_newest_version(served: World, asked: pl.DataFrame, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "headway.cli", "serve", "--model", "lateness", "--port", str(port)]
+    env = served.env | {"HEADWAY_HOME": str(served.home), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: workers_of(port) == 1, "it is there")
+        features = asked.select("distance_km", "weight_kg", "courier").row(0, named=True)
+        status, answer = call(port, "/v1/predict/model", {"features": features})
+        newest = max(version.number for version in served.owner.models.versions("lateness").items)
+        assert (status, answer["version"]) == (200, newest)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 def workers_of(port: int) -> int:
     try:
         return len(call(port, "/v1/status", None)[1]["workers"])
