@@ -74,7 +74,7 @@ def test_the_scoring_client_of_mlflow_and_parquet_as_pandas_writes_it(server: Se
     )
     said = environment.run("mlflow_scoring.py", f"127.0.0.1:{server.port}")
     assert said.pop("version")
-    assert set(said) == {"frame", "arrays", "csv", "snappy", "zstd", "categories"}
+    assert set(said) == {"frame", "array", "csv", "snappy", "zstd", "categories"}
     for name, predictions in said.items():
         assert [each["label"] for each in predictions] == [0, 1], name
         assert close([each["probabilities"] for each in predictions], expected(server)), name

@@ -31,10 +31,8 @@ def sent(body: bytes, media: str) -> list[dict[str, object]]:
 
 said = {
     "version": client.get_version(),
-    "frame": client.invoke(frame).predictions.to_dict("records"),
-    "arrays": client.invoke(
-        {"temp": frame["temp"].to_numpy(), "carrier": frame["carrier"].to_numpy()}
-    ).predictions.to_dict("records"),
+    "frame": client.invoke(frame).get_predictions().to_dict("records"),
+    "array": client.invoke(frame.to_numpy(object)).get_predictions().to_dict("records"),
     "csv": sent(frame.to_csv(index=False).encode(), CONTENT_TYPE_CSV),
 }
 said |= {name: sent(body.getvalue(), CONTENT_TYPE_PARQUET) for name, body in written.items()}
