@@ -6,6 +6,7 @@ proper, bounded for probabilities, and its sums can be added over any days and r
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -15,17 +16,20 @@ from headway.lifecycle.predictions.records import Captured, Comparison, Differen
 from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay, RewardDay, Rollout
 
 MOST_LARGEST = 10
+_LARGEST = 1e100
+"""Of anything larger the squares could not be summed."""
 
 
 def loss(score: float, label: float) -> float:
-    return (score - label) ** 2
+    gap = score - label
+    return gap * gap
 
 
 def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Quality]:
     """The sums that these labels add, by deployment, release, day of the event and rival.
 
-    A prediction that failed has no score and adds nothing; one that two releases scored counts for both, with the
-    difference once for each side.
+    A prediction that failed has no score and adds nothing, and neither does one whose loss is beyond all measure; one
+    that two releases scored counts for both, with the difference once for each side.
     """
     sums: dict[tuple[str, str, str, str], Quality] = {}
     for label in labels:
@@ -33,8 +37,10 @@ def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Qu
         if one.score is None:
             continue
         mine = loss(one.score, label.value)
-        if one.mirror_release and one.mirror_score is not None:
-            theirs = loss(one.mirror_score, label.value)
+        if mine > _LARGEST:
+            continue
+        theirs = math.inf if one.mirror_score is None else loss(one.mirror_score, label.value)
+        if one.mirror_release and theirs <= _LARGEST:
             _add(sums, one, one.release, one.mirror_release, mine, mine - theirs)
             _add(sums, one, one.mirror_release, one.release, None, theirs - mine)
         else:
@@ -92,7 +98,8 @@ def _reward(kind: Reward, one: Captured, label: Label, none: RewardDay) -> Rewar
             value = -loss(one.score, label.value)
         case Reward.OUTCOME | Reward.VALUE:
             value = label.value
-    if kind.bounded and not 0 <= value <= 1:
+    low, high = (0.0, 1.0) if kind.bounded else (-_LARGEST, _LARGEST)
+    if not low <= value <= high:
         return none.but(outside=1)
     return none.but(n=1, total=value, squares=value * value)
 

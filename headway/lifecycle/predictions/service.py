@@ -22,6 +22,8 @@ from headway.lifecycle.rollouts.records import PairedDay, RewardDay, Rollout, Sh
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
+LARGEST_LABEL = 1e50
+"""A sum of squared losses must still be a number."""
 
 
 class PredictionService:
@@ -78,11 +80,16 @@ class PredictionService:
         """Join labels to their predictions and add them to the realised quality of who predicted.
 
         Labels of unknown predictions are listed in the answer and not kept: send them again once the prediction is
-        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many or for two that disagree.
+        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many, for two of one prediction, and
+        for one beyond `LARGEST_LABEL`.
         """
         by.must(Permission.LABEL)
         if not 0 < len(command.labels) <= MOST_LABELS:
             raise Invalid(f"send 1 to {MOST_LABELS} labels at a time, not {len(command.labels)}")
+        if beyond := next((label for label in command.labels if not abs(label.value) <= LARGEST_LABEL), None):
+            raise Invalid(
+                f"the label of {beyond.prediction[:100]!r} is {beyond.value:g}; {LARGEST_LABEL:g} is the most"
+            )
         wanted = {label.prediction: label for label in command.labels}
         if len(wanted) < len(command.labels):
             raise Invalid("two labels in this batch name the same prediction; send one for each")

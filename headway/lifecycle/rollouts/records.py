@@ -185,7 +185,7 @@ class PairedDay(Value):
 
 class RewardDay(Value):
     """The rewards of one release over one day of events, as sums of `n`; `outside` more were not from 0 to 1 where
-    they have to be, and are in no sum."""
+    they have to be, or beyond all measure, and are in no sum."""
 
     release: str
     day: date

@@ -151,7 +151,7 @@ def _play(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime
     fewest = min(one.n for one in sums)
     if fewest < FEWEST:
         outside = sum(one.outside for one in sums)
-        doubt = f"; {outside} were not from 0 to 1, as {rollout.reward} has to be" if outside else ""
+        doubt = f"; {outside} are outside of what {rollout.reward} may be" if outside else ""
         return _hold(rollout, policy, now, f"{fewest} labels of one release count, {FEWEST} are the least{doubt}")
     likely = chances([posterior(one, rollout.reward) for one in sums])
     standing = tuple(

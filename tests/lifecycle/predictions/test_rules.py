@@ -36,6 +36,13 @@ def test_a_failed_prediction_adds_nothing() -> None:
     assert joined({"p": captured("p", None)}, [Label(prediction="p", value=1.0)]) == []
 
 
+def test_what_is_beyond_all_measure_adds_nothing() -> None:
+    label = [Label(prediction="p", value=1e49)]
+    assert joined({"p": captured("p", 1e200)}, label) == []
+    [alone] = joined({"p": captured("p", 0.2, 1e200)}, label)
+    assert (alone.n, alone.paired_n, alone.loss_squares) == (1, 0, pytest.approx(1e196))
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1)), st.sampled_from([0.0, 1.0]))))
 def test_sums_over_all_rows_are_the_sums_of_its_parts(rows: list[tuple[float, float | None, float]]) -> None:
     found = {str(place): captured(str(place), score, mirror) for place, (score, mirror, _) in enumerate(rows)}
@@ -60,6 +67,8 @@ BANDIT = Rollout(
         (Reward.CORRECT, 0.7, 1.0, 1.0), (Reward.CORRECT, 0.7, 0.0, 0.0), (Reward.CORRECT, 0.5, 1.0, 1.0),
         (Reward.BRIER, 0.7, 1.0, 0.91), (Reward.BRIER, 0.7, 3.0, None), (Reward.LOSS, 7.0, 4.0, -9.0),
         (Reward.OUTCOME, 0.7, 1.0, 1.0), (Reward.OUTCOME, 0.7, 1.5, None), (Reward.VALUE, 0.7, -12.5, -12.5),
+        (Reward.VALUE, 0.7, 1e300, None),
+        (Reward.LOSS, 0.7, -1e200, None),
     ],
 )  # fmt: skip
 def test_what_a_label_earns(reward: Reward, score: float, label: float, wanted: float | None) -> None:

@@ -140,6 +140,22 @@ def test_the_evidence_of_a_move_stands_beside_its_shares() -> None:
     assert "is the best with probability" in decision.reason
 
 
+def test_labels_that_cannot_be_rewards_are_told() -> None:
+    decision = decided((RewardDay(release="rl_new", day=FIRST, outside=7),))
+    assert isinstance(decision, Hold)
+    assert "7 are outside of what outcome may be" in decision.reason
+
+
+def test_rewards_beyond_all_scale_are_compared() -> None:
+    """Far from zero, far apart, almost without spread: the arithmetic holds."""
+    for mean, spread in ((1e99, 1e98), (-1e99, 1.0), (1e-99, 1e-99), (0.0, 1e50)):
+        values = [mean + spread * each for each in (-1, 0, 1)] * 10
+        one = posterior(day(0, "x", 30, sum(values), sum(each * each for each in values)), Reward.VALUE)
+        found = chances([one, posterior(day(0, "y", 30, 15.0, 7.5), Reward.VALUE)])
+        assert sum(found) == pytest.approx(1)
+        assert all(math.isfinite(each) for each in found)
+
+
 def test_labels_that_may_still_come_are_waited_for() -> None:
     rewards = days((10, 0.5), (10, 0.5), 4)
     newest = FIRST + timedelta(days=3)
