@@ -127,6 +127,7 @@ def test_a_file_is_scored(served: World, asked: pl.DataFrame, tmp_path: Path) ->
     assert (code, error["error"]["code"]) == (2, "conflict")
 
 
+@pytest.mark.slow
 def test_a_registered_version_is_served_alone_by_several_workers(
     served: World, asked: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_registered_version_is_served_alone_by_several_workers(
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_name_alone_serves_its_newest_version(served: World, asked: pl.DataFrame, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "headway.cli", "serve", "--model", "lateness", "--port", str(port)]

@@ -68,6 +68,7 @@ def test_wrong_tables_are_refused_in_the_shape_of_mlflow(server: Server, case: s
     assert named in answer["message"]
 
 
+@pytest.mark.slow
 def test_a_table_that_ends_its_reader_is_refused_and_the_server_lives_on(server: Server) -> None:
     pid = server.status()["pid"]
     deadly = deadly_table()

@@ -80,7 +80,7 @@ class PredictionService:
         """Join labels to their predictions and add them to the realised quality of who predicted.
 
         Labels of unknown predictions are listed in the answer and not kept: send them again once the prediction is
-        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many, for two of one prediction, and
+        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many, for two of one prediction and
         for one beyond `LARGEST_LABEL`.
         """
         by.must(Permission.LABEL)
