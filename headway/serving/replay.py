@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from headway.client.client import Client
-from headway.errors import Invalid, NotFound
+from headway.client.predictions import Prediction
+from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.clock import Instant
 from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
@@ -86,9 +87,10 @@ def load_release(client: Client, identifier: str) -> LoadedRoute:
 def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     """Make `prediction` again, by `release` or the one that answered then.
 
-    Raises `PredictionUnknown`; `Invalid` when it failed then, since what it was asked is not known in full.
+    Raises `PredictionUnknown`; `Invalid` when it failed then, since what it was asked is not known in full, and for a
+    request of several rows, each of which is a prediction.
     """
-    found = client.predictions.get(prediction)
+    found = _found(client, prediction)
     loaded = load_release(client, release or found.release)
     frame = _frame(client, client.predictions.segment(found.segment))[found.row]
     row = frame.row(0, named=True)
@@ -109,6 +111,20 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
         features={name: row[name] for name in loaded.inputs.columns},
         outputs={name: output.ravel().tolist() for name, output in zip(names, outputs, strict=True)},
     )
+
+
+def _found(client: Client, prediction: str) -> Prediction:
+    try:
+        return client.predictions.get(prediction)
+    except PredictionUnknown:
+        first = f"{prediction}-0"
+        try:
+            client.predictions.get(first)
+        except PredictionUnknown:
+            pass
+        else:
+            raise Invalid(f"{prediction} is a request of several rows; name one of them, such as {first}") from None
+        raise
 
 
 def replay_all(

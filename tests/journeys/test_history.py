@@ -46,6 +46,19 @@ def test_a_prediction_is_the_same_bit_for_bit(served: World, asked: pl.DataFrame
     assert found["features"]["weight_kg"] == pytest.approx(asked["weight_kg"][5])
 
 
+def test_a_request_of_several_rows_is_made_again_row_by_row(served: World, asked: pl.DataFrame) -> None:
+    traffic = Traffic(served.owner, DEPLOYMENT)
+    body = request(asked.head(3))
+    assert body["parameters"].pop("prediction_ids")
+    assert traffic.infer({**body, "id": "several"})[0] == 200
+    traffic.flush()
+    code, error = said(served, "replay", "several")
+    assert (code, "such as several-0" in error["error"]["message"]) == (2, True)
+    code, found = said(served, "replay", "several-2")
+    assert (code, found["identical"]) == (0, True)
+    assert found["features"]["weight_kg"] == pytest.approx(asked["weight_kg"][2])
+
+
 def test_all_of_a_deployment(served: World, asked: pl.DataFrame) -> None:
     code, found = said(served, "replay", "--deployment", DEPLOYMENT)
     assert code == 0
