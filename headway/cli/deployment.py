@@ -63,6 +63,7 @@ def show(invocation: Invocation, name: str) -> None:
             "serves": labels.of(found.traffic),
             "endpoint": endpoint.url if endpoint else "none yet",
             "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
+            "server": f"{found.server}, which others may share" if found.server else "its own",
             "generation": str(found.generation),
             "shadow": f"{labels.label(found.shadow.release)} {found.shadow.percent} %" if found.shadow else "none",
         },

@@ -17,12 +17,15 @@ from headway.errors import ExtraMissing, Invalid
 
 if TYPE_CHECKING:
     from headway.serving.replay import Replay, Replayed
+    from headway.serving.skew import Skew
 
 
 @click.command(cls=Verb)
 @click.argument("prediction", required=False)
 @click.option("--deployment", help="All predictions of this deployment, instead of one.")
 @click.option("--release", default="", help="By this release, instead of the one that answered.")
+@click.option("--against", help="Compare the features with this dataset, such as orders@3: train/serve skew.")
+@click.option("--key", help="The dataset's column that has the predictions' ids.")
 @click.option("--from", "start", type=MOMENT, help="Only events at or after this moment.")
 @click.option("--until", "end", type=MOMENT, help="Only events before this moment.")
 @pass_invocation
@@ -31,18 +34,31 @@ def replay(
     prediction: str | None,
     deployment: str | None,
     release: str,
+    against: str | None,
+    key: str | None,
     start: datetime | None,
     end: datetime | None,
 ) -> None:
     """Make PREDICTION again, or all of a deployment: bit for bit, or by another release."""
     if bool(prediction) == bool(deployment):
         raise Invalid("name one prediction, or a deployment with --deployment NAME")
+    if bool(against) != bool(key) or (against and (prediction or release)):
+        raise Invalid("--against DATASET takes --key COLUMN and --deployment beside it, and no --release")
     try:
         from headway.serving.replay import replay_all, replay_one  # noqa: PLC0415
+        from headway.serving.skew import skew  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"a replay needs {error.name}: pip install 'headway[ml]'") from None
     if prediction:
         _tell_one(invocation, replay_one(invocation.client, prediction, release))
+        return
+    if against:
+        with Progress("compared", hidden=invocation.as_json) as progress:
+            told = skew(
+                invocation.client, deployment or "", against, key or "", start=start, end=end,
+                progress=progress.advance,
+            )  # fmt: skip
+        _tell_skew(invocation, told)
         return
     with Progress("replayed", hidden=invocation.as_json) as progress:
         found = replay_all(
@@ -90,6 +106,32 @@ def _tell_all(invocation: Invocation, found: Replay) -> None:
             else f"{found.loss:+.4f}{interval} against then, {number(found.labelled)} labels on {found.days} days",
         },
     )
+
+
+def _tell_skew(invocation: Invocation, found: Skew) -> None:
+    print_facts(
+        invocation.as_json,
+        found,
+        {
+            "deployment": found.deployment,
+            "against": found.dataset,
+            "rows": f"{number(found.rows)} in both, {number(found.unmatched)} not in the dataset",
+            "absent": ", ".join(found.absent) or "none",
+        },
+    )
+    if not invocation.as_json:
+        print_section("Features")
+        print_table(
+            ["feature", "rows", "different", "largest gap", "example", "captured", "in the dataset"],
+            [
+                [
+                    each.feature, number(each.rows), number(each.different), f"{each.largest:.3g}", each.prediction,
+                    "-" if not each.prediction else str(each.captured),
+                    "-" if not each.prediction else str(each.dataset),
+                ]
+                for each in found.features
+            ],
+        )  # fmt: skip
 
 
 def _score(score: float | None) -> str:

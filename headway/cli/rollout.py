@@ -7,7 +7,7 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation, why
 from headway.cli.output import print_facts, print_json, print_list
-from headway.cli.traffic import Labels, print_differences
+from headway.cli.traffic import Labels, print_differences, print_standing
 from headway.cli.wording import ago, clip, short
 from headway.errors import Invalid
 from headway.lifecycle.rollouts.records import Rollout
@@ -22,13 +22,17 @@ def rollout() -> None:
 @click.argument("deployment")
 @click.argument("release")
 @click.option("--steps", help="Percent of traffic, such as 5,25,100; those of the environment if left out.")
+@click.option("--rival", "rivals", multiple=True, help="A further release for a bandit; may be given more than once.")
 @click.option("--why", default="", help="The reason; it is kept in the ledger.")
 @pass_invocation
-def start(invocation: Invocation, deployment: str, release: str, steps: str | None, why: str) -> None:
+def start(
+    invocation: Invocation, deployment: str, release: str, steps: str | None, rivals: tuple[str, ...], why: str
+) -> None:
     """Begin to move DEPLOYMENT to RELEASE by hand."""
     client = invocation.client
-    found = found_by(release, client.releases.list)
-    begun = client.rollouts.start(deployment, found, steps=_percents(steps) if steps else (), why=why)
+    found, *others = (found_by(each, client.releases.list) for each in (release, *rivals))
+    percents = _percents(steps) if steps else ()
+    begun = client.rollouts.start(deployment, found, steps=percents, why=why, rivals=others)
     if invocation.as_json:
         print_json(begun)
         return
@@ -83,6 +87,7 @@ def show(invocation: Invocation, identifier: str) -> None:
             "deployment": found.deployment,
             "candidate": labels.label(found.candidate),
             "incumbent": labels.label(found.incumbent) if found.incumbent else "none",
+            "rivals": ", ".join(labels.label(rival) for rival in found.rivals) or "none",
             "traffic": _traffic(found),
             "steps": ", ".join(f"{step} %" for step in found.steps),
             "started": ago(found.created_at),
@@ -92,6 +97,7 @@ def show(invocation: Invocation, identifier: str) -> None:
         },
     )
     if not invocation.as_json:
+        print_standing(found.standing, labels)
         print_differences(client.deployments.differences(found.deployment, found.candidate), labels)
 
 

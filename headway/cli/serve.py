@@ -24,7 +24,7 @@ _UNCAPTURED = ("--capture-rows", "0")
 
 @click.command(cls=Verb)
 @click.option(
-    "--model", required=True, metavar="PATH|NAME@NUMBER",
+    "--model", required=True, metavar="PATH|NAME[@NUMBER]",
     help="An ONNX file, a skops file, a folder that MLflow has saved, or a model version.",
 )  # fmt: skip
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
@@ -100,7 +100,10 @@ def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs)
         return _file(path, score, blobs)
     if kind_of(model) == ModelVersion.prefix or "@" in model:
         return _version(invocation, model, blobs)
-    raise NotFound(f"there is no file or folder {model!r}; a model version is named as NAME@NUMBER")
+    try:
+        return _version(invocation, model, blobs)
+    except NotFound:
+        raise NotFound(f"there is no file, folder or model {model!r}; name a path, NAME or NAME@NUMBER") from None
 
 
 def _file(path: Path, score: str | None, blobs: _Blobs) -> Route:

@@ -47,7 +47,12 @@ def _deployments(status: Status, labels: Labels) -> None:
 def _endpoint(item: DeploymentStatus) -> str:
     if item.endpoint is None:
         return "-"
-    return item.endpoint.url if item.endpoint.ready else f"not ready: {clip(item.endpoint.error or 'starting', 40)}"
+    shared = f" (server {item.endpoint.server})" if item.endpoint.server else ""
+    return (
+        item.endpoint.url + shared
+        if item.endpoint.ready
+        else f"not ready: {clip(item.endpoint.error or 'starting', 40)}"
+    )
 
 
 def _quality(item: DeploymentStatus) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headway.cli.output import print_section, print_table
-from headway.cli.wording import short
+from headway.cli.wording import number, short
 from headway.client.client import Client
 from headway.errors import NotFound
 from headway.lifecycle.predictions.records import Differences
 from headway.lifecycle.predictions.rules import furthest
-from headway.lifecycle.rollouts.records import Share
+from headway.lifecycle.rollouts.records import Share, Standing
 
 
 class Labels:
@@ -57,3 +57,17 @@ def print_differences(differences: Sequence[Differences], labels: Labels) -> Non
             ["furthest apart", "answered", "beside it"],
             [[one.prediction, f"{one.score:g}", f"{one.rival_score:g}"] for one in apart],
         )
+
+
+def print_standing(standing: Sequence[Standing], labels: Labels) -> None:
+    """What a bandit has learned by its last move of the shares; nothing if there was none."""
+    if not standing:
+        return
+    print_section("Releases by what their labels earn")
+    print_table(
+        ["release", "share", "labels", "mean reward", "best with probability"],
+        [
+            [labels.label(one.release), f"{one.percent} %", f"{one.n:,}", number(one.mean), f"{one.chance:.3f}"]
+            for one in standing
+        ],
+    )

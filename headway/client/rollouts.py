@@ -76,9 +76,12 @@ class Rollouts:
     def get(self, identifier: str) -> Rollout:
         return self._connection.get(f"/v1/rollouts/{segment(identifier)}", Rollout)
 
-    def start(self, deployment: str, release: str, *, steps: Sequence[int] = (), why: str = "") -> Rollout:
-        """Begin to move `deployment` to `release`, by the environment's steps unless others are given."""
-        body = {"deployment": deployment, "release": release, "steps": list(steps), "why": why}
+    def start(
+        self, deployment: str, release: str, *, steps: Sequence[int] = (), why: str = "", rivals: Sequence[str] = ()
+    ) -> Rollout:
+        """Begin to move `deployment` to `release`, by the environment's steps unless others are given; a bandit may
+        compare `rivals` beside it."""
+        body = {"deployment": deployment, "release": release, "steps": list(steps), "why": why, "rivals": list(rivals)}
         return self._connection.post("/v1/rollouts", Rollout, body)
 
     def pause(self, identifier: str, reason: str) -> Rollout:

@@ -26,7 +26,7 @@ from headway.lifecycle.changes.records import Change, Stage
 from headway.lifecycle.changes.rules import Judge, Reach, Sign, StartRollout, next_action
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.rollouts.records import Rollout
-from headway.lifecycle.rollouts.rules import Advance, Hold, Promote, next_step
+from headway.lifecycle.rollouts.rules import Advance, Drop, Hold, Promote, RollBack, Weigh, next_step
 from headway.lifecycle.rollouts.target import Target
 from headway.lifecycle.runs.records import Run, RunState, StartRun
 
@@ -150,7 +150,7 @@ class Conductor:
     def roll(self, rollout: Rollout) -> None:
         """Look at one rollout and carry out its next step."""
         rollouts = self._platform.rollouts
-        deployment = rollouts.deployment(rollout.deployment)
+        deployment = self._platform.deployments.get(rollout.deployment)
         policy = self._platform.environments.get(deployment.environment).rollout
         decision = next_step(rollout, self._health.read(rollout, policy), policy, self._clock.now())
         if isinstance(decision, Hold):
@@ -158,12 +158,19 @@ class Conductor:
         moment = self._platform.predictions.last_event_at(rollout.deployment)
         if isinstance(decision, Advance):
             labelled = self._platform.predictions.pairs(rollout)
-            rollouts.advance(rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled)
+            rollouts.advance(
+                rollout.id, decision.step, decision.reason, by=SYSTEM, event_at=moment, labelled=labelled,
+                winner=decision.winner,
+            )  # fmt: skip
+        elif isinstance(decision, Drop):
+            rollouts.drop(rollout.id, decision.release, decision.standing, decision.reason, by=SYSTEM, event_at=moment)
+        elif isinstance(decision, Weigh):
+            rollouts.weigh(rollout.id, decision.standing, decision.reason, by=SYSTEM, event_at=moment)
         elif isinstance(decision, Promote):
             rollouts.promote(rollout.id, decision.reason, by=SYSTEM)
         else:
             rollouts.roll_back(rollout.id, decision.reason, by=SYSTEM, event_at=moment)
-        if not isinstance(decision, Advance):
+        if isinstance(decision, Promote | RollBack):
             self._health.forget(rollout)
 
     def _event_at(self, change: Change) -> datetime | None:

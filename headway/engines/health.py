@@ -39,6 +39,8 @@ class HealthReader:
             candidate=candidate,
             incumbent=incumbent,
             quality=quality,
+            tallies=dict(seen.tallies) if rollout.playing else {},
+            rewards=self._platform.predictions.rewards(rollout) if rollout.playing else (),
             newest_day=newest.date() if newest else None,
             step_requests=candidate.requests - seen.at_step,
             step_labels=_labels(quality) - rollout.step_labels_from,
@@ -46,7 +48,7 @@ class HealthReader:
         )
 
     def _quality(self, rollout: Rollout) -> tuple[PairedDay, ...]:
-        if rollout.incumbent is None:
+        if rollout.incumbent is None or rollout.reward:
             return ()
         return self._platform.predictions.paired(rollout.deployment, rollout.candidate, rollout.incumbent)
 
@@ -81,7 +83,7 @@ class HealthReader:
 
     def _live(self, rollout: Rollout) -> bool:
         endpoint = self._target.observe(rollout.deployment)
-        wanted = self._platform.rollouts.deployment(rollout.deployment).generation
+        wanted = self._platform.deployments.get(rollout.deployment).generation
         return endpoint is not None and endpoint.ready and endpoint.generation >= wanted
 
 

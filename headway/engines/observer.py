@@ -50,7 +50,7 @@ class Observer:
                 _LOG.exception("monitor %s cannot judge; the others go on", monitor.name)
 
     def _look(self, monitor: Monitor) -> None:
-        release = self._platform.rollouts.deployment(monitor.deployment).serving
+        release = self._platform.deployments.get(monitor.deployment).serving
         if release is None:
             return
         for day in self._days(monitor, release):
@@ -74,7 +74,7 @@ class Observer:
     def _first_day(self, deployment: str, release: str) -> date | None:
         """The first whole day on which `release` served everybody; for the first release, that of the first event."""
         began: datetime | None = None
-        for change in self._platform.rollouts.traffic(deployment, limit=1000).items:
+        for change in self._platform.deployments.traffic(deployment, limit=1000).items:
             if [share.release for share in change.traffic] != [release]:
                 break
             began = change.event_at

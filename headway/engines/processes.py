@@ -23,6 +23,8 @@ class Child(Value):
     port: int = 0
     workers: int = 1
     """Processes that it was told to be the parent of."""
+    build: str = ""
+    """What it was started as; empty for one that was started before anybody asked."""
 
 
 def start(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:

@@ -133,7 +133,7 @@ class Scheduler:
 
     def _answered(self, alert: Alert) -> str:
         """What has made an alert pointless: the release it speaks of no longer serves."""
-        deployment = self._platform.rollouts.deployment(alert.deployment)
+        deployment = self._platform.deployments.get(alert.deployment)
         if any(share.release == alert.release for share in deployment.traffic):
             return ""
         settled = (change for change in self._platform.changes.list().items if change.caused_by == alert.id)

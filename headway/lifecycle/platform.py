@@ -39,6 +39,7 @@ from headway.lifecycle.retention.declared import Declared
 from headway.lifecycle.retention.family import Families
 from headway.lifecycle.retention.service import RetentionService, RetentionStores, Tracking
 from headway.lifecycle.retention.sweeping import SweepService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.artifacts import ArtifactService
 from headway.lifecycle.runs.cache import PipelineService
@@ -75,6 +76,7 @@ class Platform:
     environments: EnvironmentService
     gates: GateService
     releases: ReleaseService
+    deployments: DeploymentService
     rollouts: RolloutService
     predictions: PredictionService
     monitors: MonitorService
@@ -104,8 +106,7 @@ def wire(
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    delivery = _delivery(s, j, models, signer, *t)
-    environments, gates, releases, rollouts = delivery
+    delivery = environments, gates, releases, deployments, rollouts = _delivery(s, j, models, signer, *t)
     changes = ChangeService(j, s.changes, s.leases, runs, models, *delivery, *t)
     triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
     tracking = _tracking(s, j, runs, *t)
@@ -129,9 +130,10 @@ def wire(
         environments=environments,
         gates=gates,
         releases=releases,
+        deployments=deployments,
         rollouts=rollouts,
-        predictions=PredictionService(j, s.segments, s.predictions, rollouts, blobs, reader, *t),
-        monitors=MonitorService(j, s.monitors, s.windows, s.alerts, rollouts, *t),
+        predictions=PredictionService(j, s.segments, s.predictions, deployments, rollouts, blobs, reader, *t),
+        monitors=MonitorService(j, s.monitors, s.windows, s.alerts, deployments, *t),
         changes=changes,
         triggers=triggers,
         asked=AskedService(j, triggers, s.firings, s.changes, calendar, outbound.sealer, *t),
@@ -156,14 +158,15 @@ def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore
 
 
 def _delivery(
-    s: Stores, j: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
-) -> tuple[EnvironmentService, GateService, ReleaseService, RolloutService]:
+    s: Stores, journal: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
+) -> tuple[EnvironmentService, GateService, ReleaseService, DeploymentService, RolloutService]:
     t = clock, ids
-    environments = EnvironmentService(j, s.environments, *t)
-    gates = GateService(j, s.evidence, s.verdicts, environments, models, *t)
-    releases = ReleaseService(j, s.releases, s.approvals, environments, models, gates, signer, *t)
-    rollouts = RolloutService(j, s.rollouts, s.deployments, s.traffic, environments, models, releases, *t)
-    return environments, gates, releases, rollouts
+    environments = EnvironmentService(journal, s.environments, *t)
+    gates = GateService(journal, s.evidence, s.verdicts, environments, models, *t)
+    releases = ReleaseService(journal, s.releases, s.approvals, environments, models, gates, signer, *t)
+    deployments = DeploymentService(journal, s.deployments, s.traffic, environments, models, releases, *t)
+    rollouts = RolloutService(journal, s.rollouts, deployments, environments, *t)
+    return environments, gates, releases, deployments, rollouts
 
 
 def _tracking(s: Stores, journal: Journal, runs: RunService, clock: Clock, ids: Ids) -> Tracking:

@@ -60,7 +60,7 @@ def status_of(platform: Platform, target: Target | None) -> Status:
                 endpoint=target.observe(deployment.name) if target else None,
                 quality=tuple(_quality(platform, deployment.name, share.release) for share in deployment.traffic),
             )
-            for deployment in platform.rollouts.deployments()
+            for deployment in platform.deployments.all()
         ),
         alerts=platform.monitors.unresolved(),
         runs=tuple(sorted(going, key=lambda run: run.id, reverse=True)),

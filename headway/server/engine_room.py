@@ -95,6 +95,6 @@ def _holder(home: Path) -> str:
 
 def _supervise(platform: Platform, target: Target) -> None:
     """Hold every deployment to what it should serve, whatever died or was killed meanwhile."""
-    for deployment in platform.rollouts.deployments():
+    for deployment in platform.deployments.all():
         if deployment.generation:
-            target.apply(platform.rollouts.routing(deployment.name))
+            target.apply(platform.deployments.routing(deployment.name))

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
+import blake3
+
 from headway.errors import BadTensor, DeadlineExceeded, Overloaded, RateExceeded
+from headway.kernel.records import encode
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.serving.buckets import Buckets, OwnBuckets
 from headway.serving.messages import Head
 
-MOST_CALLERS = 10_000
-"""Callers that are told apart; beyond them the one not seen for longest is forgotten, and begins anew."""
 LONGEST_MS = 86_400_000.0
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
@@ -38,19 +39,19 @@ class Rate:
 class Door:
     """Asked once for each request that wants a prediction. Used on the event loop alone.
 
-    `by_turn` tells the moment of arrival for others, too, whose limits it does not know. Of `workers` processes that
-    share a port each lets in its part of the rates: the system deals connections out to them about evenly.
+    `by_turn` tells the moment of arrival for others, too, whose limits it does not know. Workers of a port share
+    their `buckets`, so that a rate holds for all of them together however connections are dealt out.
     """
 
     def __init__(
-        self, elapsed_ns: Callable[[], int] = time.perf_counter_ns, *, by_turn: bool = False, workers: int = 1
-    ) -> None:
-        self._elapsed_ns, self._by_turn, self._workers = elapsed_ns, by_turn, workers
+        self, elapsed_ns: Callable[[], int] = time.perf_counter_ns, *, by_turn: bool = False,
+        buckets: Buckets | None = None,
+    ) -> None:  # fmt: skip
+        self._elapsed_ns, self._by_turn = elapsed_ns, by_turn
+        self._buckets = buckets or OwnBuckets()
         self._limits, self._open = UNLIMITED, True
         self._rate: Rate | None = None
         self._caller_rate: Rate | None = None
-        self._full_ns = 0.0
-        self._callers: OrderedDict[int, float] = OrderedDict()
         self._turn_ns = 0
 
     def arrived_ns(self) -> int:
@@ -93,31 +94,28 @@ class Door:
 
     def _take(self, head: Head, now_ns: int) -> None:
         """One token of the caller's and one of everybody's, or neither."""
-        caller = hash(head.caller or head.key or head.peer)  # a name may be long, its hash is not
+        caller, buckets = head.caller or head.key or head.peer, self._buckets
+        full_ns = buckets.get(caller) if self._caller_rate else 0.0
         if self._caller_rate:
-            _must_fit(self._caller_rate, self._callers.get(caller, 0.0), now_ns, "this caller")
+            _must_fit(self._caller_rate, full_ns, now_ns, "this caller")
         if self._rate:
-            _must_fit(self._rate, self._full_ns, now_ns, "this deployment")
-            self._full_ns = max(self._full_ns, now_ns) + self._rate.interval_ns
+            everyone_ns = buckets.everyone
+            _must_fit(self._rate, everyone_ns, now_ns, "this deployment")
+            buckets.everyone = max(everyone_ns, now_ns) + self._rate.interval_ns
         if self._caller_rate:
-            self._callers[caller] = max(self._callers.get(caller, 0.0), now_ns) + self._caller_rate.interval_ns
-            self._callers.move_to_end(caller)
-            if len(self._callers) > MOST_CALLERS:
-                self._callers.popitem(last=False)
-
-    def _part(self, requests_per_s: float | None, burst: int | None) -> Rate | None:
-        if not requests_per_s:
-            return None
-        return Rate(requests_per_s / self._workers, burst and math.ceil(burst / self._workers))
+            buckets.put(caller, max(full_ns, now_ns) + self._caller_rate.interval_ns)
 
     def _adopt(self, limits: Limits) -> None:
         """Buckets stay as they are while their rates do: each step of a rollout brings a new table."""
         if limits != self._limits:
-            self._rate = self._part(limits.requests_per_s, limits.burst)
-            self._caller_rate = self._part(limits.caller_requests_per_s, limits.caller_burst)
-            self._full_ns = 0.0
-            self._callers.clear()
+            self._rate = _rate(limits.requests_per_s, limits.burst)
+            self._caller_rate = _rate(limits.caller_requests_per_s, limits.caller_burst)
+            self._buckets.begin(int.from_bytes(blake3.blake3(encode(limits)).digest(8)))
         self._limits, self._open = limits, limits == UNLIMITED
+
+
+def _rate(requests_per_s: float | None, burst: int | None) -> Rate | None:
+    return Rate(requests_per_s, burst) if requests_per_s else None
 
 
 def expires_ns(head: Head) -> float:

@@ -55,9 +55,9 @@ class Inference:
     """Decode, choose, check, run, encode; then count and capture, whatever came of it."""
 
     def __init__(
-        self, counters: ServerCounters, capture: Sink, telemetry: Telemetry | None = None, workers: int = 1
+        self, counters: ServerCounters, capture: Sink, telemetry: Telemetry | None = None, door: Door | None = None
     ) -> None:
-        self._counters, self._capture, self.door = counters, capture, Door(workers=workers)
+        self._counters, self._capture, self.door = counters, capture, door or Door()
         self.telemetry = telemetry
 
     def turn_away(self, table: LoadedTable, head: Head, dialect: Dialect[Any]) -> Answer | None:

@@ -1,7 +1,7 @@
 """The scoring protocol of MLflow, so that its clients need no change.
 
 Source: mlflow.org/docs, "Local inference server, endpoints and accepted formats". As there, features are found by name
-and others are not looked at. Parquet is not read: it would bring a frame library into the path of requests.
+and others are not looked at. Parquet becomes JSON before it comes here, in a process of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from headway.serving.tensors import Batch, Inputs
 _CODES = {404: "RESOURCE_DOES_NOT_EXIST", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | dict.fromkeys(
     (503, 504), "TEMPORARILY_UNAVAILABLE"
 )
+PARQUET = ("application/vnd.apache.parquet", "application/parquet", "application/x-parquet")
 _TEXTS = {"true": True, "false": False}
 
 
@@ -68,8 +69,7 @@ class MlflowScoring:
             case "text/csv":
                 return _from_csv(body)
         raise UnsupportedMedia(
-            f"content-type {media[:100]!r} is not read here; send application/json or text/csv (Parquet neither: "
-            "it would need a frame library in the path of each request)"
+            f"content-type {media[:100]!r} is not read here; send application/json, text/csv or {PARQUET[0]}"
         )
 
     def batch(self, asked: Scoring, loaded: LoadedRoute) -> Batch:
@@ -89,6 +89,10 @@ class MlflowScoring:
 
 
 MLFLOW = MlflowScoring()
+
+
+def is_parquet(head: Head) -> bool:
+    return _media(head.content_type)[0] in PARQUET
 
 
 def _from_json(body: bytes) -> Scoring:

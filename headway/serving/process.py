@@ -14,13 +14,16 @@ import uvloop
 
 from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
 from headway.errors import BadSettings
+from headway.serving.buckets import SharedBuckets
 from headway.serving.capture import Capture
 from headway.serving.core import Core
 from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
+from headway.serving.door import Door
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
 from headway.serving.memory import OnnxModels
+from headway.serving.parquet import ParquetRequests
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
@@ -44,37 +47,42 @@ def serve(settings: argparse.Namespace) -> None:
     # that is not ready, when others are.
     listening = (shared_socket if shared else listening_socket)(settings.host, settings.port)
     telemetry = open_telemetry("headway-model-server", SERVED_SHARE)
-    responder = build(settings, telemetry)
+    parquet = ParquetRequests()
+    responder = build(settings, telemetry, parquet)
     log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
     gc.freeze()
     listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
     parent = _STDIN if shared else None
     uvloop.run(listener.serve(listening, _beside(responder, settings), parent))
+    parquet.close()
     if telemetry:
         telemetry.close()
     log.info("stopped", extra={"facts": {"pid": os.getpid()}})
 
 
-def build(settings: argparse.Namespace, telemetry: Telemetry | None = None) -> Core:
+def build(
+    settings: argparse.Namespace, telemetry: Telemetry | None = None, parquet: ParquetRequests | None = None
+) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
     onnx = OnnxModels(files)
     if not settings.routing.is_dir():
-        return _responder(settings, files, onnx, telemetry)
+        return _responder(settings, files, onnx, telemetry, parquet)
 
     def opened(name: str) -> Responder:
         folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
         folders["siblings"] = settings.siblings and settings.siblings / name
         for folder in filter(None, (folders["spool"], folders["siblings"])):
             folder.mkdir(parents=True, exist_ok=True)
-        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, telemetry)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, telemetry, parquet)
 
     return Deployments(settings.routing, opened, settings.body_bytes)
 
 
 def _responder(
-    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, telemetry: Telemetry | None
-) -> Responder:
+    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, telemetry: Telemetry | None,
+    parquet: ParquetRequests | None,
+) -> Responder:  # fmt: skip
     apart = settings.spool / "workers" / str(settings.slot or 0)
     router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
     shipper = Shipper(
@@ -85,8 +93,9 @@ def _responder(
     )
     capture = Capture(settings.spool, shipper, settings.capture_rows)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
-    inference = Inference(counters, capture, telemetry, settings.workers)
-    return Responder(router, inference, counters, capture, settings.body_bytes, siblings)
+    door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
+    inference = Inference(counters, capture, telemetry, door)
+    return Responder(router, inference, counters, capture, settings.body_bytes, siblings, parquet)
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:

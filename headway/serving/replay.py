@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from headway.client.client import Client
-from headway.errors import Invalid, NotFound
+from headway.client.predictions import Prediction
+from headway.errors import Invalid, NotFound, PredictionUnknown
 from headway.kernel.clock import Instant
 from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
@@ -86,9 +87,10 @@ def load_release(client: Client, identifier: str) -> LoadedRoute:
 def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     """Make `prediction` again, by `release` or the one that answered then.
 
-    Raises `PredictionUnknown`; `Invalid` when it failed then, since what it was asked is not known in full.
+    Raises `PredictionUnknown`; `Invalid` when it failed then, since what it was asked is not known in full, and for a
+    request of several rows, each of which is a prediction.
     """
-    found = client.predictions.get(prediction)
+    found = _found(client, prediction)
     loaded = load_release(client, release or found.release)
     frame = _frame(client, client.predictions.segment(found.segment))[found.row]
     row = frame.row(0, named=True)
@@ -111,6 +113,20 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     )
 
 
+def _found(client: Client, prediction: str) -> Prediction:
+    try:
+        return client.predictions.get(prediction)
+    except PredictionUnknown:
+        first = f"{prediction}-0"
+        try:
+            client.predictions.get(first)
+        except PredictionUnknown:
+            pass
+        else:
+            raise Invalid(f"{prediction} is a request of several rows; name one of them, such as {first}") from None
+        raise
+
+
 def replay_all(
     client: Client,
     deployment: str,
@@ -128,7 +144,7 @@ def replay_all(
     loaded: dict[str, LoadedRoute] = {}
     sums = _Sums()
     for segment in segments(client, deployment, start, end):
-        frame = _within(_frame(client, segment), start, end)
+        frame = rows_of(client, segment, start, end)
         sums.failed += frame.filter(pl.col("_status") != 200).height
         for (answered_by,), part in frame.filter(pl.col("_status") == 200).group_by("_release", maintain_order=True):
             wanted = release or str(answered_by)
@@ -147,6 +163,14 @@ def segments(client: Client, deployment: str, start: datetime | None, end: datet
     for each in every(lambda before: client.predictions.segments(deployment, limit=MOST, before=before)):
         if (start is None or each.last_event_at >= start) and (end is None or each.first_event_at < end):
             yield each
+
+
+def rows_of(client: Client, segment: Segment, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    """The rows of a segment with an event in [start, end), as they were captured."""
+    frame = _frame(client, segment)
+    if start is not None:
+        frame = frame.filter(pl.col("_event_at") >= start)
+    return frame if end is None else frame.filter(pl.col("_event_at") < end)
 
 
 class _Sums:
@@ -194,12 +218,6 @@ class _Sums:
 
 def _frame(client: Client, segment: Segment) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(client.blobs.get(segment.blob)))
-
-
-def _within(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    if start is not None:
-        frame = frame.filter(pl.col("_event_at") >= start)
-    return frame if end is None else frame.filter(pl.col("_event_at") < end)
 
 
 def _outputs(loaded: LoadedRoute, frame: pl.DataFrame) -> list[Any]:

@@ -15,9 +15,10 @@ from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
 from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
 from headway.serving.memory import resident_bytes
-from headway.serving.messages import Answer, Head
-from headway.serving.mlflow import MLFLOW
+from headway.serving.messages import JSON, Answer, Head
+from headway.serving.mlflow import MLFLOW, is_parquet
 from headway.serving.pages import Pages, model_path
+from headway.serving.parquet import ParquetRequests
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedTable, Router
@@ -40,7 +41,9 @@ class Responder:
         capture: Capture,
         most_bytes: int,
         siblings: Siblings | None = None,
+        parquet: ParquetRequests | None = None,
     ) -> None:
+        self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
         self.about = Pages(router, counters)
@@ -149,7 +152,7 @@ class Responder:
         if body is None:
             limit = TooLarge(f"the body is larger than {self.most_bytes} bytes; send fewer rows in a request")
             return self.inference.refuse(table, limit, dialect)
-        if head.content_encoding:
+        if head.content_encoding or (dialect is MLFLOW and is_parquet(head)):
             return self._unpacked(table, head, body, dialect)
         if table.apart:
             return self.inference.answer_apart(table, body, head, dialect)
@@ -157,7 +160,14 @@ class Responder:
 
     async def _unpacked(self, table: LoadedTable, head: Head, body: bytes, dialect: Dialect[Any]) -> Answer:
         try:
-            plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
+            plain = body
+            if head.content_encoding:
+                plain = await asyncio.to_thread(decoded, body, head.content_encoding, self.most_bytes)
+            if self._parquet and dialect is MLFLOW and is_parquet(head):
+                plain = await self._parquet.body(plain, self.most_bytes)
+                head.content_type = JSON
+        except Unavailable as refusal:
+            return self.inference.not_run(table, refusal, head, dialect)
         except HeadwayError as refusal:
             return self.inference.refuse(table, refusal, dialect)
         try:

@@ -1,7 +1,7 @@
 """The whole platform in memory, with stand-ins for all that is outside of it, for tests of what is built on it.
 
     opened = open_platform()
-    opened.platform.rollouts.declare("late", "production", "late", by=SYSTEM)
+    opened.platform.deployments.declare("late", "production", "late", by=SYSTEM)
 
 A dataset's bytes are the JSON of its `Summary`, a segment's those of its `SegmentContent`: no frame library is needed.
 """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from headway.lifecycle.predictions.records import Captured, Label, Quality
+from headway.lifecycle.rollouts.records import RewardDay
 from headway.testing.memory_journal import MemoryJournal, MemoryTable
 
 
@@ -13,6 +14,7 @@ class MemoryPredictionStore:
     def __init__(self, journal: MemoryJournal) -> None:
         self._captured = MemoryTable[str, Captured](journal)
         self._labels = MemoryTable[str, Label](journal)
+        self._rewards = MemoryTable[tuple[str, str, str], RewardDay](journal)
         self._quality = MemoryTable[tuple[str, str, str, str], Quality](journal)
 
     def index(self, captured: Sequence[Captured]) -> list[str]:
@@ -55,6 +57,15 @@ class MemoryPredictionStore:
             if each.deployment == deployment and release in (None, each.release) and each.day >= since_day
         ]
         return sorted(found, key=lambda each: (each.day, each.release, each.rival))
+
+    def add_rewards(self, rollout: str, sums: Sequence[RewardDay]) -> None:
+        for each in sums:
+            key = (rollout, each.day.isoformat(), each.release)
+            kept = self._rewards.get(key)
+            self._rewards.set(key, kept + each if kept else each)
+
+    def rewards(self, rollout: str) -> list[RewardDay]:
+        return [each for key, each in sorted(self._rewards.all().items()) if key[0] == rollout]
 
     def last_event_at(self, deployment: str) -> datetime | None:
         return max(

@@ -25,7 +25,7 @@ def world() -> World:
 
 
 def shares(world: World) -> list[tuple[str, int]]:
-    return [(share.release, share.percent) for share in world.platform.rollouts.deployment(DEPLOYMENT).traffic]
+    return [(share.release, share.percent) for share in world.platform.deployments.get(DEPLOYMENT).traffic]
 
 
 def test_a_change_goes_all_the_way(world: World) -> None:

@@ -12,13 +12,13 @@ def test_new_limits_are_a_new_generation_of_the_table() -> None:
     platform = world.platform
 
     def declare(limits: Limits) -> int:
-        platform.rollouts.declare(DEPLOYMENT, "production", "late", by=SYSTEM, limits=limits)
-        assert platform.rollouts.routing(DEPLOYMENT).limits == limits
-        return platform.rollouts.deployment(DEPLOYMENT).generation
+        platform.deployments.declare(DEPLOYMENT, "production", "late", by=SYSTEM, limits=limits)
+        assert platform.deployments.routing(DEPLOYMENT).limits == limits
+        return platform.deployments.get(DEPLOYMENT).generation
 
     assert declare(Limits(requests_per_s=3)) == 0
     world.settle(world.open())
-    before = platform.rollouts.deployment(DEPLOYMENT).generation
+    before = platform.deployments.get(DEPLOYMENT).generation
     assert declare(Limits(requests_per_s=3)) == before
     assert declare(Limits(requests_per_s=4)) == before + 1
     assert declare(Limits(requests_per_s=4)) == before + 1

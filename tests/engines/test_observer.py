@@ -65,7 +65,7 @@ def windows(world: World, monitor: str = "drift") -> list[Window]:
 
 
 def serving(world: World) -> str:
-    release = world.platform.rollouts.deployment(DEPLOYMENT).serving
+    release = world.platform.deployments.get(DEPLOYMENT).serving
     assert release
     return release
 

@@ -6,9 +6,9 @@ import pytest
 
 from headway.errors import Conflict, Forbidden, IllegalMove, Invalid, NotFound, QuotaExceeded
 from headway.kernel.access import SYSTEM, Actor, Role
+from headway.lifecycle.rollouts.deployments import MOST_PINS
 from headway.lifecycle.rollouts.records import Rollout, RolloutState, Shadow
 from headway.lifecycle.rollouts.routing import PinIndex
-from headway.lifecycle.rollouts.service import MOST_PINS
 from tests.engines.world import AUTHOR, DEPLOYMENT, World
 
 OPERATOR = Actor(name="operator", role=Role.OPERATOR)
@@ -26,7 +26,7 @@ def served(world: World) -> tuple[str, str]:
 
 
 def shares(world: World) -> list[tuple[str, int]]:
-    return [(share.release, share.percent) for share in world.platform.rollouts.deployment(DEPLOYMENT).traffic]
+    return [(share.release, share.percent) for share in world.platform.deployments.get(DEPLOYMENT).traffic]
 
 
 def begun(world: World, release: str, *steps: int) -> Rollout:
@@ -66,12 +66,12 @@ def test_steps_that_do_not_rise_to_all_are_refused(
 
 
 def test_what_cannot_be_started(world: World, served: tuple[str, str]) -> None:
-    rollouts = world.platform.rollouts
+    deployments, rollouts = world.platform.deployments, world.platform.rollouts
     with pytest.raises(Conflict, match="already"):
         rollouts.start(DEPLOYMENT, served[1], by=OPERATOR)
     with pytest.raises(Forbidden):
         rollouts.start(DEPLOYMENT, served[0], by=AUTHOR)
-    rollouts.declare("other", "production", "another", by=SYSTEM)
+    deployments.declare("other", "production", "another", by=SYSTEM)
     with pytest.raises(Invalid, match="serves another"):
         rollouts.start("other", served[0], by=OPERATOR)
 
@@ -109,67 +109,67 @@ def test_pins_stand_in_the_table_with_their_releases_and_outlive_a_rollout(
     world: World, served: tuple[str, str]
 ) -> None:
     old, new = served
-    rollouts = world.platform.rollouts
-    before = rollouts.deployment(DEPLOYMENT).generation
-    rollouts.pin(DEPLOYMENT, old, "they asked", by=OPERATOR, keys=["acme"], prefixes=["beta-"])
-    table = rollouts.routing(DEPLOYMENT)
+    deployments, rollouts = world.platform.deployments, world.platform.rollouts
+    before = deployments.get(DEPLOYMENT).generation
+    deployments.pin(DEPLOYMENT, old, "they asked", by=OPERATOR, keys=["acme"], prefixes=["beta-"])
+    table = deployments.routing(DEPLOYMENT)
     assert [(route.release, route.percent) for route in table.routes] == [(new, 100), (old, 0)]
     assert table.generation == before + 1
     index = PinIndex(table.pins)
     assert [index.release(key) for key in ("acme", "beta-1", "other")] == [old, old, None]
     begun(world, old, 5, 100)
     rollouts.roll_back(rollouts.list(DEPLOYMENT).items[0].id, "no", by=OPERATOR)
-    table = rollouts.routing(DEPLOYMENT)
+    table = deployments.routing(DEPLOYMENT)
     assert [(route.release, route.percent) for route in table.routes] == [(new, 100), (old, 0)]
-    change = rollouts.served(DEPLOYMENT, world.clock.now())
+    change = deployments.served(DEPLOYMENT, world.clock.now())
     assert change is not None
     assert change.pins == table.pins
 
 
 def test_pins_are_replaced_and_taken_away(world: World, served: tuple[str, str]) -> None:
     old, new = served
-    rollouts = world.platform.rollouts
-    rollouts.pin(DEPLOYMENT, old, "a", by=OPERATOR, keys=["a", "b", "c"])
-    rollouts.pin(DEPLOYMENT, new, "b", by=OPERATOR, keys=["b"])
-    pins = {pin.key: pin.release for pin in rollouts.deployment(DEPLOYMENT).pins}
+    deployments = world.platform.deployments
+    deployments.pin(DEPLOYMENT, old, "a", by=OPERATOR, keys=["a", "b", "c"])
+    deployments.pin(DEPLOYMENT, new, "b", by=OPERATOR, keys=["b"])
+    pins = {pin.key: pin.release for pin in deployments.get(DEPLOYMENT).pins}
     assert pins == {"a": old, "b": new, "c": old}
-    generation = rollouts.deployment(DEPLOYMENT).generation
-    assert rollouts.pin(DEPLOYMENT, new, "b", by=OPERATOR, keys=["b"]).generation == generation
-    assert len(rollouts.unpin(DEPLOYMENT, "done", by=OPERATOR, keys=["a"]).pins) == 2
+    generation = deployments.get(DEPLOYMENT).generation
+    assert deployments.pin(DEPLOYMENT, new, "b", by=OPERATOR, keys=["b"]).generation == generation
+    assert len(deployments.unpin(DEPLOYMENT, "done", by=OPERATOR, keys=["a"]).pins) == 2
     with pytest.raises(NotFound, match="nobody"):
-        rollouts.unpin(DEPLOYMENT, "done", by=OPERATOR, prefixes=["b"])
-    assert rollouts.unpin(DEPLOYMENT, "done", by=OPERATOR).pins == ()
-    assert len(rollouts.routing(DEPLOYMENT).routes) == 1
+        deployments.unpin(DEPLOYMENT, "done", by=OPERATOR, prefixes=["b"])
+    assert deployments.unpin(DEPLOYMENT, "done", by=OPERATOR).pins == ()
+    assert len(deployments.routing(DEPLOYMENT).routes) == 1
 
 
 def test_a_shadow_stands_beside_the_routes_until_it_is_ended(world: World, served: tuple[str, str]) -> None:
     old, new = served
-    rollouts = world.platform.rollouts
-    rollouts.shadow(DEPLOYMENT, Shadow(release=old, percent=20), "a look", by=OPERATOR)
-    table = rollouts.routing(DEPLOYMENT)
+    deployments = world.platform.deployments
+    deployments.shadow(DEPLOYMENT, Shadow(release=old, percent=20), "a look", by=OPERATOR)
+    table = deployments.routing(DEPLOYMENT)
     assert [route.release for route in table.routes] == [new]
     assert table.shadow is not None
     assert (table.shadow.route.release, table.shadow.percent) == (old, 20)
-    assert rollouts.unshadow(DEPLOYMENT, "seen", by=OPERATOR).shadow is None
-    assert rollouts.routing(DEPLOYMENT).shadow is None
+    assert deployments.unshadow(DEPLOYMENT, "seen", by=OPERATOR).shadow is None
+    assert deployments.routing(DEPLOYMENT).shadow is None
     with pytest.raises(NotFound):
-        rollouts.unshadow(DEPLOYMENT, "seen", by=OPERATOR)
+        deployments.unshadow(DEPLOYMENT, "seen", by=OPERATOR)
     for bad in (Shadow(release=old, percent=0), Shadow(release=old, tolerance=0.5)):
         with pytest.raises(Invalid):
-            rollouts.shadow(DEPLOYMENT, bad, "x", by=OPERATOR)
+            deployments.shadow(DEPLOYMENT, bad, "x", by=OPERATOR)
     with pytest.raises(Forbidden):
-        rollouts.shadow(DEPLOYMENT, Shadow(release=old), "x", by=AUTHOR)
+        deployments.shadow(DEPLOYMENT, Shadow(release=old), "x", by=AUTHOR)
 
 
 def test_what_cannot_be_pinned(world: World, served: tuple[str, str]) -> None:
-    rollouts = world.platform.rollouts
+    deployments = world.platform.deployments
     for keys, error in (([], Invalid), ([""], Invalid), (["x" * 201], Invalid)):
         with pytest.raises(error):
-            rollouts.pin(DEPLOYMENT, served[0], "x", by=OPERATOR, keys=keys)
+            deployments.pin(DEPLOYMENT, served[0], "x", by=OPERATOR, keys=keys)
     with pytest.raises(QuotaExceeded):
-        rollouts.pin(DEPLOYMENT, served[0], "x", by=OPERATOR, keys=[str(number) for number in range(MOST_PINS + 1)])
-    rollouts.declare("idle", "production", "late", by=SYSTEM)
+        deployments.pin(DEPLOYMENT, served[0], "x", by=OPERATOR, keys=[str(number) for number in range(MOST_PINS + 1)])
+    deployments.declare("idle", "production", "late", by=SYSTEM)
     with pytest.raises(Conflict, match="serves nothing"):
-        rollouts.pin("idle", served[0], "x", by=OPERATOR, keys=["a"])
+        deployments.pin("idle", served[0], "x", by=OPERATOR, keys=["a"])
     with pytest.raises(Forbidden):
-        rollouts.pin(DEPLOYMENT, served[0], "x", by=AUTHOR, keys=["a"])
+        deployments.pin(DEPLOYMENT, served[0], "x", by=AUTHOR, keys=["a"])

@@ -71,7 +71,7 @@ class World:
         self.platform.environments.declare(
             "production", by=SYSTEM, gate=(CheckSpec(check="accuracy"),), approvals=1, rollout=POLICY
         )
-        self.platform.rollouts.declare(DEPLOYMENT, "production", "late", by=SYSTEM)
+        self.platform.deployments.declare(DEPLOYMENT, "production", "late", by=SYSTEM)
 
     def conductor(self, holder: str = "here") -> Conductor:
         return Conductor(
@@ -119,7 +119,7 @@ class World:
 
     def serve(self) -> None:
         """As the supervisor does: apply what should be served."""
-        self.target.apply(self.platform.rollouts.routing(DEPLOYMENT))
+        self.target.apply(self.platform.deployments.routing(DEPLOYMENT))
 
     def capture(self, release: str, rows: int = 100, errors: int = 0, at: datetime = NOON) -> Segment:
         """A segment of requests to a release has come in."""

@@ -86,6 +86,7 @@ BAD = [
     ("POST", "/v1/tokens", b'{"name":"owner","role":"reader"}', 409, "already_exists", "revoke it first"),
     ("DELETE", "/v1/tokens/nobody", None, 404, "not_found", "nobody"),
     ("POST", "/v1/labels", b'{"labels":[]}', 400, "invalid", "1 to 10000"),
+    ("POST", "/v1/labels", b'{"labels":[{"prediction":"p","value":1e200}]}', 400, "invalid", "1e+50"),
     ("POST", "/v1/labels", b'{"labels":[{"prediction":"p","value":1}]}', 404, "prediction_unknown", "try again"),
     ("POST", "/v1/changes", b'{"deployment":"d"}', 400, "invalid", "either a pipeline"),
     ("POST", "/v1/gates/verdicts", b'{"environment":"e","model_version":"m","findings":{}}', 403, "forbidden", "judge"),
@@ -183,7 +184,7 @@ class FailingTarget(RunningTarget):
 def failing(home: Path) -> Iterator[httpx2.Client]:
     application = compose(Settings(home=home))
     application.platform.environments.declare("e", by=SYSTEM)
-    application.platform.rollouts.declare("d", "e", "m", by=SYSTEM)
+    application.platform.deployments.declare("d", "e", "m", by=SYSTEM)
     transport = LocalTransport(replace(application, target=FailingTarget()))
     headers = {"authorization": f"Bearer {local_token(home)}"}
     with httpx2.Client(transport=transport, base_url="http://localhost", headers=headers) as client:

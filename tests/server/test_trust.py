@@ -125,7 +125,7 @@ def test_what_serves_goes_on_without_trust_and_nothing_new_begins(world: World, 
     declare(world)
     author, platform = world.client(Role.AUTHOR), world.application.platform
     for name in ("crafts", "more-crafts"):
-        platform.rollouts.declare(name, "production", "crafted", by=SYSTEM)
+        platform.deployments.declare(name, "production", "crafted", by=SYSTEM)
     version = posted(author, "/v1/models/versions", body)["id"]
     platform.models.trust("crafted@1", "we trained it", by=SYSTEM)
     opened = platform.changes.open(OpenChange(deployment="crafts", model_version=version), by=SYSTEM)
@@ -133,7 +133,7 @@ def test_what_serves_goes_on_without_trust_and_nothing_new_begins(world: World, 
     rollout = platform.rollouts.start("crafts", release.id, by=SYSTEM)
     platform.rollouts.advance(rollout.id, 0, "first step", by=SYSTEM)
     platform.models.distrust("crafted@1", "its pickle phones home", by=SYSTEM)
-    [route] = platform.rollouts.routing("crafts").routes
+    [route] = platform.deployments.routing("crafts").routes
     assert route.trust.startswith("tu_")
     with pytest.raises(NotTrusted):
         platform.rollouts.start("more-crafts", release.id, by=SYSTEM)
@@ -146,7 +146,7 @@ def test_no_release_without_trust(world: World, body: dict[str, Any]) -> None:
     """Not by a passed gate either, nor by break-glass."""
     declare(world)
     author, platform = world.client(Role.AUTHOR), world.application.platform
-    platform.rollouts.declare("crafts", "production", "crafted", by=SYSTEM)
+    platform.deployments.declare("crafts", "production", "crafted", by=SYSTEM)
     version = posted(author, "/v1/models/versions", body)["id"]
     opened = platform.changes.open(OpenChange(deployment="crafts", model_version=version), by=SYSTEM)
     with pytest.raises(NotTrusted):
@@ -160,14 +160,14 @@ def test_no_release_without_trust(world: World, body: dict[str, Any]) -> None:
     change = drive(world, opened.id)
     assert change.stage is Stage.ROLLING_OUT
     platform.rollouts.advance(change.rollout, 0, "first step", by=SYSTEM)
-    [route] = platform.rollouts.routing("crafts").routes
+    [route] = platform.deployments.routing("crafts").routes
     assert route.trust.startswith("tu_")
 
 
 def test_who_registered_it_is_an_author_who_may_not_approve(world: World, body: dict[str, Any]) -> None:
     declare(world)
     platform = world.application.platform
-    platform.rollouts.declare("crafts", "production", "crafted", by=SYSTEM)
+    platform.deployments.declare("crafts", "production", "crafted", by=SYSTEM)
     posted(world.client(Role.AUTHOR), "/v1/models/versions", body)
     change = platform.changes.open(OpenChange(deployment="crafts", model_version="crafted@1"), by=SYSTEM)
     assert "mia" in platform.changes.authors(change)

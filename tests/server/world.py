@@ -159,7 +159,7 @@ def declare(world: World) -> None:
     platform = world.application.platform
     gate = (CheckSpec(check="accuracy"),)
     platform.environments.declare("production", by=SYSTEM, gate=gate, approvals=1)
-    platform.rollouts.declare("arrivals", "production", "late", by=SYSTEM)
+    platform.deployments.declare("arrivals", "production", "late", by=SYSTEM)
     platform.monitors.declare("drift", "arrivals", Watches.DRIFT, {}, by=SYSTEM)
 
 
@@ -205,7 +205,7 @@ def deliver(world: World) -> dict[str, str]:
     approval = posted(world.client(Role.APPROVER), f"/v1/changes/{opened['number']}/approve", {"reason": "good"})
     change = drive(world, opened["id"])
     platform.rollouts.advance(change.rollout, 0, "first step", by=SYSTEM)
-    world.target.apply(platform.rollouts.routing("arrivals"))
+    world.target.apply(platform.deployments.routing("arrivals"))
     data = segment(change.release)
     worker = world.client(Role.WORKER)
     worker.put(f"/v1/deployments/arrivals/segments/{digest(data)}", content=data).raise_for_status()

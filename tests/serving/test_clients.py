@@ -65,3 +65,16 @@ def test_all_of_the_kserve_client(server: Server, kserve: Environment) -> None:
     assert [name for name, scores in said["scores"].items() if not close(scores, expected(server))] == []
     assert (said["live"], said["ready"], said["model ready"]) == (True, True, True)
     assert (said["id"], said["status"]) == ("k-1", 404)
+
+
+@pytest.mark.slow
+def test_the_scoring_client_of_mlflow_and_parquet_as_pandas_writes_it(server: Server) -> None:
+    environment = Environment(
+        "mlflow-skinny==3.17.2", "pandas>=2.2", "pyarrow>=20", "scipy", "requests", "fastapi", "uvicorn"
+    )
+    said = environment.run("mlflow_scoring.py", f"127.0.0.1:{server.port}")
+    assert said.pop("version")
+    assert set(said) == {"frame", "array", "csv", "snappy", "zstd", "categories"}
+    for name, predictions in said.items():
+        assert [each["label"] for each in predictions] == [0, 1], name
+        assert close([each["probabilities"] for each in predictions], expected(server)), name

@@ -7,6 +7,8 @@ import json
 import math
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from headway.errors import BadTensor, DeadlineExceeded, Overloaded, RateExceeded
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
-from headway.serving import door as doors
+from headway.serving.buckets import MOST_CALLERS, OwnBuckets, SharedBuckets
 from headway.serving.door import Door
 from headway.serving.grpc_messages import MESSAGES
 from headway.serving.messages import Head
@@ -93,11 +95,42 @@ def test_a_new_table_leaves_buckets_as_they_are_unless_its_limits_differ() -> No
 
 def test_the_table_of_callers_is_bounded() -> None:
     door, limits = Door(Clock()), Limits(caller_requests_per_s=0.001, caller_burst=1)
-    for caller in range(doors.MOST_CALLERS + 10):
+    for caller in range(MOST_CALLERS + 10):
         assert let_in(door, limits, Head(caller=b"%d" % caller))
-    assert len(door._callers) == doors.MOST_CALLERS
-    assert not let_in(door, limits, Head(caller=b"%d" % (doors.MOST_CALLERS + 9)))
+    assert not let_in(door, limits, Head(caller=b"%d" % (MOST_CALLERS + 9)))
     assert let_in(door, limits, Head(caller=b"0"))
+
+
+def test_shared_buckets_are_those_of_all_processes(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "buckets"
+    doors = [Door(clock, buckets=SharedBuckets(file)) for _ in range(3)]
+    limits = Limits(requests_per_s=100, burst=100, caller_requests_per_s=1, caller_burst=3)
+    assert [let_in(door, limits, Head(caller=b"a")) for door in doors * 2] == [True] * 3 + [False] * 3
+    assert let_in(doors[0], limits, Head(caller=b"b"))
+    clock.now_ns += SECOND
+    assert [let_in(door, limits, Head(caller=b"a")) for door in reversed(doors)] == [True, False, False]
+    assert not let_in(Door(clock, buckets=SharedBuckets(file)), limits, Head(caller=b"a")), "also one that comes later"
+    assert let_in(doors[1], limits.but(caller_burst=1), Head(caller=b"a")), "other limits begin anew"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.binary(max_size=6), st.floats(1, 1e18)), max_size=200))
+def test_shared_buckets_keep_what_own_ones_keep(moments: list[tuple[bytes, float]]) -> None:
+    with TemporaryDirectory() as folder:
+        shared, own = SharedBuckets(Path(folder) / "b"), OwnBuckets()
+        for caller, full_ns in moments:
+            shared.put(caller, full_ns)
+            own.put(caller, full_ns)
+        assert all(shared.get(caller) == own.get(caller) for caller, _ in moments)
+
+
+def test_of_too_many_callers_those_are_forgotten_whose_buckets_are_full(tmp_path: Path) -> None:
+    shared = SharedBuckets(tmp_path / "b")
+    for caller in range(24_000):
+        shared.put(b"%d" % caller, float(caller + 1))
+    kept = [caller for caller in range(24_000) if shared.get(b"%d" % caller)]
+    assert 10_000 < len(kept) <= 2**14
+    assert sum(caller >= 16_000 for caller in kept) > 7_500
 
 
 def test_what_is_too_late_takes_no_token() -> None:

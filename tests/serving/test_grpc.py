@@ -122,6 +122,91 @@ def test_random_bytes_never_break_it(both: Server, channel: grpc.Channel, sent: 
     assert code in ("OK", "INVALID_ARGUMENT", "NOT_FOUND")
 
 
+SENSIBLE = ("OK", "INVALID_ARGUMENT", "NOT_FOUND")
+NAMES = st.sampled_from(["temp", "carrier", "label", "", "x" * 300, "\u20ac"])
+SHAPES = st.lists(st.sampled_from([-(2**63), -1, 0, 1, 2, 3, 2**31, 2**62]), max_size=4)
+KINDS = st.sampled_from(["FP32", "BYTES", "FP16", "BF16", "FP64", "INT64", "UINT8", "BOOL", "", "fp32", "TYPE_FP32"])
+CONTENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "bool_contents": st.lists(st.booleans(), max_size=3),
+        "int_contents": st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
+        "int64_contents": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+        "uint_contents": st.lists(st.integers(0, 2**32 - 1), max_size=3),
+        "uint64_contents": st.lists(st.integers(0, 2**64 - 1), max_size=3),
+        "fp32_contents": st.lists(st.floats(width=32), max_size=3),
+        "fp64_contents": st.lists(st.floats(), max_size=3),
+        "bytes_contents": st.lists(st.binary(max_size=9), max_size=3),
+    },
+)
+RAW = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from([b"", b"\0\0\x8cB", b"\2\0\0\0UA", b"\xff\xff\xff\xffUA", b"\2\0\0\0\xff\xfe"]),
+)
+PARAMETERS = st.dictionaries(
+    st.sampled_from(["key", "event_at", "prediction_ids", "timeout", "binary_data_output", "sequence_id", "other"]),
+    st.one_of(
+        st.booleans().map(lambda value: {"bool_param": value}),
+        st.integers(-(2**63), 2**63 - 1).map(lambda value: {"int64_param": value}),
+        st.text(max_size=12).map(lambda value: {"string_param": value}),
+        st.just({}),
+    ),
+    max_size=3,
+)
+
+
+def code_of(channel: grpc.Channel, sent: Any) -> str:
+    try:
+        call(channel, "ModelInfer", sent)
+    except grpc.RpcError as error:
+        return str(error.code().name)  # type: ignore[attr-defined]
+    return "OK"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(NAMES, KINDS, SHAPES, CONTENTS), max_size=3), st.lists(RAW, max_size=3), PARAMETERS,
+    st.lists(NAMES, max_size=2), st.sampled_from(["", "1", "9", "\u20ac"]),
+)  # fmt: skip
+def test_well_formed_nonsense_is_refused(
+    both: Server, channel: grpc.Channel, inputs: Any, raw: list[bytes], parameters: Any, outputs: Any, version: str
+) -> None:
+    asked = MESSAGES["ModelInferRequest"](model_name="flights", model_version=version, raw_input_contents=raw)
+    for name, datatype, shape, contents in inputs:
+        tensor = asked.inputs.add(name=name, datatype=datatype, shape=shape)
+        for field, values in contents.items():
+            getattr(tensor.contents, field).extend(values)
+    for name in outputs:
+        asked.outputs.add(name=name)
+    for name, choice in parameters.items():
+        asked.parameters[name].SetInParent()
+        for field, value in choice.items():
+            setattr(asked.parameters[name], field, value)
+    assert code_of(channel, asked) in SENSIBLE
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4), st.booleans())
+def test_damaged_messages_are_refused_or_answered(
+    both: Server, channel: grpc.Channel, damage: list[tuple[int, int]], raw: bool
+) -> None:
+    asked = question(id="d")
+    if raw:
+        asked.raw_input_contents.extend([b"\0\0\x8cB", b"\2\0\0\0UA"])
+        for tensor in asked.inputs:
+            tensor.ClearField("contents")
+    sent = bytearray(asked.SerializeToString())
+    for place, byte in damage:
+        sent[place % len(sent)] = byte
+    assert code_of(channel, bytes(sent)) in SENSIBLE
+
+
+def test_it_goes_on_after_all_that(both: Server, channel: grpc.Channel) -> None:
+    """Last of the nonsense: nothing of it was a fault of the server's."""
+    assert code_of(channel, question()) == "OK"
+    assert "inference failed" not in both.log.read_text()
+
+
 def test_a_port_that_is_taken_ends_the_start(start_server: StartServer, both: Server, address: str) -> None:
     with pytest.raises(AssertionError, match="grpc"):
         start_server(None, "--grpc-port", address.rpartition(":")[2])
@@ -145,4 +230,18 @@ def test_tritonclient(both: Server, address: str) -> None:
     assert said["refused"] == {
         "model": "StatusCode.NOT_FOUND", "version": "StatusCode.NOT_FOUND",
         "missing input": "StatusCode.INVALID_ARGUMENT", "output": "StatusCode.INVALID_ARGUMENT",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_kserve_client(both: Server, address: str) -> None:
+    said = Environment("kserve==0.21.0").run("kserve_grpc.py", address)
+    data = both.infer(request([20.0, 70.0], ["AA", "UA"]))[1]["outputs"][1]["data"]
+    for name, scores in said["scores"].items():
+        assert [each for row in scores for each in row] == pytest.approx(data, abs=1e-6), name
+    assert (said["live"], said["ready"], said["model ready"]) == (True, True, True)
+    assert (said["id"], said["label"], said["release"]) == ("k-1", [0, 1], "rl_a")
+    assert said["refused"] == {
+        "model": "NOT_FOUND", "version": "NOT_FOUND", "missing input": "INVALID_ARGUMENT",
+        "contract": "INVALID_ARGUMENT",
     }  # fmt: skip

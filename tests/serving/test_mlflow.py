@@ -101,7 +101,6 @@ WRONG: dict[str, tuple[Any, str, int, str]] = {
     "only names": (b"temp,carrier\n", "text/csv", 400, "2 cells"),
     "empty": (b"", "text/csv", 400, "line of names"),
     "open quote": (b'temp,carrier\n1,"AA', "text/csv", 400, "CSV"),
-    "parquet": (b"PAR1", "application/vnd.apache.parquet", 415, "Parquet"),
     "form": (b"temp=1", "application/x-www-form-urlencoded", 415, "form"),
     "charset": (b"{}", "application/json; charset=latin-1", 415, "latin-1"),
 }

@@ -126,3 +126,9 @@ def test_a_folder_is_served_on_a_word(tmp_path: Path, folder: Path) -> None:
         _, log = process.communicate(timeout=20)
     assert "Traceback" not in log
     assert list(tmp_path.glob("headway-serve-*")) == []
+
+
+def test_a_name_alone_is_its_newest_version(tmp_path: Path) -> None:
+    """Told apart from a file by being none; without such a model the message names all that could be meant."""
+    done = CliRunner().invoke(main, ["serve", "--model", "nix"], env={"HEADWAY_HOME": str(tmp_path / "home")})
+    assert (done.exit_code, "file, folder or model 'nix'" in done.stderr) == (2, True)

@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 
 from headway.kernel.records import digest
+from headway.lifecycle.rollouts.limits import Limits
 from headway.serving.capture import remove_unfinished
 from headway.serving.segments import write
 from headway.serving.supervisor import Slot
@@ -118,6 +119,16 @@ def test_a_table_is_seen_by_all(several: Server, table: MakeTable) -> None:
     assert "refused" in several.status()["error"]
     several.reroute(table())
     assert several.status()["error"] == ""
+
+
+def test_a_rate_is_one_for_all_workers(start_server: StartServer, table: MakeTable) -> None:
+    """On new connections, which fall on this worker or that: the burst is let in once, not once for each."""
+    limits = Limits(caller_requests_per_s=0.001, caller_burst=7)
+    server = start_server(table(limits=limits), "--workers", "3")
+    server.wait(lambda: len(server.status()["workers"]) == 3)
+    statuses = [server.infer(request(), headway_caller="acme")[0] for _ in range(40)]
+    assert statuses == [200] * 7 + [429] * 33
+    assert server.infer(request(), headway_caller="another")[0] == 200
 
 
 def test_a_killed_worker_is_replaced_and_its_sums_stay(start_server: StartServer) -> None:

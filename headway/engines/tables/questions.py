@@ -56,7 +56,14 @@ class LatestOf(Value, tag="latest"):
     as_of: datetime
 
 
-Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf | LatestOf
+class RequestOf(Value, tag="request"):
+    """Asks for the JSON body, of `most_bytes` at most, that asks for predictions on a table's rows."""
+
+    data: bytes
+    most_bytes: int
+
+
+Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf | LatestOf | RequestOf
 
 
 class Found(Value, tag="found"):

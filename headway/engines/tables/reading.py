@@ -1,4 +1,5 @@
-"""A reader of tables: `python -m headway.engines.tables.reading MEMORY_BYTES`, started by a control plane.
+"""A reader of tables: `python -m headway.engines.tables.reading MEMORY_BYTES`, started by a control plane
+or a model server.
 
 A table can be made so that reading it ends the process that does. That is this one, which holds nothing, may do little
 and is soon started again. Questions come on standard input and answers go to standard output; it ends when its input
@@ -29,12 +30,14 @@ from headway.engines.tables.questions import (
     LatestOf,
     Question,
     ReferenceOf,
+    RequestOf,
     SummaryOf,
     found,
     read_question,
     receive,
     send,
 )
+from headway.engines.tables.requests import request_body
 from headway.engines.tables.windows import day_profiles
 from headway.errors import HeadwayError
 
@@ -52,6 +55,8 @@ def looked_up(question: Question) -> Any:
             return day_profiles(segments, day, layout)
         case LatestOf(data=data, view=view, as_of=as_of):
             return latest_of(data, view, as_of)
+        case RequestOf(data=data, most_bytes=most_bytes):
+            return request_body(data, most_bytes)
 
 
 def limit(memory_bytes: int) -> None:

@@ -1,6 +1,6 @@
-"""Deployments as processes of this machine: one model server each, on loopback.
+"""Deployments as processes of this machine: a model server for each, or one that several share, on loopback.
 
-A server is told everything by its routing file. It outlives a control plane that was killed, serves on, and is found
+A server is told everything by its routing files. It outlives a control plane that was killed, serves on, and is found
 again by the next one; a server that died is started again on the same port.
 """
 
@@ -13,16 +13,25 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from headway.engines import processes
 from headway.engines.processes import Child
-from headway.kernel.records import encode
-from headway.lifecycle.rollouts.routing import RoutingTable, read_table
+from headway.engines.targets.places import Place, Places
+from headway.kernel.records import digest, encode
+from headway.kernel.version import VERSION
+from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.lifecycle.rollouts.target import Endpoint
 
+COMMAND = (sys.executable, "-m", "headway.serving.main")
+BUILD = f"{VERSION} {digest(encode(msgspec.json.schema(RoutingTable)))[3:19]}"
+"""What a server was started as: its version, and what it reads in a routing table. One that reads less would refuse a
+table with fields that it does not know, and one that left them out would serve without a limit that was set."""
 _HOST = "127.0.0.1"
 _ENVIRONMENT = {"POLARS_MAX_THREADS": "1"}
 """Writing captured rows must not take the cores that requests are answered on."""
@@ -33,111 +42,135 @@ _STARTING_S = 30.0
 
 
 class ProcessTarget:
-    """`folder` holds a folder for each deployment: routing file, spool, log, and a note of its process.
+    """`folder` holds a folder for each deployment, and `servers` beside it one for each server that is shared: routing
+    tables, spool, log, and a note of its process.
 
     `control_file` says where the control plane is, which may be elsewhere after a restart; servers read it again.
     """
 
-    def __init__(self, folder: Path, blobs: Path, control_file: Path, token_file: Path) -> None:
-        self._folder, self._blobs, self._control_file, self._token_file = folder, blobs, control_file, token_file
+    def __init__(
+        self, folder: Path, blobs: Path, control_file: Path, token_file: Path, command: Sequence[str] = COMMAND
+    ) -> None:
+        self._places = Places(folder, folder.with_name("servers"))
+        self._blobs, self._control_file, self._token_file = blobs, control_file, token_file
+        self._command = command
         self._lock = threading.RLock()
-        self._started_at: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
+        self._started_at: dict[Place, float] = {}
+        self._failures: dict[Place, int] = {}
 
     def apply(self, table: RoutingTable) -> None:
-        """Write the routing table and see that a server reads it; without routes the server is stopped."""
+        """Write the routing table and see that a server reads it; without routes nothing serves the deployment.
+
+        Where the deployment was served elsewhere, that goes on until the table is served here.
+        """
         with self._lock:
-            routing = self._routing(table.deployment)
-            routing.parent.mkdir(parents=True, exist_ok=True)
-            if not routing.exists() or routing.read_bytes() != encode(table):
-                processes.write_whole(routing, encode(table))
-            self._ensure(table.deployment)
+            place, file = self._places.of(table), self._places.of(table).table(table.deployment)
+            if place.server and not table.routes:
+                file.unlink(missing_ok=True)
+            elif not file.exists() or file.read_bytes() != encode(table):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                processes.write_whole(file, encode(table))
+            self._ensure(place)
+            for other in self._places.around(table.deployment):
+                if other != place:
+                    self._leave(other, place, table)
 
     def tend(self) -> None:
         """Start again what died or hangs."""
         with self._lock:
-            for routing in self._folder.glob("*/routing.json"):
-                self._ensure(routing.parent.name)
+            for place in self._places.all():
+                self._ensure(place)
 
     def observe(self, deployment: str) -> Endpoint | None:
-        child = processes.recall(self._note(deployment))
-        if child is None:
-            return None
-        url = f"http://{_HOST}:{child.port}"
-        try:
-            status = _get(child.port, "/v1/status")
-        except OSError as error:
-            return Endpoint(deployment=deployment, url=url, generation=0, ready=False, error=str(error) or "no answer")
-        return Endpoint(
-            deployment=deployment,
-            url=url,
-            generation=int(status["generation"]),
-            ready=True,
-            error=status.get("error") or "",
-        )
+        """What answers now: while a deployment moves to another server, the one before until the other does."""
+        seen = [self._asked(place, deployment) for place in self._places.around(deployment) if place.holds(deployment)]
+        found = sorted((each for each in seen if each), key=lambda each: (each.ready, each.generation))
+        return found[-1] if found else None
 
     def close(self) -> None:
         """Stop every server, letting each flush what it captured."""
         with self._lock:
-            for note in self._folder.glob("*/process.json"):
-                self._stop(note.parent.name)
+            for place in self._places.all():
+                self._stop(place)
 
-    def _ensure(self, deployment: str) -> None:
-        table = read_table(self._routing(deployment).read_bytes())
-        child = processes.recall(self._note(deployment))
+    def _asked(self, place: Place, deployment: str) -> Endpoint | None:
+        child = processes.recall(place.note)
+        if child is None:
+            return None
+        seen = Endpoint(
+            deployment=deployment, url=f"http://{_HOST}:{child.port}", generation=0, ready=False, server=place.server
+        )
+        try:
+            status = _get(child.port, "/v1/status")
+        except OSError as error:
+            return seen.but(error=str(error) or "no answer")
+        if place.server and (status := status["deployments"].get(deployment)) is None:
+            return seen
+        return seen.but(generation=int(status["generation"]), ready=True, error=status.get("error") or "")
+
+    def _leave(self, before: Place, now: Place, table: RoutingTable) -> None:
+        """Let a deployment go from where it was served before, once it is served here; what was captured and not sent
+        yet is sent from here."""
+        name = table.deployment
+        if before.holds(name):
+            here = self._asked(now, name)
+            if table.routes and not (here and here.ready and here.generation >= table.generation and not here.error):
+                return
+            before.table(name).unlink(missing_ok=True)
+            self._ensure(before)
+        for segment in before.spool_of(name).glob("*.parquet"):
+            now.spool_of(name).mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # sent meanwhile
+                segment.replace(now.spool_of(name) / segment.name)
+
+    def _ensure(self, place: Place) -> None:
+        tables = [table for table in place.tables() if table.routes]
+        child = processes.recall(place.note)
         running = child is not None and processes.alive(child)
-        if not table.routes:
+        workers = max((table.workers for table in tables), default=1)
+        if not tables:
             if running:
-                self._stop(deployment)
+                self._stop(place)
         elif child is None or not running:
-            self._start(table, child)
-        elif child.workers != table.workers:
-            self._stop(deployment)
-            self._failures.pop(deployment, None)  # it is stopped on purpose, so that no pause is due
-            self._start(table, child)
-        elif self._hangs(deployment, child):
+            self._start(place, workers, child)
+        elif (child.workers, child.build) != (workers, BUILD):
+            self._stop(place)
+            self._failures.pop(place, None)  # it is stopped on purpose, so that no pause is due
+            self._start(place, workers, child)
+        elif self._hangs(place, child):
             processes.end(child, patience_s=0.0)
-            self._start(table, child)
+            self._start(place, workers, child)
 
-    def _hangs(self, deployment: str, child: Child) -> bool:
+    def _hangs(self, place: Place, child: Child) -> bool:
         try:
             _get(child.port, "/v2/health/live")
         except OSError:
-            return time.monotonic() - self._started_at.setdefault(deployment, time.monotonic()) > _STARTING_S
-        self._started_at[deployment] = time.monotonic()
-        self._failures.pop(deployment, None)
+            return time.monotonic() - self._started_at.setdefault(place, time.monotonic()) > _STARTING_S
+        self._started_at[place] = time.monotonic()
+        self._failures.pop(place, None)
         return False
 
-    def _start(self, table: RoutingTable, before: Child | None) -> None:
-        deployment = table.deployment
-        failures = self._failures.get(deployment, 0)
-        last = self._started_at.get(deployment)
+    def _start(self, place: Place, workers: int, before: Child | None) -> None:
+        failures = self._failures.get(place, 0)
+        last = self._started_at.get(place)
         if failures and last is not None and time.monotonic() - last < min(0.25 * 2**failures, 30.0):
             return
         port = before.port if before and failures < _FAILURES_AT_A_PORT else _free_port()
-        folder = self._folder / deployment
         command = [
-            sys.executable, "-m", "headway.serving.main", "--routing", str(self._routing(deployment)),
-            "--blobs", str(self._blobs), "--spool", str(folder / "spool"), "--port", str(port), "--host", _HOST,
-            "--control-file", str(self._control_file), "--token-file", str(self._token_file),
-            "--workers", str(table.workers),
+            *self._command, "--routing", str(place.told), "--blobs", str(self._blobs), "--spool", str(place.spool),
+            "--port", str(port), "--host", _HOST, "--control-file", str(self._control_file),
+            "--token-file", str(self._token_file), "--workers", str(workers),
         ]  # fmt: skip
-        pid = processes.start(command, folder / "server.log", {**os.environ, **_ENVIRONMENT})
-        started = Child(pid=pid, mark=str(self._routing(deployment)), port=port, workers=table.workers)
-        processes.remember(started, self._note(deployment))
-        self._started_at[deployment] = time.monotonic()
-        self._failures[deployment] = failures + 1
+        pid = processes.start(command, place.log, {**os.environ, **_ENVIRONMENT})
+        started = Child(pid=pid, mark=str(place.told), port=port, workers=workers, build=BUILD)
+        processes.remember(started, place.note)
+        self._started_at[place] = time.monotonic()
+        self._failures[place] = failures + 1
 
-    def _stop(self, deployment: str) -> None:
-        child = processes.recall(self._note(deployment))
+    def _stop(self, place: Place) -> None:
+        child = processes.recall(place.note)
         if child:
             processes.end(child, patience_s=10.0)
-
-    def _routing(self, deployment: str) -> Path:
-        return self._folder / deployment / "routing.json"
-
-    def _note(self, deployment: str) -> Path:
-        return self._folder / deployment / "process.json"
 
 
 def _free_port() -> int:

@@ -17,7 +17,7 @@ from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.gates.names import CHECKS, settings_of
 from headway.lifecycle.monitors.service import MonitorService
 from headway.lifecycle.retention.sweeping import SweepService
-from headway.lifecycle.rollouts.service import RolloutService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 
 
 class Applied(Value):
@@ -35,7 +35,7 @@ class Services(Protocol):
     @property
     def environments(self) -> EnvironmentService: ...
     @property
-    def rollouts(self) -> RolloutService: ...
+    def deployments(self) -> DeploymentService: ...
     @property
     def monitors(self) -> MonitorService: ...
     @property
@@ -60,7 +60,7 @@ def apply(project: Project, services: Services, *, clock: Clock, ids: Ids, by: A
         services.environments.declare(name, by=by, **asdict(environment))
     for name, deployment in project.deployments.items():
         told = {key: value for key, value in asdict(deployment).items() if key != "runtime"}
-        services.rollouts.declare(name, by=by, python=project.runtimes.get(deployment.runtime), **told)
+        services.deployments.declare(name, by=by, python=project.runtimes.get(deployment.runtime), **told)
     for name, monitor in project.monitors.items():
         services.monitors.declare(name, by=by, **asdict(monitor))
     for name, trigger in project.triggers.items():

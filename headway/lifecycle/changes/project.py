@@ -69,6 +69,8 @@ class DeploymentSpec(Value):
     environment: str
     model: str
     target: str = "process"
+    server: str = ""
+    """The model server that it shares with the other deployments that name it; empty for one of its own."""
     workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
@@ -233,13 +235,28 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
     _must(
         not contest or (policy.mirror and len(policy.steps) == 2), f"{at} kind ab takes mirror and two steps: [50, 100]"
     )
+    _must(
+        policy.kind is not RolloutKind.BANDIT or len(policy.steps) == 2,
+        f"{at} kind bandit takes two steps, the first share and all: [50, 100]",
+    )
+    _must(1 <= policy.arm_floor <= 50, f"{at} arm_floor is a percentage from 1 to 50, not {policy.arm_floor}")
+    _must(0.5 < policy.best_chance < 1, f"{at} best_chance must be above 0.5 and below 1, not {policy.best_chance}")
+    _must(policy.arm_days >= 2, f"{at} arm_days must be at least 2: one day shows nothing of how days stray")
     _must(0 < policy.alpha < 1, f"{at} alpha must be above 0 and below 1, not {policy.alpha}")
     for name in ("max_error_rate", "max_slow_rate"):
         _must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
     for name in ("min_requests", "min_labels", "quality_margin"):
         _must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
     _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
-    for name in ("latency_budget_us", "patience_s", "period_days", "period_labels", "ab_periods"):
+    for name in (
+        "latency_budget_us",
+        "patience_s",
+        "period_days",
+        "period_labels",
+        "ab_periods",
+        "batch_labels",
+        "arm_labels",
+    ):
         _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
 
 
@@ -248,7 +265,10 @@ def _deployment(given: Table, at: str) -> DeploymentSpec:
     limits = checked_limits(convert(table(given.get("limits", {}), place), Limits, place), place)
     place = at.removesuffix("]") + ".capture]"
     capture = checked_sampling(convert(table(given.get("capture", {}), place), Sampling, place), place)
-    return convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
+    spec = convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
+    if spec.server:
+        named(spec.server, "server", f"{at} server")
+    return spec
 
 
 def _monitor(given: Table, at: str) -> MonitorSpec:

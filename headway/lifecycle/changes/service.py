@@ -22,6 +22,7 @@ from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Approval, Decision
 from headway.lifecycle.releases.rules import declined, missing
 from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.service import RolloutService
 from headway.lifecycle.runs.records import Run, RunState
 from headway.lifecycle.runs.service import RunService
@@ -38,13 +39,15 @@ class ChangeService:
         environments: EnvironmentService,
         gates: GateService,
         releases: ReleaseService,
+        deployments: DeploymentService,
         rollouts: RolloutService,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._leases = journal, store, leases
         self._runs, self._models, self._environments = runs, models, environments
-        self._gates, self._releases, self._rollouts = gates, releases, rollouts
+        self._gates, self._releases = gates, releases
+        self._deployments, self._rollouts = deployments, rollouts
         self._clock, self._ids = clock, ids
 
     def open(self, command: OpenChange, *, by: Actor, event_at: datetime | None = None) -> Change:
@@ -56,7 +59,7 @@ class ChangeService:
         if command.break_glass:
             by.must(Permission.BREAK_GLASS)
         version = self._models.version(command.model_version) if command.model_version else None
-        deployment = self._rollouts.deployment(command.deployment)
+        deployment = self._deployments.get(command.deployment)
         if version and version.model != deployment.model:
             raise Invalid(f"{deployment.name} serves the model {deployment.model}, not {version.model}")
         key = commit_key(command, version.id if version else "", self._clock.now())
@@ -90,7 +93,7 @@ class ChangeService:
             cause=cause,
             opened_by=opened_by,
             deployment=command.deployment,
-            environment=self._rollouts.deployment(command.deployment).environment,
+            environment=self._deployments.get(command.deployment).environment,
             trigger=trigger,
             caused_by=caused_by,
             why=command.why,
@@ -108,7 +111,7 @@ class ChangeService:
 
     def must_deploy(self, deployment: str) -> None:
         """Raise `NotFound` when there is no such deployment."""
-        self._rollouts.deployment(deployment)
+        self._deployments.get(deployment)
 
     def facts(self, change: Change) -> Facts:
         """Everything that `next_action` wants to know, found by the change's id: no crash can lose the thread."""
@@ -133,7 +136,7 @@ class ChangeService:
 
     def _serves(self, deployment: str, version: str) -> bool:
         """Whether everybody is served by a model of the same bytes already."""
-        traffic = self._rollouts.deployment(deployment).traffic
+        traffic = self._deployments.get(deployment).traffic
         blob = self._models.version(version).blob
         return len(traffic) == 1 and self._releases.get(traffic[0].release).blob == blob
 

@@ -20,6 +20,27 @@ class RolloutKind(StrEnum):
     """The candidate moves up unless it is shown to do harm."""
     AB = "ab"
     """The candidate stays at its first share until one of the two is shown to predict better."""
+    BANDIT = "bandit"
+    """Shares follow the chance that each release is the best by its labels, until one is likely enough to be."""
+
+
+class Reward(StrEnum):
+    """What a label says of the answer it is for, the higher the better. The first three lie from 0 to 1."""
+
+    CORRECT = "correct"
+    """1 where score and label are on the same side of one half, else 0."""
+    BRIER = "brier"
+    """1 less the squared error of a probability."""
+    OUTCOME = "outcome"
+    """The label itself, such as 1 for what was bought."""
+    LOSS = "loss"
+    """The squared error, negative."""
+    VALUE = "value"
+    """The label itself, any number, such as what was paid."""
+
+    @property
+    def bounded(self) -> bool:
+        return self in (Reward.CORRECT, Reward.BRIER, Reward.OUTCOME)
 
 
 class RolloutPolicy(Value):
@@ -49,6 +70,18 @@ class RolloutPolicy(Value):
     """How many more days labels may take to come before a period counts."""
     ab_periods: int = 30
     """After so many periods in which neither was shown to be better, what served before stays."""
+    reward: Reward = Reward.LOSS
+    """What a bandit maximises, and the one setting of it that is fixed when a rollout starts."""
+    arm_floor: int = 10
+    """Percent of the traffic that each release of a bandit keeps, so that it goes on being learned of."""
+    batch_labels: int = 100
+    """Labels that come between two moves of a bandit's shares."""
+    arm_labels: int = 200
+    """Labels of each release, and"""
+    arm_days: int = 5
+    """days of events with labels of all, before a bandit may end."""
+    best_chance: float = 0.95
+    """A bandit ends for the release that is the best with this probability, by its labels and by their days."""
     alpha: float = 0.05
     patience_s: float = 2_592_000.0
     """How long a step may stay undecided before the rollout goes back: 30 days, for quality takes days to tell."""

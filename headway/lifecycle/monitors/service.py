@@ -16,7 +16,7 @@ from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Watch
 from headway.lifecycle.monitors.rules import moved
 from headway.lifecycle.monitors.settings import settings_of
 from headway.lifecycle.monitors.store import AlertStore, MonitorStore, WindowStore
-from headway.lifecycle.rollouts.service import RolloutService
+from headway.lifecycle.rollouts.deployments import DeploymentService
 
 
 class MonitorService:
@@ -26,18 +26,18 @@ class MonitorService:
         store: MonitorStore,
         windows: WindowStore,
         alerts: AlertStore,
-        rollouts: RolloutService,
+        deployments: DeploymentService,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._windows, self._alerts = journal, store, windows, alerts
-        self._rollouts, self._clock, self._ids = rollouts, clock, ids
+        self._deployments, self._clock, self._ids = deployments, clock, ids
 
     def declare(self, name: str, deployment: str, watches: Watches, settings: dict[str, Any], *, by: Actor) -> Monitor:
         """Make the monitor be as said; saying it again changes nothing. Raises `BadSettings` for what it cannot be."""
         by.must(Permission.OPERATE)
         checked_name(name, "monitor")
-        self._rollouts.deployment(deployment)
+        self._deployments.get(deployment)
         settings_of(name, watches, settings)
         with self._journal.act(by.name, "monitor.declare") as act:
             known = self._store.named(name)

@@ -6,25 +6,30 @@ proper, bounded for probabilities, and its sums can be added over any days and r
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
+from headway.lifecycle.environments.records import Reward
 from headway.lifecycle.predictions.records import Captured, Comparison, Difference, Differences, Label, Quality, Segment
-from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay
+from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay, RewardDay, Rollout
 
 MOST_LARGEST = 10
+_LARGEST = 1e100
+"""Of anything larger the squares could not be summed."""
 
 
 def loss(score: float, label: float) -> float:
-    return (score - label) ** 2
+    gap = score - label
+    return gap * gap
 
 
 def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Quality]:
     """The sums that these labels add, by deployment, release, day of the event and rival.
 
-    A prediction that failed has no score and adds nothing; one that two releases scored counts for both, with the
-    difference once for each side.
+    A prediction that failed has no score and adds nothing, and neither does one whose loss is beyond all measure; one
+    that two releases scored counts for both, with the difference once for each side.
     """
     sums: dict[tuple[str, str, str, str], Quality] = {}
     for label in labels:
@@ -32,8 +37,10 @@ def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Qu
         if one.score is None:
             continue
         mine = loss(one.score, label.value)
-        if one.mirror_release and one.mirror_score is not None:
-            theirs = loss(one.mirror_score, label.value)
+        if mine > _LARGEST:
+            continue
+        theirs = math.inf if one.mirror_score is None else loss(one.mirror_score, label.value)
+        if one.mirror_release and theirs <= _LARGEST:
             _add(sums, one, one.release, one.mirror_release, mine, mine - theirs)
             _add(sums, one, one.mirror_release, one.release, None, theirs - mine)
         else:
@@ -60,6 +67,41 @@ def _add(
         paired=before.paired + (difference or 0.0),
         paired_squares=before.paired_squares + (difference or 0.0) ** 2,
     )
+
+
+def rewarded(rollout: Rollout, captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[RewardDay]:
+    """The sums that these labels add to what the releases of a bandit have earned, by release and day of the event.
+
+    Predictions of other releases, of events from before the rollout, and those that failed add nothing.
+    """
+    assert rollout.reward is not None
+    sums: dict[tuple[str, date], RewardDay] = {}
+    for label in labels:
+        one = captured[label.prediction]
+        before = rollout.events_after is not None and one.event_at <= rollout.events_after
+        if before or one.score is None or one.deployment != rollout.deployment or one.release not in rollout.arms:
+            continue
+        day = one.event_at.date()
+        none = RewardDay(release=one.release, day=day)
+        sums[one.release, day] = sums.get((one.release, day), none) + _reward(rollout.reward, one, label, none)
+    return list(sums.values())
+
+
+def _reward(kind: Reward, one: Captured, label: Label, none: RewardDay) -> RewardDay:
+    assert one.score is not None
+    match kind:
+        case Reward.CORRECT:
+            value = float((one.score >= 0.5) == (label.value >= 0.5))
+        case Reward.BRIER:
+            value = 1 - loss(one.score, label.value)
+        case Reward.LOSS:
+            value = -loss(one.score, label.value)
+        case Reward.OUTCOME | Reward.VALUE:
+            value = label.value
+    low, high = (0.0, 1.0) if kind.bounded else (-_LARGEST, _LARGEST)
+    if not low <= value <= high:
+        return none.but(outside=1)
+    return none.but(n=1, total=value, squares=value * value)
 
 
 def paired_days(sums: Iterable[Quality], release: str, rival: str) -> tuple[PairedDay, ...]:

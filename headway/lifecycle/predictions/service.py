@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from headway.errors import Invalid, NotFound, PredictionUnknown
@@ -14,13 +14,16 @@ from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.reader import SegmentReader
-from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Labelled, Quality, Segment
-from headway.lifecycle.predictions.rules import compared, joined, paired_days
+from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Label, Labelled, Quality, Segment
+from headway.lifecycle.predictions.rules import compared, joined, paired_days, rewarded
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
-from headway.lifecycle.rollouts.records import PairedDay, Rollout, Shadow, Tally
+from headway.lifecycle.rollouts.deployments import DeploymentService
+from headway.lifecycle.rollouts.records import PairedDay, RewardDay, Rollout, Shadow, Tally
 from headway.lifecycle.rollouts.service import RolloutService
 
 MOST_LABELS = 10_000
+LARGEST_LABEL = 1e50
+"""A sum of squared losses must still be a number."""
 
 
 class PredictionService:
@@ -29,6 +32,7 @@ class PredictionService:
         journal: Journal,
         segments: SegmentStore,
         predictions: PredictionStore,
+        deployments: DeploymentService,
         rollouts: RolloutService,
         blobs: BlobStore,
         reader: SegmentReader,
@@ -36,13 +40,13 @@ class PredictionService:
         ids: Ids,
     ) -> None:
         self._journal, self._segments, self._predictions = journal, segments, predictions
-        self._rollouts, self._blobs, self._reader = rollouts, blobs, reader
+        self._deployments, self._rollouts, self._blobs, self._reader = deployments, rollouts, blobs, reader
         self._clock, self._ids = clock, ids
 
     def ingest(self, deployment: str, blob: str, data: bytes, *, by: Actor) -> Segment:
         """Keep a captured segment and index its predictions; the same bytes again are the same segment."""
         by.must(Permission.CAPTURE)
-        self._rollouts.deployment(deployment)
+        self._deployments.get(deployment)
         if digest(data) != checked_digest(blob):
             raise Invalid("the segment's bytes do not have the digest they were sent under; send it again")
         known = self._segments.holding(deployment, blob)
@@ -76,11 +80,16 @@ class PredictionService:
         """Join labels to their predictions and add them to the realised quality of who predicted.
 
         Labels of unknown predictions are listed in the answer and not kept: send them again once the prediction is
-        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many or for two that disagree.
+        captured. Raises `PredictionUnknown` when all are unknown, `Invalid` for too many, for two of one prediction and
+        for one beyond `LARGEST_LABEL`.
         """
         by.must(Permission.LABEL)
         if not 0 < len(command.labels) <= MOST_LABELS:
             raise Invalid(f"send 1 to {MOST_LABELS} labels at a time, not {len(command.labels)}")
+        if beyond := next((label for label in command.labels if not abs(label.value) <= LARGEST_LABEL), None):
+            raise Invalid(
+                f"the label of {beyond.prediction[:100]!r} is {beyond.value:g}; {LARGEST_LABEL:g} is the most"
+            )
         wanted = {label.prediction: label for label in command.labels}
         if len(wanted) < len(command.labels):
             raise Invalid("two labels in this batch name the same prediction; send one for each")
@@ -99,7 +108,14 @@ class PredictionService:
             ]
             self._predictions.label(fresh)
             self._predictions.add_quality(joined(captured, fresh))
+            self._reward(captured, fresh)
         return Labelled(joined=len(fresh), repeated=len(captured) - len(fresh), unknown=unknown)
+
+    def _reward(self, captured: Mapping[str, Captured], fresh: Sequence[Label]) -> None:
+        for deployment in sorted({one.deployment for one in captured.values()}):
+            for rollout in self._rollouts.open(deployment):
+                if rollout.playing and (sums := rewarded(rollout, captured, fresh)):
+                    self._predictions.add_rewards(rollout.id, sums)
 
     def find(self, identifier: str) -> Captured:
         found = self._predictions.find([identifier]).get(identifier)
@@ -121,6 +137,10 @@ class PredictionService:
         """Loss of `release` minus loss of `rival` over the labelled predictions that both scored, by day of events."""
         return paired_days(self._predictions.quality(deployment, release), release, rival)
 
+    def rewards(self, rollout: Rollout) -> tuple[RewardDay, ...]:
+        """What the releases of a bandit have earned by their labels, by day of events."""
+        return tuple(self._predictions.rewards(rollout.id))
+
     def pairs(self, rollout: Rollout) -> int:
         """How many labelled predictions both releases of a rollout have scored so far."""
         if rollout.incumbent is None:
@@ -131,7 +151,7 @@ class PredictionService:
         """How the scores of `rival`, a shadow or the other release of a rollout, differed on `day` from those that
         were answered: by release and hour. The day is that of the newest event, if left out.
         """
-        shadow = self._rollouts.deployment(deployment).shadow
+        shadow = self._deployments.get(deployment).shadow
         tolerance = shadow.tolerance if shadow and shadow.release == rival else Shadow(release="").tolerance
         newest = self._predictions.last_event_at(deployment)
         if day is None and newest is None:

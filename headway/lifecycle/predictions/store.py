@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headway.kernel.paging import Page
 from headway.lifecycle.predictions.records import Captured, Label, Quality, Segment
+from headway.lifecycle.rollouts.records import RewardDay
 
 
 class SegmentStore(Protocol):
@@ -44,5 +45,13 @@ class PredictionStore(Protocol):
         ...
 
     def quality(self, deployment: str, release: str | None = None, *, since_day: str = "") -> list[Quality]: ...
+
+    def add_rewards(self, rollout: str, sums: Sequence[RewardDay]) -> None:
+        """Add to the sums kept for (rollout, release, day)."""
+        ...
+
+    def rewards(self, rollout: str) -> list[RewardDay]:
+        """By day and release."""
+        ...
 
     def last_event_at(self, deployment: str) -> datetime | None: ...

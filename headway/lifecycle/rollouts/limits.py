@@ -7,8 +7,8 @@ from headway.kernel.records import Value
 
 
 class Limits(Value):
-    """Rates are of requests, whatever their rows, and hold for each server process; None is no limit. A burst of None
-    is what comes in one second."""
+    """Rates are of requests, whatever their rows, and hold for all workers of a server together; None is no limit. A
+    burst of None is what comes in one second."""
 
     requests_per_s: float | None = None
     burst: int | None = None

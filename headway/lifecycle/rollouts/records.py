@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
+from headway.lifecycle.environments.records import Reward
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
@@ -47,6 +48,8 @@ class Deployment(Record, prefix="dp"):
     generation: int = 0
     python: PythonRuntime | None = None
     """What runs models that are not ONNX here; None for the platform's own interpreter."""
+    server: str = ""
+    """The model server that it shares with the other deployments that name it; empty for one of its own."""
     workers: int = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
@@ -57,6 +60,18 @@ class Deployment(Record, prefix="dp"):
     def serving(self) -> str | None:
         """The release that everybody falls back to: the first share."""
         return self.traffic[0].release if self.traffic else None
+
+
+class Standing(Value):
+    """How one release of a bandit stands: its share, and what its `n` labels say."""
+
+    release: str
+    percent: int
+    n: int = 0
+    mean: float = 0.0
+    """Of the reward."""
+    chance: float = 0.0
+    """The probability that it is the best."""
 
 
 class TrafficChange(Record, prefix="tc"):
@@ -71,6 +86,8 @@ class TrafficChange(Record, prefix="tc"):
     """The newest event that had been seen then: where the move stands in the data's own time."""
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
+    standing: tuple[Standing, ...] = ()
+    """Why a bandit moved the shares: the evidence of that moment."""
 
 
 class RolloutState(State):
@@ -108,9 +125,34 @@ class Rollout(Record, prefix="ro"):
     step_labels_from: int = 0
     """How many labelled pairs there were when this step began."""
     reason: str = ""
+    reward: Reward | None = None
+    """What is maximised by a bandit; None for what is none."""
+    events_after: datetime | None = None
+    """A bandit learns from events that are later than the newest one at its start."""
+    standing: tuple[Standing, ...] = ()
+    """The last move of a bandit's shares; none before the first."""
+
+    rivals: tuple[str, ...] = ()
+    """Further releases that a bandit compares. If one of them is the best, it takes the candidate's place."""
+
+    @property
+    def challengers(self) -> tuple[str, ...]:
+        return (self.candidate, *self.rivals)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The releases that are compared."""
+        return (self.incumbent, *self.challengers) if self.incumbent else self.challengers
+
+    @property
+    def playing(self) -> bool:
+        """Whether a bandit's shares are still open."""
+        return self.reward is not None and self.step == 0 and not self.over
 
     @property
     def percent(self) -> int:
+        if self.playing and self.standing:
+            return next(one.percent for one in self.standing if one.release == self.candidate)
         return self.steps[self.step] if self.step >= 0 else 0
 
     @property
@@ -141,6 +183,26 @@ class PairedDay(Value):
     total: float
 
 
+class RewardDay(Value):
+    """The rewards of one release over one day of events, as sums of `n`; `outside` more were not from 0 to 1 where
+    they have to be, or beyond all measure, and are in no sum."""
+
+    release: str
+    day: date
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    outside: int = 0
+
+    def __add__(self, other: RewardDay) -> RewardDay:
+        return self.but(
+            n=self.n + other.n,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            outside=self.outside + other.outside,
+        )
+
+
 class Health(Value):
     """All that a decision about a rollout looks at. `step_requests` and `step_labels` count since the step began;
     `newest_day` is that of the newest event, by which a day is known to be over."""
@@ -148,6 +210,10 @@ class Health(Value):
     candidate: Tally = Tally()
     incumbent: Tally = Tally()
     quality: tuple[PairedDay, ...] = ()
+    rewards: tuple[RewardDay, ...] = ()
+    """What a bandit has earned since it began."""
+    tallies: dict[str, Tally] = {}
+    """Of each release of a bandit."""
     newest_day: date | None = None
     step_requests: int = 0
     step_labels: int = 0

@@ -62,6 +62,8 @@ class RoutingTable(Value):
     pins: tuple[Pin, ...] = ()
     """They name releases of `routes`, which need have no share."""
     shadow: ShadowRoute | None = None
+    server: str = ""
+    """The model server that serves it beside others; empty for one of its own."""
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.

@@ -16,6 +16,8 @@ class Endpoint(Value):
     generation: int
     ready: bool
     error: str = ""
+    server: str = ""
+    """The server that it shares with other deployments; empty for one of its own."""
 
 
 class Target(Protocol):

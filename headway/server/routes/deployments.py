@@ -44,19 +44,19 @@ class Why(Value):
 @get("/v1/deployments")
 def deployments(app: App) -> Page[Deployment]:
     """All deployments."""
-    return Page(items=tuple(app.platform.rollouts.deployments()))
+    return Page(items=tuple(app.platform.deployments.all()))
 
 
 @get("/v1/deployments/{name:str}")
 def deployment(name: FromPath[str], app: App) -> Deployment:
     """One deployment, with the traffic it has now."""
-    return app.platform.rollouts.deployment(name)
+    return app.platform.deployments.get(name)
 
 
 @get("/v1/deployments/{name:str}/endpoint")
 def endpoint(name: FromPath[str], app: App) -> Endpoint:
     """What runs for a deployment now."""
-    app.platform.rollouts.deployment(name)
+    app.platform.deployments.get(name)
     found = app.target.observe(name) if app.target else None
     if found is None:
         raise NotFound(f"{name} serves nothing yet; ship a model version to it")
@@ -68,14 +68,14 @@ def traffic(
     name: FromPath[str], app: App, limit: FromQuery[int] = 100, before: FromQuery[str | None] = None
 ) -> Page[TrafficChange]:
     """Every change of what a deployment serves."""
-    app.platform.rollouts.deployment(name)
-    return app.platform.rollouts.traffic(name, limit=limit, before=before)
+    app.platform.deployments.get(name)
+    return app.platform.deployments.traffic(name, limit=limit, before=before)
 
 
 @get("/v1/deployments/{name:str}/served")
 def served(name: FromPath[str], app: App, at: FromQuery[Instant]) -> TrafficChange:
     """What a deployment served at a moment, and why."""
-    found = app.platform.rollouts.served(name, aware(at))
+    found = app.platform.deployments.served(name, aware(at))
     if found is None:
         raise NotFound(f"{name} served nothing at {at.isoformat()}: that was before its first release")
     return found
@@ -86,33 +86,33 @@ def quality(
     name: FromPath[str], app: App, release: FromQuery[str | None] = None, since_day: FromQuery[str] = ""
 ) -> list[Quality]:
     """Realised quality by release and day of events, as sums."""
-    app.platform.rollouts.deployment(name)
+    app.platform.deployments.get(name)
     return app.platform.predictions.quality(name, release, since_day=since_day)
 
 
 @post("/v1/deployments/{name:str}/pin", status_code=200)
 def pin(name: FromPath[str], data: JSONBody[SetPins], app: App, by: By) -> Deployment:
     """Serve these callers by one release, whatever the shares."""
-    return app.platform.rollouts.pin(name, data.release, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+    return app.platform.deployments.pin(name, data.release, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
 
 
 @post("/v1/deployments/{name:str}/unpin", status_code=200)
 def unpin(name: FromPath[str], data: JSONBody[ClearPins], app: App, by: By) -> Deployment:
     """Let these callers, or all, go where the shares send them."""
-    return app.platform.rollouts.unpin(name, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
+    return app.platform.deployments.unpin(name, data.why, by=by, keys=data.keys, prefixes=data.prefixes)
 
 
 @post("/v1/deployments/{name:str}/shadow", status_code=200)
 def shadow(name: FromPath[str], data: JSONBody[SetShadow], app: App, by: By) -> Deployment:
     """Let a release that answers nobody score what is asked, off the requests' path."""
     asked = Shadow(release=data.release, percent=data.percent, tolerance=data.tolerance)
-    return app.platform.rollouts.shadow(name, asked, data.why, by=by)
+    return app.platform.deployments.shadow(name, asked, data.why, by=by)
 
 
 @post("/v1/deployments/{name:str}/unshadow", status_code=200)
 def unshadow(name: FromPath[str], data: JSONBody[Why], app: App, by: By) -> Deployment:
     """End the shadow."""
-    return app.platform.rollouts.unshadow(name, data.why, by=by)
+    return app.platform.deployments.unshadow(name, data.why, by=by)
 
 
 @get("/v1/deployments/{name:str}/differences")

@@ -16,18 +16,21 @@ class Reason(Value):
 
 
 class StartRollout(Value):
-    """Without `steps`, those of the environment."""
+    """Without `steps`, those of the environment. `rivals` are further releases for a bandit."""
 
     deployment: str
     release: str
     steps: tuple[int, ...] = ()
+    rivals: tuple[str, ...] = ()
     why: str = ""
 
 
 @post("/v1/rollouts")
 def start(data: JSONBody[StartRollout], app: App, by: By) -> Rollout:
     """Begin to move a deployment to a release by hand."""
-    return app.platform.rollouts.start(data.deployment, data.release, by=by, steps=data.steps, why=data.why)
+    return app.platform.rollouts.start(
+        data.deployment, data.release, by=by, steps=data.steps, why=data.why, rivals=data.rivals
+    )
 
 
 @get("/v1/rollouts")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from msgspec.structs import asdict
 from sqlalchemy import BigInteger, Column, Connection, Double, Index, Row, Table, func, select
 
 from headway.errors import AlreadyExists
 from headway.kernel.paging import Page
 from headway.lifecycle.predictions.records import Captured, Label, Quality, Segment
+from headway.lifecycle.rollouts.records import RewardDay
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable, SqlRecordStore, from_us, to_us
 
@@ -60,6 +62,13 @@ QUALITY = Table(
     METADATA,
     *(Column(name, TEXT, primary_key=True) for name in ("deployment", "release", "day", "rival")),
     *(Column(name, BigInteger if name.endswith("n") else Double, nullable=False) for name in _SUMS),
+)
+_REWARD_SUMS = ("n", "total", "squares", "outside")
+REWARDS = Table(
+    "rewards",
+    METADATA,
+    *(Column(name, TEXT, primary_key=True) for name in ("rollout", "release", "day")),
+    *(Column(name, Double if name in ("total", "squares") else BigInteger, nullable=False) for name in _REWARD_SUMS),
 )
 
 _AT_ONCE = 500
@@ -116,6 +125,11 @@ class SqlPredictionStore:
         self._add_quality = added.on_conflict_do_update(
             index_elements=[column.name for column in QUALITY.primary_key],
             set_={name: QUALITY.c[name] + added.excluded[name] for name in _SUMS},
+        )
+        more = engine.insert(REWARDS)
+        self._add_rewards = more.on_conflict_do_update(
+            index_elements=[column.name for column in REWARDS.primary_key],
+            set_={name: REWARDS.c[name] + more.excluded[name] for name in _REWARD_SUMS},
         )
 
     def index(self, captured: Sequence[Captured]) -> list[str]:
@@ -174,6 +188,24 @@ class SqlPredictionStore:
         with self._engine.reading() as connection:
             found = connection.execute(query.order_by(column.day, column.release, column.rival))
             return [Quality(**row._mapping) for row in found]
+
+    def add_rewards(self, rollout: str, sums: Sequence[RewardDay]) -> None:
+        rows = [{**asdict(each), "rollout": rollout, "day": each.day.isoformat()} for each in sums]
+        if rows:
+            with self._engine.writing() as connection:
+                connection.execute(self._add_rewards, rows)
+
+    def rewards(self, rollout: str) -> list[RewardDay]:
+        column = REWARDS.c
+        query = select(REWARDS).where(column.rollout == rollout).order_by(column.day, column.release)
+        with self._engine.reading() as connection:
+            return [
+                RewardDay(
+                    release=row.release, day=date.fromisoformat(row.day),
+                    n=row.n, total=row.total, squares=row.squares, outside=row.outside,
+                )
+                for row in connection.execute(query)
+            ]  # fmt: skip
 
     def last_event_at(self, deployment: str) -> datetime | None:
         query = select(LAST_EVENTS.c.event_at).where(LAST_EVENTS.c.deployment == deployment)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from headway.errors import Conflict
 from headway.lifecycle.predictions.records import Captured, Label, Quality
+from headway.lifecycle.rollouts.records import RewardDay
 from headway.testing.contracts.state import State
 
 
@@ -96,6 +97,20 @@ class PredictionStoreContract:
         assert ask("late", "rl_1") == [one.but(day="2026-01-01"), one.but(rival=""), thrice]
         assert ask("late", since_day="2026-01-02") == [one.but(release="rl_0"), one.but(rival=""), thrice]
         assert ask("unknown") == []
+
+    def test_sums_of_rewards_add_up(self, state: State) -> None:
+        one = RewardDay(release="rl_1", day=date(2026, 1, 2), n=2, total=-0.5, squares=0.25, outside=1)
+        earlier, other = one.but(day=date(2026, 1, 1)), one.but(release="rl_0")
+        with state.act():
+            state.stores.predictions.add_rewards("ro_1", [one, earlier, one])
+        with state.act():
+            state.stores.predictions.add_rewards("ro_1", [one, other])
+            state.stores.predictions.add_rewards("ro_2", [one])
+            state.stores.predictions.add_rewards("ro_2", [])
+        thrice = one.but(n=6, total=-1.5, squares=0.75, outside=3)
+        assert state.stores.predictions.rewards("ro_1") == [earlier, other, thrice]
+        assert state.stores.predictions.rewards("ro_2") == [one]
+        assert state.stores.predictions.rewards("ro_3") == []
 
 
 def _captured(state: State, row: int) -> Captured:

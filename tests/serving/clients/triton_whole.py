@@ -49,7 +49,7 @@ VARIANTS: dict[str, Any] = {
         {"request_compression_algorithm": "deflate", "response_compression_algorithm": "deflate"},
     ),
     "version": lambda module: (inputs(module), {"model_version": "1"}),
-    "parameters": lambda module: (inputs(module), {"priority": 1, "timeout": 5, "parameters": {"key": "k"}}),
+    "parameters": lambda module: (inputs(module), {"priority": 1, "timeout": 5_000_000, "parameters": {"key": "k"}}),
 }
 WRONG: dict[str, Any] = {
     "model": lambda client, module: client.infer("nix", inputs(module)),

@@ -1,0 +1,263 @@
+"""What one can do with deployments: declare them, and steer who is served by what beside the shares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from headway.errors import Conflict, Invalid, NotFound, QuotaExceeded
+from headway.kernel.access import Actor, Permission
+from headway.kernel.clock import Clock
+from headway.kernel.ids import Ids
+from headway.kernel.journal import Act, Journal
+from headway.kernel.naming import checked_name
+from headway.kernel.paging import Page
+from headway.lifecycle.environments.service import EnvironmentService
+from headway.lifecycle.models.records import Form, PythonRuntime
+from headway.lifecycle.models.service import ModelService
+from headway.lifecycle.releases.records import Release
+from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
+from headway.lifecycle.rollouts.records import TOLERANCES, Deployment, Pin, Shadow, Share, Standing, TrafficChange
+from headway.lifecycle.rollouts.routing import Route, RoutingTable, ShadowRoute
+from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
+from headway.lifecycle.rollouts.store import DeploymentStore, TrafficStore
+
+MOST_PINS = 1000
+LONGEST_KEY = 200
+
+
+class DeploymentService:
+    """Deployments are declared; their shares move only through rollouts."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: DeploymentStore,
+        traffic: TrafficStore,
+        environments: EnvironmentService,
+        models: ModelService,
+        releases: ReleaseService,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._journal, self._store, self._traffic = journal, store, traffic
+        self._environments, self._models, self._releases = environments, models, releases
+        self._clock, self._ids = clock, ids
+
+    def declare(
+        self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
+        python: PythonRuntime | None = None, workers: int = 1, limits: Limits = UNLIMITED,
+        capture: Sampling = EVERYTHING, server: str = "",
+    ) -> Deployment:  # fmt: skip
+        """Make the deployment be as said; what it serves does not change."""
+        by.must(Permission.OPERATE)
+        checked_name(name, "deployment")
+        if server:
+            checked_name(server, "server")
+        self._environments.get(environment)
+        with self._journal.act(by.name, "deployment.declare") as act:
+            known = self._store.named(name)
+            if known is None:
+                made = Deployment(
+                    id=self._ids(Deployment.prefix),
+                    created_at=self._clock.now(),
+                    name=name,
+                    environment=environment,
+                    model=model,
+                    target=target,
+                    python=python,
+                    workers=workers,
+                    limits=limits,
+                    capture=capture,
+                    server=server,
+                )
+                return act.save(self._store, made)
+            declared = known.but(
+                environment=environment,
+                model=model,
+                target=target,
+                python=python,
+                workers=workers,
+                limits=limits,
+                capture=capture,
+                server=server,
+            )
+            if known.traffic and declared.environment != known.environment:
+                raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
+            told = [(each.limits, each.capture, each.server) for each in (known, declared)]
+            if known.traffic and told[0] != told[1]:
+                declared = declared.but(generation=known.generation + 1)
+            return known if declared == known else act.save(self._store, declared)
+
+    def get(self, name: str) -> Deployment:
+        found = self._store.named(name)
+        if found is None:
+            raise NotFound(f"no deployment {name!r}; declare it in headway.toml as [deployments.{name}]")
+        return found
+
+    def all(self) -> list[Deployment]:
+        return self._store.all()
+
+    def routing(self, name: str) -> RoutingTable:
+        """What the servers of a deployment are to be told now."""
+        deployment = self.get(name)
+        pins = deployment.pins if deployment.traffic else ()
+        split = {pin.release: 0 for pin in pins} | {share.release: share.percent for share in deployment.traffic}
+        sharing = [share.release for share in deployment.traffic]
+        ordered = [*sharing, *(release for release in split if release not in sharing)]
+        return RoutingTable(
+            deployment=name,
+            generation=deployment.generation,
+            routes=tuple(
+                self._route(Share(release=release, percent=split[release]), deployment) for release in ordered
+            ),
+            mirror=deployment.mirror,
+            workers=deployment.workers,
+            limits=deployment.limits,
+            capture=deployment.capture,
+            pins=pins,
+            shadow=self._shadow_route(deployment),
+            server=deployment.server,
+        )
+
+    def _shadow_route(self, deployment: Deployment) -> ShadowRoute | None:
+        shadow = deployment.shadow
+        if shadow is None or not deployment.traffic:
+            return None
+        route = self._route(Share(release=shadow.release, percent=0), deployment)
+        return ShadowRoute(route=route, percent=shadow.percent)
+
+    def _route(self, share: Share, deployment: Deployment) -> Route:
+        release = self._releases.get(share.release)
+        version = self._models.version(release.model_version)
+        trust = self._models.word_on(version)  # it was held to when the release was signed
+        return Route(
+            release=release.id,
+            model=version.model,
+            version=version.number,
+            blob=version.blob,
+            signature=version.signature,
+            percent=share.percent,
+            contract=version.contract,
+            form=version.form,
+            feeding=version.feeding,
+            python=deployment.python if version.form is not Form.ONNX else None,
+            trust=trust.id if trust else "",
+        )
+
+    def pin(
+        self,
+        deployment: str,
+        release: str,
+        why: str,
+        *,
+        by: Actor,
+        keys: Collection[str] = (),
+        prefixes: Collection[str] = (),
+    ) -> Deployment:
+        """Serve callers with these keys, or keys that begin so, by `release` until they are unpinned.
+
+        A pin outlives rollouts, also one that sends its release back. Raises `Invalid` for a release that does not
+        fit the deployment and for no keys, `Conflict` before anything serves, `QuotaExceeded` above `MOST_PINS`.
+        """
+        by.must(Permission.OPERATE)
+        fresh = {(key, False) for key in keys} | {(key, True) for key in prefixes}
+        if not fresh or not all(0 < len(key) <= LONGEST_KEY for key, _ in fresh):
+            raise Invalid(f"name at least one key or prefix, each of 1 to {LONGEST_KEY} characters")
+        signed = self.fitting(self.get(deployment), release)
+        with self._journal.act(by.name, "deployment.pin", why=why) as act:
+            place = self.get(deployment)
+            if not place.traffic:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            kept = [pin for pin in place.pins if (pin.key, pin.starts_with) not in fresh]
+            added = [Pin(key=key, release=signed.id, starts_with=prefix) for key, prefix in sorted(fresh)]
+            if len(kept) + len(added) > MOST_PINS:
+                raise QuotaExceeded(f"{deployment} would have more than {MOST_PINS} pins; use a prefix", quota="pins")
+            changed = place.but(pins=(*kept, *added))
+            return place if set(changed.pins) == set(place.pins) else self.serve(act, changed, why)
+
+    def unpin(
+        self, deployment: str, why: str, *, by: Actor, keys: Collection[str] = (), prefixes: Collection[str] = ()
+    ) -> Deployment:
+        """Let these callers go where the shares send them; without keys and prefixes, all who are pinned.
+
+        Raises `NotFound` when none of them is pinned.
+        """
+        by.must(Permission.OPERATE)
+        named = {(key, False) for key in keys} | {(key, True) for key in prefixes}
+        with self._journal.act(by.name, "deployment.unpin", why=why) as act:
+            place = self.get(deployment)
+            kept = tuple(pin for pin in place.pins if named and (pin.key, pin.starts_with) not in named)
+            if kept == place.pins:
+                raise NotFound(f"nobody who is named is pinned at {deployment}; `headway deployment show` lists pins")
+            return self.serve(act, place.but(pins=kept), why)
+
+    def shadow(self, deployment: str, shadow: Shadow, why: str, *, by: Actor) -> Deployment:
+        """Let a release score what is asked beside those that answer, in the place of any other shadow.
+
+        While a rollout mirrors, the shadow waits. Raises `Invalid` for a release that does not fit the deployment or
+        a tolerance that differences are not counted by, `Conflict` before anything serves.
+        """
+        by.must(Permission.OPERATE)
+        if not 1 <= shadow.percent <= 100:
+            raise Invalid(f"percent must be from 1 to 100, not {shadow.percent}")
+        if shadow.tolerance not in TOLERANCES:
+            raise Invalid(f"tolerance is one of {', '.join(map(str, TOLERANCES))}, not {shadow.tolerance}")
+        self.fitting(self.get(deployment), shadow.release)
+        with self._journal.act(by.name, "deployment.shadow", why=why) as act:
+            place = self.get(deployment)
+            if not place.traffic:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            return place if place.shadow == shadow else self.serve(act, place.but(shadow=shadow), why)
+
+    def unshadow(self, deployment: str, why: str, *, by: Actor) -> Deployment:
+        """End the shadow; what it was compared on stays."""
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "deployment.unshadow", why=why) as act:
+            place = self.get(deployment)
+            if place.shadow is None:
+                raise NotFound(f"{deployment} has no shadow")
+            return self.serve(act, place.but(shadow=None), why)
+
+    def served(self, deployment: str, moment: datetime) -> TrafficChange | None:
+        """What served at `moment`, and why: None before the first release."""
+        self.get(deployment)
+        return self._traffic.at(deployment, moment)
+
+    def traffic(self, deployment: str, *, limit: int = 100, before: str | None = None) -> Page[TrafficChange]:
+        return self._traffic.list(deployment, limit=limit, before=before)
+
+    def fitting(self, place: Deployment, release: str) -> Release:
+        """The release, if it may serve there; raises `Invalid` if not, and `Refused` where its signature is broken."""
+        signed = self._releases.check(release)
+        if signed.environment != place.environment:
+            raise Invalid(f"{release} is released for {signed.environment}, but {place.name} is in {place.environment}")
+        version = self._models.version(signed.model_version)
+        if version.model != place.model:
+            raise Invalid(f"{release} is of the model {version.model}, but {place.name} serves {place.model}")
+        self._models.trusted(version)
+        return signed
+
+    def serve(
+        self, act: Act, changed: Deployment, why: str, event_at: datetime | None = None, rollout: str = "",
+        standing: tuple[Standing, ...] = (),
+    ) -> Deployment:  # fmt: skip
+        """Part of an act that moves traffic: what is served from now on, and the change of it."""
+        moved = act.save(self._store, changed.but(generation=changed.generation + 1))
+        change = TrafficChange(
+            id=self._ids(TrafficChange.prefix),
+            created_at=self._clock.now(),
+            deployment=moved.name,
+            generation=moved.generation,
+            traffic=moved.traffic,
+            rollout=rollout,
+            why=why,
+            event_at=event_at,
+            pins=moved.pins,
+            shadow=moved.shadow,
+            standing=standing,
+        )
+        act.save(self._traffic, change, came_from=[rollout])
+        act.emit("TrafficMoved", moved.id, deployment=moved.name, generation=moved.generation)
+        return moved
