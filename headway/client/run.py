@@ -132,7 +132,7 @@ class Run:
     def log_model(
         self,
         name: str, model: Any, *,
-        training: Sequence[str | Any], evaluation: str | Any, task: Task | str = Task.BINARY, example: Any = None,
+        training: Sequence[str | Any], evaluation: str | Any, task: Task | str | None = None, example: Any = None,
         baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
         score: str | None = None, note: str = "",
     ) -> ModelVersion:  # fmt: skip
@@ -143,7 +143,8 @@ class Run:
         such as `orders@3`; gates will judge the model by `evaluation`, so it must be data that it never saw. A model
         is converted, and its served forms compared with it on the rows of `example` (a frame of features; by default
         those of `evaluation`); the fastest of those that answer alike is kept. `score` names the output that
-        quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
+        quality is judged by, by default the probabilities. `metrics` are logged to the run as well. `task` is
+        multiclass for a classifier of three classes or more, and binary, if it is left out.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
@@ -158,7 +159,7 @@ class Run:
             model=name,
             blob=self.client.blobs.put(exported.onnx),
             signature=exported.signature,
-            task=_task(task),
+            task=_task(task, exported.signature),
             run=self.id,
             training=tuple(_reference(version) for version in training),
             evaluation=held_out,
@@ -250,7 +251,9 @@ def _reference(version: str | Any) -> str:
     return version if isinstance(version, str) else str(version.id)
 
 
-def _task(task: Task | str) -> Task:
+def _task(task: Task | str | None, signature: Signature) -> Task:
+    if task is None:
+        return Task.MULTICLASS if signature.classes else Task.BINARY
     try:
         return Task(task)
     except ValueError:

@@ -204,6 +204,9 @@ def _told(
     exchange: Exchange, dialect: Dialect[Any], asked: Any, loaded: LoadedRoute, outputs: list[NDArray[Any]]
 ) -> Answer:
     exchange.scores = loaded.scores(outputs, exchange.rows)
+    if loaded.classes:
+        exchange.probabilities = loaded.probabilities(outputs, exchange.rows)
+        exchange.labels = loaded.labels(outputs, exchange.rows)
     return dialect.answer(asked, exchange, loaded, outputs)
 
 

@@ -11,10 +11,11 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.client.client import Client
 from headway.errors import Invalid, NotFound
@@ -22,9 +23,9 @@ from headway.kernel.clock import Instant
 from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
 from headway.kernel.statistics import Interval, clustered_interval
-from headway.lifecycle.models.records import Form
-from headway.lifecycle.predictions.records import Segment
-from headway.lifecycle.predictions.rules import loss
+from headway.lifecycle.models.records import ClassName, Form
+from headway.lifecycle.predictions.records import LabelValue, Segment
+from headway.lifecycle.predictions.rules import class_loss, class_place, loss
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.router import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
@@ -45,6 +46,9 @@ class Replayed(Value):
     identical: bool
     features: dict[str, Any]
     outputs: dict[str, list[Any]]
+    label: str = ""
+    """Of several classes, what `release` says now."""
+    captured_label: str = ""
 
 
 class Replay(Value):
@@ -97,6 +101,7 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     outputs = _outputs(loaded, frame)
     score = loaded.scores(outputs, 1)[0]
     names = [spec.name for spec in loaded.route.signature.outputs]
+    chances = tuple(loaded.probabilities(outputs, 1)[0].tolist()) if loaded.classes else ()
     return Replayed(
         prediction=found.id,
         deployment=found.deployment,
@@ -105,7 +110,9 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
         captured=found.score,
         release=loaded.route.release,
         score=score,
-        identical=_same(found.score, score),
+        identical=_same(found.score, score) and found.probabilities == chances,
+        label=str(loaded.labels(outputs, 1)[0]) if chances else "",
+        captured_label=str(row.get("_label") or ""),
         features={name: row[name] for name in loaded.inputs.columns},
         outputs={name: output.ravel().tolist() for name, output in zip(names, outputs, strict=True)},
     )
@@ -134,8 +141,14 @@ def replay_all(
             wanted = release or str(answered_by)
             if wanted not in loaded:
                 loaded[wanted] = load_release(client, wanted)
-            scores = np.asarray(loaded[wanted].scores(_outputs(loaded[wanted], part), part.height))
-            sums.add(part, scores, _labels(client, part["_prediction"].to_list()))
+            outputs = _outputs(loaded[wanted], part)
+            answers = _answers(loaded[wanted], outputs, part.height)
+            if wanted == str(answered_by):
+                answers = _as_asked(loaded[wanted], part, answers)
+            if loaded[wanted].classes and str(answered_by) not in loaded:
+                loaded[str(answered_by)] = load_release(client, str(answered_by))
+            before = loaded[str(answered_by)].classes if loaded[wanted].classes else ()
+            sums.add(part, answers, _labels(client, part["_prediction"].to_list()), before)
         progress(frame.height)
     if sums.rows + sums.failed == 0:
         raise NotFound(f"no prediction of {deployment!r} was captured in that time")
@@ -149,6 +162,14 @@ def segments(client: Client, deployment: str, start: datetime | None, end: datet
             yield each
 
 
+class Answers(NamedTuple):
+    """What a release says of some rows now; of several classes, by row the probability of each."""
+
+    scores: Any
+    classes: tuple[ClassName, ...]
+    probabilities: list[list[float]]
+
+
 class _Sums:
     def __init__(self) -> None:
         self.rows = self.failed = self.identical = self.labelled = 0
@@ -156,10 +177,12 @@ class _Sums:
         self._captured = self._score = 0.0
         self._days: defaultdict[str, list[float]] = defaultdict(list)
 
-    def add(self, part: pl.DataFrame, scores: Any, labels: dict[str, float]) -> None:
-        captured = part["_score"].fill_null(math.nan).to_numpy()
-        gaps = np.where(np.isnan(captured) & np.isnan(scores), 0.0, np.abs(captured - scores))
-        gaps = np.where(np.isnan(gaps), math.inf, gaps)
+    def add(
+        self, part: pl.DataFrame, answers: Answers, labels: dict[str, LabelValue], before: tuple[ClassName, ...]
+    ) -> None:
+        """`before` are the classes of what was answered then."""
+        scores, captured = answers.scores, part["_score"].fill_null(math.nan).to_numpy()
+        gaps, then_chances = _gaps(part, answers), _chances(part)
         self.rows += part.height
         self.identical += int((gaps == 0).sum())
         worst = int(gaps.argmax())
@@ -168,9 +191,16 @@ class _Sums:
         self._captured += float(np.nansum(captured))
         self._score += float(np.nansum(scores))
         days = part["_event_at"].dt.date().cast(pl.String).to_list()
-        for name, day, then, now in zip(part["_prediction"].to_list(), days, captured, scores, strict=True):
-            if name in labels and math.isfinite(then) and math.isfinite(now):
-                self._days[day].append(loss(now, labels[name]) - loss(then, labels[name]))
+        rows = zip(part["_prediction"].to_list(), days, captured, scores, strict=True)
+        for row, (name, day, then, now) in enumerate(rows):
+            if name not in labels or not (math.isfinite(then) and math.isfinite(now)):
+                continue
+            if not answers.classes:
+                self._days[day].append(loss(now, float(labels[name])) - loss(then, float(labels[name])))
+            elif (chances := then_chances[row]) and before:
+                was = class_loss(chances, class_place(before, labels[name]))
+                place = class_place(answers.classes, labels[name])
+                self._days[day].append(class_loss(answers.probabilities[row], place) - was)
 
     def replay(self, deployment: str, release: str) -> Replay:
         groups = [(len(losses), math.fsum(losses)) for losses in self._days.values()]
@@ -210,8 +240,51 @@ def _outputs(loaded: LoadedRoute, frame: pl.DataFrame) -> list[Any]:
     return loaded.runtime.run(feed)
 
 
-def _labels(client: Client, predictions: Iterable[str]) -> dict[str, float]:
-    names, found = list(predictions), {}
+def _answers(loaded: LoadedRoute, outputs: list[Any], rows: int) -> Answers:
+    chances = loaded.probabilities(outputs, rows).tolist() if loaded.classes else []
+    return Answers(np.asarray(loaded.scores(outputs, rows)), loaded.classes, chances)
+
+
+def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers) -> Answers:
+    """`answers` with the rows that differ asked again as they were then: the last bits of a sum depend on how many rows
+    are added up at once."""
+    apart = set(part.filter(pl.Series(_gaps(part, answers) > 0))["_request"].to_list())
+    if not apart:
+        return answers
+    whole = part.with_row_index("_place").filter(pl.col("_request").is_in(apart))
+    for _, rows in whole.group_by("_request", maintain_order=True):
+        one = _answers(loaded, _outputs(loaded, rows), rows.height)
+        for at, place in enumerate(rows["_place"].to_list()):
+            answers.scores[place] = one.scores[at]
+            if loaded.classes:
+                answers.probabilities[place] = one.probabilities[at]
+    return answers
+
+
+def _chances(part: pl.DataFrame) -> list[list[float] | None]:
+    """By row, the probabilities of several classes as they were captured."""
+    return part["_probabilities"].to_list() if "_probabilities" in part.columns else [None] * part.height
+
+
+def _gaps(part: pl.DataFrame, answers: Answers) -> NDArray[np.float64]:
+    """By row, how far what was captured is from `answers`; of several classes, in the one where it is furthest."""
+    captured, scores = part["_score"].fill_null(math.nan).to_numpy(), answers.scores
+    gaps = np.where(np.isnan(captured) & np.isnan(scores), 0.0, np.abs(captured - scores))
+    gaps = np.where(np.isnan(gaps), math.inf, gaps)
+    if not answers.classes:
+        return gaps
+    wide = zip(_chances(part), answers.probabilities, gaps, strict=True)
+    return np.array([_furthest(then, now, gap) for then, now, gap in wide])
+
+
+def _furthest(then: list[float] | None, now: list[float], gap: float) -> float:
+    if not then or len(then) != len(now):
+        return gap
+    return max(abs(one - other) for one, other in zip(then, now, strict=True))
+
+
+def _labels(client: Client, predictions: Iterable[str]) -> dict[str, LabelValue]:
+    names, found = list(predictions), dict[str, LabelValue]()
     for at in range(0, len(names), _LABELS):
         found.update(client.predictions.labels(names[at : at + _LABELS]))
     return found

@@ -41,8 +41,12 @@ class LoadedRoute:
         if route.signature.score not in numeric:
             raise Invalid(f"release {route.release}: no output of numbers is named {route.signature.score!r}")
         self._score_place = numeric.index(route.signature.score)
+        self.classes, self._label_place = route.signature.classes, route.signature.label_place
         try:
-            self.scores(runtime.run(self.inputs.example()), rows=1)
+            outputs = runtime.run(self.inputs.example())
+            self.scores(outputs, rows=1)
+            if self.classes:
+                self.probabilities(outputs, rows=1)
         except (
             Raised
         ) as error:  # a worker's model may take no row but sensible ones, and its gate has asked it for many
@@ -51,9 +55,24 @@ class LoadedRoute:
             raise Invalid(f"release {route.release}: the model cannot score one row: {error}") from error
 
     def scores(self, outputs: list[NDArray[Any]], rows: int) -> list[float]:
-        """The last column of the output that the signature names as its score."""
-        scores: list[float] = outputs[self._score_place].reshape(rows, -1)[:, -1].tolist()
+        """The last column of the output that the signature names as its score; of several classes, the greatest."""
+        wide = outputs[self._score_place].reshape(rows, -1)
+        scores: list[float] = (wide.max(axis=1) if self.classes else wide[:, -1]).tolist()
         return scores
+
+    def probabilities(self, outputs: list[NDArray[Any]], rows: int) -> NDArray[Any]:
+        """By row, the probability of each class; raises `Invalid` when there are not as many as classes."""
+        wide = outputs[self._score_place].reshape(rows, -1)
+        if wide.shape[1] != len(self.classes):
+            raise Invalid(f"the model gives {wide.shape[1]} probabilities for {len(self.classes)} classes")
+        return wide
+
+    def labels(self, outputs: list[NDArray[Any]], rows: int) -> list[Any]:
+        """By row, the class that the model says; without a label output, the likeliest."""
+        if self._label_place is not None:
+            labels: list[Any] = outputs[self._label_place].reshape(rows).tolist()
+            return labels
+        return [self.classes[place] for place in self.probabilities(outputs, rows).argmax(axis=1).tolist()]
 
 
 class LoadedTable:

@@ -13,6 +13,7 @@ import polars as pl
 from skops.io import dumps, get_untrusted_types
 
 from headway.engines.models.adoption import skops_signature
+from headway.engines.models.classes import noted, several_classes
 from headway.engines.models.estimators import estimator_to_onnx, must_be_convertible
 from headway.engines.models.features import datatype_of, feature_names
 from headway.engines.models.graphs import packed, unpacked
@@ -86,14 +87,14 @@ def to_onnx(model: Any, example: pl.DataFrame, *, exact: bool = False) -> bytes:
     It is a fitted estimator of scikit-learn, LightGBM, XGBoost or CatBoost, a pipeline of these, or a PyTorch network
     of one tensor of floats. `example` holds the features as they were in training. Floats become FP32 (`exact`: FP64),
     where NaN is a missing one, and so do integers of which some are missing; other integers are INT64, booleans BOOL,
-    texts BYTES. A classifier of two classes gives `label` [rows] and `probabilities` [rows, 2], a regressor `variable`
+    texts BYTES. A classifier gives `label` [rows] and `probabilities` [rows, classes], a regressor `variable`
     [rows, 1], a network `score`. Raises `Invalid`, naming what stands in the way, for a model that is not fitted or
     does not convert.
     """
     if is_network(model):
         columns = _columns(model, example)
         return unpacked(network_to_onnx(model, len(columns)), columns)
-    return estimator_to_onnx(model, example, exact=exact)
+    return noted(estimator_to_onnx(model, example, exact=exact), several_classes(model))
 
 
 def _candidates(model: Any, example: pl.DataFrame, rows: pl.DataFrame) -> Iterator[Candidate]:
@@ -121,6 +122,7 @@ def _tried(name: str, model: Any, make: Any, rows: pl.DataFrame) -> Candidate:
 
 
 def _proved(name: str, model: Any, onnx: bytes, rows: pl.DataFrame) -> Candidate:
+    onnx = noted(onnx, several_classes(model))
     return Candidate(name, onnx, parity(model, onnx, rows))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds
+from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
 from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import Invalid
 from headway.lifecycle.models.records import ModelVersion, Signature
@@ -19,11 +19,12 @@ class ScoringModel(Protocol):
     def signature(self) -> Signature: ...
 
     def run(self, feed: Feeds) -> NDArray[np.float64]:
-        """The last column of the score output, shape [rows]; raises `Invalid` when the model stops."""
+        """The last column of the score output, shape [rows], or all, [rows, classes], where it tells classes apart;
+        raises `Invalid` when the model stops."""
         ...
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
+        """As `run` for each row; raises `Invalid` when the model does not take the columns of `frame`."""
         ...
 
 
@@ -41,12 +42,11 @@ class WorkerModel:
             answer: NDArray[Any] = self._worker.run(feed)[self._place]
         except Raised as error:
             raise Invalid(f"the model cannot score these rows: {error}"[:500]) from error
-        scores: NDArray[np.float64] = answer.reshape(len(answer), -1)[:, -1].astype(np.float64)
-        return scores
+        return scores_in(self.signature, answer)
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(BATCH_ROWS)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate(parts) if parts else no_scores(self.signature)
 
     def close(self) -> None:
         self._worker.end()

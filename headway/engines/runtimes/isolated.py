@@ -208,7 +208,7 @@ class Skops:
         count = len(classes) if classes is not None and hasattr(self._estimator, "predict_proba") else 0
         return {
             "features": self._names, "width": int(getattr(self._estimator, "n_features_in_", 0)),
-            "classes": count,
+            "classes": count, "names": [] if classes is None else np.asarray(classes).tolist(),
             "label": "BYTES" if classes is None or np.asarray(classes).dtype.kind in "OUS" else "INT64",
         }  # fmt: skip
 

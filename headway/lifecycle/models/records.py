@@ -41,13 +41,26 @@ class TensorSpec(Value):
         return tuple(f"{self.name}_{place}" for place in range(self.shape[1]))
 
 
+ClassName = str | int
+
+
 class Signature(Value):
     """What a model takes and gives. `score` names the output whose last column is the number that quality is
-    judged by: the probability of the positive class, or the estimate of a regression."""
+    judged by: the probability of the positive class, or the estimate of a regression. With `classes`, three or more,
+    it is the output with a probability for each of them, in their order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     score: str
+    classes: tuple[ClassName, ...] = ()
+
+    @property
+    def label_place(self) -> int | None:
+        """Among the outputs, the first beside the score with one value per row."""
+        for place, spec in enumerate(self.outputs):
+            if spec.name != self.score and spec.shape[1:] in ((), (1,)):
+                return place
+        return None
 
     def naming(self, columns: tuple[str, ...]) -> Signature:
         """With names for the columns of its only input; raises `Invalid` where that does not fit."""
@@ -62,6 +75,8 @@ class Signature(Value):
 
 class Task(StrEnum):
     BINARY = "binary"
+    MULTICLASS = "multiclass"
+    """One of three classes or more, each with its probability."""
     REGRESSION = "regression"
 
 

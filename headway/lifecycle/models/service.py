@@ -22,6 +22,7 @@ from headway.lifecycle.models.records import (
     ModelVersion,
     Registered,
     Registration,
+    Task,
     Trust,
 )
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
@@ -65,6 +66,9 @@ class ModelService:
             self._runs.get(run)
         training = tuple(self._datasets.version(reference).id for reference in command.training)
         evaluation = self._datasets.version(command.evaluation).id
+        if (command.task is Task.MULTICLASS) != bool(command.signature.classes):
+            told = ", ".join(map(str, command.signature.classes[:5])) or "no classes"
+            raise Invalid(f"task {command.task} does not fit a model of {told}; multiclass names three classes or more")
         if evaluation in training:
             raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
         for baseline in command.baselines:

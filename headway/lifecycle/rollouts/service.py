@@ -13,7 +13,7 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page, since
 from headway.lifecycle.environments.service import EnvironmentService
-from headway.lifecycle.models.records import Form, PythonRuntime
+from headway.lifecycle.models.records import ClassName, Form, PythonRuntime
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
@@ -133,6 +133,13 @@ class RolloutService:
             return None
         route = self._route(Share(release=shadow.release, percent=0), deployment)
         return ShadowRoute(route=route, percent=shadow.percent)
+
+    def classes(self, release: str) -> tuple[ClassName, ...]:
+        """The classes that a release tells apart; none where it gives a number, or is not known here."""
+        try:
+            return self._models.version(self._releases.get(release).model_version).signature.classes
+        except NotFound:
+            return ()
 
     def _route(self, share: Share, deployment: Deployment) -> Route:
         release = self._releases.get(share.release)
