@@ -35,6 +35,8 @@ class Exchange(msgspec.Struct, gc=False):
     """Of a release of several classes: shape [rows, classes]."""
     labels: list[Any] | None = None
     """What such a release says of each row."""
+    fallback: str = ""
+    """What answered in the place of the release: another one, or the constant; `error` says why."""
     status: int = 200
     error: str = ""
     latency_us: float = 0.0

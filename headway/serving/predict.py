@@ -48,6 +48,8 @@ class Predicted(msgspec.Struct, gc=False):
     release: str
     model: str
     version: int
+    fallback: str | msgspec.UnsetType = msgspec.UNSET
+    """What answered in the place of the release that should: another one, or `constant`."""
     probabilities: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     """By class, where the model tells several apart."""
     outputs: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
@@ -78,6 +80,8 @@ class NamedPrediction:
         place = route.signature.label_place
         label = None if place is None else outputs[place].ravel().tolist()[0]
         said = Predicted(exchange.request, label, score, route.release, route.model, route.version)
+        if exchange.fallback:
+            said.fallback = exchange.fallback
         if loaded.classes:
             said.label = loaded.labels(outputs, 1)[0]
             said.probabilities = dict(zip(map(str, loaded.classes), exchange.probabilities[0].tolist(), strict=True))
@@ -208,7 +212,9 @@ def _answered(signature: Signature) -> dict[str, Any]:
         properties["probabilities"] = {"type": "object", "required": names, "properties": chances}
     elif _gives_more(signature):
         properties["outputs"] = {"type": "object"}
-    return {"type": "object", "required": list(properties), "properties": properties}
+    required = list(properties)
+    properties["fallback"] = {"type": "string", "description": "what answered in the place of a model that failed"}
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def _fields(error: Exception) -> list[str]:

@@ -26,6 +26,7 @@ from headway.kernel.statistics import Interval, clustered_interval
 from headway.lifecycle.models.records import ClassName, Form
 from headway.lifecycle.predictions.records import LabelValue, Segment
 from headway.lifecycle.predictions.rules import class_loss, class_place, loss
+from headway.lifecycle.rollouts.fallbacks import CONSTANT
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.router import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
@@ -52,7 +53,7 @@ class Replayed(Value):
 
 
 class Replay(Value):
-    """Many of them. `failed` rows were answered with an error and cannot be compared.
+    """Many of them. `failed` rows were answered with an error, or by a constant, and cannot be compared.
 
     `loss` is the mean squared error of `release` minus that of what was answered, over the `labelled` rows: below zero
     `release` is better. Its interval counts days, not rows, and is None below two days.
@@ -93,9 +94,11 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     Raises `PredictionUnknown`; `Invalid` when it failed then, since what it was asked is not known in full.
     """
     found = client.predictions.get(prediction)
-    loaded = load_release(client, release or found.release)
     frame = _frame(client, client.predictions.segment(found.segment))[found.row]
     row = frame.row(0, named=True)
+    if row.get("_fallback") == CONSTANT and not release:
+        raise Invalid(f"prediction {prediction} was answered by a constant: {row['_error']}; name a release to ask")
+    loaded = load_release(client, release or found.release)
     if row["_status"] != 200:
         raise Invalid(f"prediction {prediction} was refused then: {row['_error']}")
     outputs = _outputs(loaded, frame)
@@ -136,8 +139,8 @@ def replay_all(
     sums = _Sums()
     for segment in segments(client, deployment, start, end):
         frame = _within(_frame(client, segment), start, end)
-        sums.failed += frame.filter(pl.col("_status") != 200).height
-        for (answered_by,), part in frame.filter(pl.col("_status") == 200).group_by("_release", maintain_order=True):
+        sums.failed += frame.height - _answered(frame).height
+        for (answered_by,), part in _answered(frame).group_by("_answered_by", maintain_order=True):
             wanted = release or str(answered_by)
             if wanted not in loaded:
                 loaded[wanted] = load_release(client, wanted)
@@ -224,6 +227,15 @@ class _Sums:
 
 def _frame(client: Client, segment: Segment) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(client.blobs.get(segment.blob)))
+
+
+def _answered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that some release answered, with its name in `_answered_by`."""
+    answered = frame.filter(pl.col("_status") == 200)
+    if "_fallback" not in frame.columns:
+        return answered.with_columns(pl.col("_release").alias("_answered_by"))
+    instead = pl.coalesce("_fallback", "_release").alias("_answered_by")
+    return answered.filter((pl.col("_fallback") != CONSTANT).fill_null(True)).with_columns(instead)
 
 
 def _within(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:

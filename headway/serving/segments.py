@@ -1,8 +1,9 @@
 """Captured exchanges as columnar Parquet segments: one row per prediction.
 
 Columns: the features, typed by the signature, and beside them, set apart by an underscore, `_prediction`, `_request`,
-`_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_rows` and
-`_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
+`_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_fallback` (the
+release that answered in the place of `_release`, whose failure `_error` tells, or `constant`), `_rows` and `_latency_us`
+(both of the whole request), `_filled` (the features whose default stands in the row, else null),
 `_share` (of the requests that are captured), `_sampled` (whether the row is of that share; else it was kept for its
 failure, and is of no use for rates), `_score`, `_mirror_release`, `_mirror_score`; with a release of several
 classes also `_label`, `_probabilities` (by class, in its order) and `_mirror_probabilities`. A score that is not
@@ -101,6 +102,7 @@ def _requests(exchanges: Sequence[Exchange]) -> pl.DataFrame:
             pl.Series("_received_at", received_us, pl.Int64).cast(_UTC),
             pl.Series("_status", [each.status for each in exchanges], pl.Int16),
             pl.Series("_error", [each.error or None for each in exchanges], pl.String),
+            pl.Series("_fallback", [each.fallback or None for each in exchanges], pl.String),
             pl.Series("_rows", [each.rows for each in exchanges], pl.Int32),
             pl.Series("_share", [each.table.table.capture.share for each in exchanges], pl.Float64),
             pl.Series("_sampled", [each.sampled for each in exchanges], pl.Boolean),
@@ -144,7 +146,7 @@ def _mirrored(
     failures, reason = 0, ""
     groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
     for place, each in enumerate(exchanges):
-        if each.status == 200 and (mirror := each.table.mirror(each.release, each.request)):
+        if each.status == 200 and not each.fallback and (mirror := each.table.mirror(each.release, each.request)):
             groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
     for mirror, rows in groups.values():
         try:
@@ -169,7 +171,7 @@ def _saturated(exchanges: Sequence[Exchange]) -> Counter[str]:
     """By release, the scores that are exactly 0 or 1: a probability that leaves no doubt is seldom meant so."""
     found: Counter[str] = Counter()
     for each in exchanges:
-        if each.scores and (count := sum(score in (0.0, 1.0) for score in each.scores)):
+        if each.scores and not each.fallback and (count := sum(score in (0.0, 1.0) for score in each.scores)):
             found[each.release] += count
     return found
 

@@ -21,6 +21,7 @@ from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
 from headway.lifecycle.monitors.classes import LABEL
 from headway.lifecycle.predictions.records import Captured, Comparison, Counts, Difference, SegmentContent
 from headway.lifecycle.predictions.rules import MOST_LARGEST
+from headway.lifecycle.rollouts.fallbacks import CONSTANT
 from headway.lifecycle.rollouts.records import TOLERANCES
 
 MOST_LEVELS = 1000
@@ -166,8 +167,9 @@ class PolarsSegmentReader:
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         """A request that never reached a release is counted under no name, and is not in the index.
 
-        An error is any answer but 200, whoever's fault it was: a release that refuses good requests must be seen. Only
-        the sample is counted, where a share is captured: rows that were kept for their error would raise its rate.
+        An error is any answer but 200, whoever's fault it was, and any that something else gave in its place: a release
+        that refuses good requests must be seen. Only the sample is counted, where a share is captured: rows that were
+        kept for their error would raise its rate.
         """
         frame = _read_segment(data)
         if frame.is_empty():
@@ -191,12 +193,14 @@ def _read_segment(data: bytes) -> pl.DataFrame:
     if missing := [name for name in _CAPTURE_COLUMNS if name not in frame.columns]:
         raise Invalid(f"this is no segment of captured predictions: it has no {', '.join(missing)}")
     absent = [pl.lit(None, pl.String).alias(name) for name in _MIRROR_COLUMNS if name not in frame.columns]
+    if "_fallback" not in frame.columns:
+        absent.append(pl.lit(None, pl.String).alias("_fallback"))
     absent += [pl.lit(None, _CHANCES).alias(name) for name in _CLASS_COLUMNS if name not in frame.columns]
     if "_sampled" not in frame.columns:  # written by whoever captures everything
         absent.append(pl.lit(True).alias("_sampled"))
     try:
         frame = frame.with_columns(absent).with_columns(
-            pl.col("_prediction", "_release", "_mirror_release").cast(pl.String),
+            pl.col("_prediction", "_release", "_mirror_release", "_fallback").cast(pl.String),
             pl.col("_event_at").cast(pl.Datetime("us", "UTC")),
             pl.col("_status").cast(pl.Int32),
             pl.col("_sampled").cast(pl.Boolean).fill_null(True),
@@ -213,6 +217,12 @@ def _read_segment(data: bytes) -> pl.DataFrame:
 def _captured(frame: pl.DataFrame, deployment: str, segment: str) -> Iterable[Captured]:
     indexed = frame.with_row_index("_row").filter(
         pl.col("_release").is_not_null(), pl.col("_prediction").fill_null("") != ""
+    )
+    # What a constant said is nobody's prediction: it is found, and adds nothing to anybody's quality.
+    constant = (pl.col("_fallback") == CONSTANT).fill_null(False)
+    indexed = indexed.with_columns(
+        pl.when(constant).then(None).otherwise(pl.col("_score")).alias("_score"),
+        pl.when(constant | pl.col("_fallback").is_null()).then("_release").otherwise("_fallback").alias("_release"),
     )
     columns = indexed.select(
         "_prediction", "_row", "_release", "_event_at", "_score", "_mirror_release", "_mirror_score", *_CLASS_COLUMNS
@@ -271,6 +281,6 @@ def _counts(release: str, rows: pl.DataFrame) -> Counts:
     return Counts(
         release=release,
         requests=rows.height,
-        errors=int((rows["_status"] != 200).sum()),
+        errors=int(((rows["_status"] != 200) | rows["_fallback"].is_not_null()).sum()),
         latency={bound: count for bound, count in zip(LATENCY_BOUNDS_US, counted, strict=True) if count},
     )

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.models.records import PythonRuntime
+from headway.lifecycle.rollouts.fallbacks import Fallback
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
@@ -52,6 +53,7 @@ class Deployment(Record, prefix="dp"):
     capture: Sampling = EVERYTHING
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
+    fallback: Fallback | None = None
 
     @property
     def serving(self) -> str | None:
@@ -71,6 +73,7 @@ class TrafficChange(Record, prefix="tc"):
     """The newest event that had been seen then: where the move stands in the data's own time."""
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
+    fallback: Fallback | None = None
 
 
 class RolloutState(State):

@@ -7,7 +7,7 @@ the file says; `generation` tells both sides how far the other is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import blake3
 import msgspec
@@ -49,6 +49,18 @@ class ShadowRoute(Value):
     percent: int
 
 
+class FallbackRoute(Value):
+    """What answers when the model of a route fails: `route`, then `constant`, by output; as `Fallback` has it."""
+
+    route: Route | None = None
+    constant: dict[str, Any] = {}
+    after_ms: int = 0
+
+    @property
+    def named(self) -> str:
+        return self.route.release if self.route else ""
+
+
 class RoutingTable(Value):
     """Shares sum to 100. With `mirror`, each captured request is also scored, off its path, by the other routes."""
 
@@ -62,6 +74,7 @@ class RoutingTable(Value):
     pins: tuple[Pin, ...] = ()
     """They name releases of `routes`, which need have no share."""
     shadow: ShadowRoute | None = None
+    fallback: FallbackRoute | None = None
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.
