@@ -22,7 +22,7 @@ from headway.errors import ExtraMissing, Invalid
 from headway.kernel.clock import SystemClock
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
+from headway.lifecycle.models.records import AddVersion, ClassName, Form, ModelVersion, Signature, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
@@ -53,6 +53,24 @@ class OnnxExporter:
             onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
             note=made.note,
         )  # fmt: skip
+
+    def export_file(
+        self, path: Path, evaluation: str, score: str | None, signature: Signature | None,
+        classes: tuple[ClassName, ...],
+    ) -> Exported:  # fmt: skip
+        """ONNX files too are taken as they are: nobody can say what they were made from."""
+        engine = _given_engine()
+        made = engine.model_at(
+            path, columns=lambda: self._features(evaluation), classes=classes, signature=signature, score=score
+        )
+        return Exported(
+            onnx=made.data, signature=made.signature, form=made.form, feeding=made.feeding, files=made.files,
+            as_given=made.form is not Form.ONNX,
+        )  # fmt: skip
+
+    def _features(self, evaluation: str) -> tuple[str, ...]:
+        contract = self._client.datasets.version(evaluation).contract
+        return contract.used_as(Use.FEATURE) if contract else ()
 
     def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
         """The features among the held-out rows: those the model names, else those of the contract."""
@@ -293,6 +311,14 @@ def _adoption_engine() -> ModuleType:
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
     return adoption
+
+
+def _given_engine() -> ModuleType:
+    try:
+        from headway.engines.models import given  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
+    return given
 
 
 def _export_engine() -> ModuleType:

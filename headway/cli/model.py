@@ -12,7 +12,7 @@ from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
 from headway.kernel.ids import kind_of
-from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec, Variant
+from headway.lifecycle.models.records import ModelVersion, Task, TensorSpec, Variant
 from headway.sdk import adopt_on
 
 
@@ -97,7 +97,7 @@ def adopt(invocation: Invocation, /, reference: str, columns: str, **told: Any) 
         print_json(version)
         return
     click.echo(f"{version.label} is {version.form}{f': {version.note}' if version.note else ''}")
-    if version.form is Form.MLFLOW:
+    if version.form.may_hold_code:
         click.echo(f"it may hold any code, and is not run before `headway model trust {version.label} --why ...`")
 
 

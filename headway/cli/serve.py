@@ -25,7 +25,8 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.command(cls=Verb)
 @click.option(
     "--model", required=True, metavar="PATH|NAME@NUMBER",
-    help="An ONNX file, a skops file, a folder that MLflow has saved, or a model version.",
+    help="A file (.onnx, .skops, .txt of LightGBM, .ubj or .json of XGBoost, .pt2), a folder (of MLflow, or with "
+    "model.py), or a model version.",
 )  # fmt: skip
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The port to listen on.")
@@ -58,10 +59,10 @@ def serve(
     if python and not Path(python).is_absolute():
         raise BadSettings(f"--python {python!r} must be a whole path")
     with _blobs() as blobs:
-        route = _route(invocation, model, score, blobs)
+        route = _route(invocation, model, score, blobs, PythonRuntime(python=python))
         if route.form is not Form.ONNX:
             route = route.but(python=PythonRuntime(python=python), trust=route.trust or ("--trust" if trust else ""))
-        if route.form is Form.MLFLOW and not route.trust:
+        if route.form.may_hold_code and not route.trust:
             raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
         routing = blobs.folder / "routing.json"
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
@@ -92,33 +93,22 @@ def _blobs() -> Iterator[_Blobs]:
         yield _Blobs(Path(temporary))
 
 
-def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs) -> Route:
+def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
     path = Path(model)
-    if path.is_dir():
-        return _folder(path, score, blobs)
-    if path.is_file():
-        return _file(path, score, blobs)
+    if path.exists():
+        return _given(path, score, blobs, runtime)
     if kind_of(model) == ModelVersion.prefix or "@" in model:
         return _version(invocation, model, blobs)
     raise NotFound(f"there is no file or folder {model!r}; a model version is named as NAME@NUMBER")
 
 
-def _file(path: Path, score: str | None, blobs: _Blobs) -> Route:
-    from headway.engines.models.adoption import skops_signature  # noqa: PLC0415
-    from headway.engines.models.scoring import signature_of  # noqa: PLC0415
+def _given(path: Path, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
+    """A file or folder as it is; nothing is converted, since there are no rows to compare on."""
+    from headway.engines.models.given import model_at  # noqa: PLC0415
 
-    data = path.read_bytes()
-    form = Form.SKOPS if path.suffix == ".skops" else Form.ONNX
-    signature = skops_signature(path.absolute(), score=score) if form is Form.SKOPS else signature_of(data, score)
-    blob = blobs.put(data)
-    return Route(release=blob[:15], model="", version=1, blob=blob, signature=signature, percent=100, form=form)
-
-
-def _folder(path: Path, score: str | None, blobs: _Blobs) -> Route:
-    """A folder as MLflow saves one; nothing is converted, since there are no rows to compare on."""
-    from headway.engines.models.adoption import adopt_folder  # noqa: PLC0415
-
-    made = adopt_folder(path, blobs.put, score)
+    made = model_at(path, score=score, runtime=runtime)
+    for data in made.files:
+        blobs.put(data)
     blob = blobs.put(made.data)
     return Route(
         release=blob[:15], model="", version=1, blob=blob, signature=made.signature, percent=100, form=made.form,
@@ -132,8 +122,9 @@ def _version(invocation: Invocation, reference: str, blobs: _Blobs) -> Route:
     version = client.models.version(reference)
     data = client.blobs.get(version.blob)
     trust = ""
-    if version.form is Form.MLFLOW:
+    if version.form.may_hold_code:
         trust = client.models.trusted(version.id).id
+    if version.form.is_folder:
         for file in read_folder(data).files:
             blobs.put(client.blobs.get(file.blob))
     return Route(

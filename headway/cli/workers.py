@@ -201,7 +201,7 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
     from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
 
     place = client.deployments.get(deployment)
-    if version.form is Form.MLFLOW:
+    if version.form.may_hold_code:
         client.models.trusted(version.id)
 
     def table(reference: str) -> Table:

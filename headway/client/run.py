@@ -19,7 +19,18 @@ from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
-from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
+from headway.lifecycle.models.records import (
+    AddVersion,
+    Baseline,
+    ClassName,
+    Feeding,
+    Form,
+    ModelVersion,
+    Parity,
+    Signature,
+    Task,
+    Variant,
+)
 from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
@@ -42,6 +53,11 @@ class Exported(Value):
     form: Form = Form.ONNX
     variants: tuple[Variant, ...] = ()
     note: str = ""
+    feeding: Feeding = Feeding.FRAME
+    files: tuple[bytes, ...] = ()
+    """What the bytes list, where they are those of a folder."""
+    as_given: bool = False
+    """Nothing was converted."""
 
 
 class Exporter(Protocol):
@@ -50,6 +66,13 @@ class Exporter(Protocol):
     def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
         """`model` is an ONNX file's bytes or a fitted estimator. `example` is a frame of its features; when it is
         None, the rows of the dataset version `evaluation` are taken."""
+        ...
+
+    def export_file(
+        self, path: Path, evaluation: str, score: str | None, signature: Signature | None,
+        classes: tuple[ClassName, ...],
+    ) -> Exported:  # fmt: skip
+        """A file or folder that is served as it is; `signature` and `classes` say what it does not say itself."""
         ...
 
 
@@ -134,27 +157,39 @@ class Run:
         name: str, model: Any, *,
         training: Sequence[str | Any], evaluation: str | Any, task: Task | str | None = None, example: Any = None,
         baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
-        score: str | None = None, note: str = "",
+        score: str | None = None, note: str = "", signature: Signature | None = None,
+        classes: Sequence[ClassName] = (),
     ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
         `model` and each of `baselines` are fitted estimators of scikit-learn, LightGBM, XGBoost or CatBoost, PyTorch
-        networks, or the bytes of ONNX files. `training` and `evaluation` are dataset versions, or references to them
-        such as `orders@3`; gates will judge the model by `evaluation`, so it must be data that it never saw. A model
-        is converted, and its served forms compared with it on the rows of `example` (a frame of features; by default
-        those of `evaluation`); the fastest of those that answer alike is kept. `score` names the output that
-        quality is judged by, by default the probabilities. `metrics` are logged to the run as well. `task` is
-        multiclass for a classifier of three classes or more, and binary, if it is left out.
+        networks, or the bytes of ONNX files. A model is converted, and its served forms compared with it on the rows of
+        `example` (a frame of features; by default those of `evaluation`); the fastest of those that answer alike is
+        kept. `model` may be the path of a file as well, which is served as it is: `.onnx`, `.skops`, a LightGBM text,
+        XGBoost's `.ubj` or `.json`, torch.export's `.pt2`, or a `.py` or a folder with `model.py` in it, whose function
+        `predict` takes arrays by input and gives arrays by output, as `signature` says. `classes` names those that such
+        a file only counts.
+
+        `training` and `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the
+        model by `evaluation`, so it must be data that it never saw. `task` is multiclass for a classifier of three
+        classes or more, and binary, if it is left out. `score` names the output that quality is judged by, by default
+        the probabilities. `metrics` are logged to the run as well.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
-        exported = self._exporter.export(model, held_out, example, score)
+        exported = (
+            self._exporter.export_file(model, held_out, score, signature, tuple(classes))
+            if isinstance(model, Path)
+            else self._exporter.export(model, held_out, example, score)
+        )
         simpler = tuple(
             self._baseline(other, self._exporter.export(simple, held_out, example, score))
             for other, simple in (baselines or {}).items()
         )
         if values:
             self.log_metrics(values)
+        for data in exported.files:
+            self.client.blobs.put(data)
         command = AddVersion(
             model=name,
             blob=self.client.blobs.put(exported.onnx),
@@ -165,6 +200,8 @@ class Run:
             evaluation=held_out,
             parity=exported.parity,
             form=exported.form,
+            feeding=exported.feeding,
+            as_given=exported.as_given,
             variants=exported.variants,
             baselines=simpler,
             metrics={key: value for key, value in values.items() if math.isfinite(value)},

@@ -23,13 +23,12 @@ from headway.kernel.clock import Instant
 from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
 from headway.kernel.statistics import Interval, clustered_interval
-from headway.lifecycle.models.records import ClassName, Form
+from headway.lifecycle.models.records import ClassName
 from headway.lifecycle.predictions.records import LabelValue, Segment
 from headway.lifecycle.predictions.rules import class_loss, class_place, loss
 from headway.lifecycle.rollouts.fallbacks import CONSTANT
-from headway.lifecycle.rollouts.routing import Route
+from headway.serving.releases import Releases
 from headway.serving.router import LoadedRoute
-from headway.serving.runtimes import OnnxRuntime
 
 _LABELS = 10_000
 
@@ -50,6 +49,8 @@ class Replayed(Value):
     label: str = ""
     """Of several classes, what `release` says now."""
     captured_label: str = ""
+    steady: bool = True
+    """Asked twice, it said the same: otherwise the model is not deterministic, and no replay can be identical."""
 
 
 class Replay(Value):
@@ -73,19 +74,8 @@ class Replay(Value):
     days: int
     loss: float | None
     interval: Interval | None
-
-
-def load_release(client: Client, identifier: str) -> LoadedRoute:
-    """A release as a model server would load it; raises `NotFound`, or `Invalid` when its model cannot be loaded."""
-    release = client.releases.get(identifier)
-    version = client.models.version(release.model_version)
-    if version.form is not Form.ONNX:
-        raise Invalid(f"{version.label} is {version.form}, which runs in a worker of its deployment: ask the endpoint")
-    route = Route(
-        release=release.id, model=version.model, version=version.number, blob=release.blob,
-        signature=version.signature, percent=100, contract=version.contract,
-    )  # fmt: skip
-    return LoadedRoute(route, OnnxRuntime(client.blobs.get(release.blob), version.signature))
+    unsteady: int = 0
+    """Rows that the release which answered then answers in two ways when it is asked twice: it is not deterministic."""
 
 
 def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
@@ -96,12 +86,14 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     found = client.predictions.get(prediction)
     frame = _frame(client, client.predictions.segment(found.segment))[found.row]
     row = frame.row(0, named=True)
-    if row.get("_fallback") == CONSTANT and not release:
-        raise Invalid(f"prediction {prediction} was answered by a constant: {row['_error']}; name a release to ask")
-    loaded = load_release(client, release or found.release)
     if row["_status"] != 200:
         raise Invalid(f"prediction {prediction} was refused then: {row['_error']}")
-    outputs = _outputs(loaded, frame)
+    if row.get("_fallback") == CONSTANT and not release:
+        raise Invalid(f"prediction {prediction} was answered by a constant: {row['_error']}; name a release to ask")
+    with Releases(client, client.deployments.get(found.deployment).python) as releases:
+        loaded = releases.get(release or found.release)
+        outputs = _outputs(loaded, frame)
+        steady = _bits(outputs) == _bits(_outputs(loaded, frame))
     score = loaded.scores(outputs, 1)[0]
     names = [spec.name for spec in loaded.route.signature.outputs]
     chances = tuple(loaded.probabilities(outputs, 1)[0].tolist()) if loaded.classes else ()
@@ -114,6 +106,7 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
         release=loaded.route.release,
         score=score,
         identical=_same(found.score, score) and found.probabilities == chances,
+        steady=steady,
         label=str(loaded.labels(outputs, 1)[0]) if chances else "",
         captured_label=str(row.get("_label") or ""),
         features={name: row[name] for name in loaded.inputs.columns},
@@ -135,24 +128,14 @@ def replay_all(
 
     Raises `NotFound` when there are none.
     """
-    loaded: dict[str, LoadedRoute] = {}
     sums = _Sums()
-    for segment in segments(client, deployment, start, end):
-        frame = _within(_frame(client, segment), start, end)
-        sums.failed += frame.height - _answered(frame).height
-        for (answered_by,), part in _answered(frame).group_by("_answered_by", maintain_order=True):
-            wanted = release or str(answered_by)
-            if wanted not in loaded:
-                loaded[wanted] = load_release(client, wanted)
-            outputs = _outputs(loaded[wanted], part)
-            answers = _answers(loaded[wanted], outputs, part.height)
-            if wanted == str(answered_by):
-                answers = _as_asked(loaded[wanted], part, answers)
-            if loaded[wanted].classes and str(answered_by) not in loaded:
-                loaded[str(answered_by)] = load_release(client, str(answered_by))
-            before = loaded[str(answered_by)].classes if loaded[wanted].classes else ()
-            sums.add(part, answers, _labels(client, part["_prediction"].to_list()), before)
-        progress(frame.height)
+    with Releases(client, client.deployments.get(deployment).python) as releases:
+        for segment in segments(client, deployment, start, end):
+            frame = _within(_frame(client, segment), start, end)
+            sums.failed += frame.height - _answered(frame).height
+            for (answered_by,), part in _answered(frame).group_by("_answered_by", maintain_order=True):
+                _replay_part(client, releases, release, str(answered_by), part, sums)
+            progress(frame.height)
     if sums.rows + sums.failed == 0:
         raise NotFound(f"no prediction of {deployment!r} was captured in that time")
     return sums.replay(deployment, release)
@@ -165,6 +148,18 @@ def segments(client: Client, deployment: str, start: datetime | None, end: datet
             yield each
 
 
+def _replay_part(
+    client: Client, releases: Releases, release: str, answered_by: str, part: pl.DataFrame, sums: _Sums
+) -> None:  # fmt: skip
+    """The rows of `part`, which `answered_by` answered then."""
+    loaded = releases.get(release or answered_by)
+    answers = _answers(loaded, _outputs(loaded, part), part.height)
+    if loaded.route.release == answered_by:
+        answers = _as_asked(loaded, part, answers, sums)
+    before = releases.get(answered_by).classes if loaded.classes else ()
+    sums.add(part, answers, _labels(client, part["_prediction"].to_list()), before)
+
+
 class Answers(NamedTuple):
     """What a release says of some rows now; of several classes, by row the probability of each."""
 
@@ -175,7 +170,7 @@ class Answers(NamedTuple):
 
 class _Sums:
     def __init__(self) -> None:
-        self.rows = self.failed = self.identical = self.labelled = 0
+        self.rows = self.failed = self.identical = self.labelled = self.unsteady = 0
         self._worst, self._most = "", 0.0
         self._captured = self._score = 0.0
         self._days: defaultdict[str, list[float]] = defaultdict(list)
@@ -214,6 +209,7 @@ class _Sums:
             rows=self.rows,
             failed=self.failed,
             identical=self.identical,
+            unsteady=self.unsteady,
             max_difference=self._most,
             worst=self._worst,
             mean_captured=self._captured / rows,
@@ -257,7 +253,7 @@ def _answers(loaded: LoadedRoute, outputs: list[Any], rows: int) -> Answers:
     return Answers(np.asarray(loaded.scores(outputs, rows)), loaded.classes, chances)
 
 
-def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers) -> Answers:
+def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers, sums: _Sums) -> Answers:
     """`answers` with the rows that differ asked again as they were then: the last bits of a sum depend on how many rows
     are added up at once."""
     apart = set(part.filter(pl.Series(_gaps(part, answers) > 0))["_request"].to_list())
@@ -265,12 +261,20 @@ def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers) -> Answ
         return answers
     whole = part.with_row_index("_place").filter(pl.col("_request").is_in(apart))
     for _, rows in whole.group_by("_request", maintain_order=True):
-        one = _answers(loaded, _outputs(loaded, rows), rows.height)
+        outputs = _outputs(loaded, rows)
+        one = _answers(loaded, outputs, rows.height)
+        if (_gaps(rows, one) > 0).any() and _bits(outputs) != _bits(_outputs(loaded, rows)):
+            sums.unsteady += rows.height
         for at, place in enumerate(rows["_place"].to_list()):
             answers.scores[place] = one.scores[at]
             if loaded.classes:
                 answers.probabilities[place] = one.probabilities[at]
     return answers
+
+
+def _bits(outputs: list[Any]) -> list[Any]:
+    """What can be compared bit for bit, NaN included."""
+    return [output.tolist() if output.dtype == object else output.tobytes() for output in outputs]
 
 
 def _chances(part: pl.DataFrame) -> list[list[float] | None]:

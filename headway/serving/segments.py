@@ -2,8 +2,8 @@
 
 Columns: the features, typed by the signature, and beside them, set apart by an underscore, `_prediction`, `_request`,
 `_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_fallback` (the
-release that answered in the place of `_release`, whose failure `_error` tells, or `constant`), `_rows` and `_latency_us`
-(both of the whole request), `_filled` (the features whose default stands in the row, else null),
+release that answered in the place of `_release`, whose failure `_error` tells, or `constant`), `_rows` and
+`_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
 `_share` (of the requests that are captured), `_sampled` (whether the row is of that share; else it was kept for its
 failure, and is of no use for rates), `_score`, `_mirror_release`, `_mirror_score`; with a release of several
 classes also `_label`, `_probabilities` (by class, in its order) and `_mirror_probabilities`. A score that is not

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import HeadwayError, NotTrusted, Unavailable
-from headway.lifecycle.models.records import Form, PythonRuntime
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.runtimes import ModelFiles
 from headway.serving.tensors import Feed
@@ -48,7 +48,7 @@ class WorkerRuntime:
     """
 
     def __init__(self, route: Route, models: ModelFiles, folder: Path) -> None:
-        if route.form is Form.MLFLOW and not route.trust:
+        if route.form.may_hold_code and not route.trust:
             raise NotTrusted(f"release {route.release} may hold any code, and no operator has let it run")
         runtime = route.python or PythonRuntime()
         self._folder, self._release, self._limit_s = folder, route.release, runtime.time_limit_s

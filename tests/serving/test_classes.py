@@ -16,7 +16,8 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import ModelVersion, Task
 from headway.serving.batch import score_file
-from headway.serving.replay import load_release, replay_all, replay_one
+from headway.serving.releases import Releases
+from headway.serving.replay import replay_all, replay_one
 from tests.serving.delivered import Delivered, delivered
 from tests.serving.processes import Server
 
@@ -140,7 +141,8 @@ def test_quality_replay_and_unknown_classes(world: Delivered, server: Server, ve
 def test_batch_gives_label_and_probabilities(world: Delivered, server: Server, tmp_path: Any) -> None:
     trips(4, 20).write_parquet(tmp_path / "in.parquet")
     release = world.client.deployments.get("trips").serving or ""
-    score_file(load_release(world.client, release), tmp_path / "in.parquet", tmp_path / "out.parquet")
+    with Releases(world.client) as releases:
+        score_file(releases.get(release), tmp_path / "in.parquet", tmp_path / "out.parquet")
     out = pl.read_parquet(tmp_path / "out.parquet")
     assert out["_label"].to_list() == fit().predict(trips(4, 20).select("far", "fare")).tolist()
     assert out["_probabilities"].list.len().to_list() == [3] * 20

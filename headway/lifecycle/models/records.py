@@ -129,6 +129,23 @@ class Form(StrEnum):
     """A skops file of types on a list, run in an isolated worker."""
     MLFLOW = "mlflow"
     """A `ModelFolder` of MLflow, which may hold any code: run in an isolated worker, once it is trusted."""
+    LIGHTGBM = "lightgbm"
+    """A text file of LightGBM, run in an isolated worker."""
+    XGBOOST = "xgboost"
+    """A UBJSON or JSON file of XGBoost, run in an isolated worker."""
+    TORCH = "torch"
+    """A program of torch.export, whose loading runs what the file says: in an isolated worker, once it is trusted."""
+    PYTHON = "python"
+    """A `ModelFolder` with a function in `model.py`: run in an isolated worker, once it is trusted."""
+
+    @property
+    def may_hold_code(self) -> bool:
+        """Whether it is run only once an operator has trusted it."""
+        return self in (Form.MLFLOW, Form.TORCH, Form.PYTHON)
+
+    @property
+    def is_folder(self) -> bool:
+        return self in (Form.MLFLOW, Form.PYTHON)
 
 
 class Feeding(StrEnum):
@@ -290,6 +307,8 @@ class AddVersion(Value):
     feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it is made from, as `name@number`: it keeps that number."""
+    as_given: bool = False
+    """The blob is what its author handed over, byte by byte: there is nothing that it could differ from."""
 
 
 class Registered(Value):

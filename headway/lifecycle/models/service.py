@@ -16,7 +16,6 @@ from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
 from headway.lifecycle.models.records import (
     AddVersion,
-    Form,
     Model,
     ModelFolder,
     ModelVersion,
@@ -78,7 +77,7 @@ class ModelService:
             known = self._known(command, source)
             if known:
                 return known
-            files = read_folder(data).files if command.form is Form.MLFLOW else ()
+            files = read_folder(data).files if command.form.is_folder else ()
             held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
             must_be_kept(self._blobs, command.blob, *held)
             line = self._store.named(name)
@@ -138,12 +137,12 @@ class ModelService:
         return known
 
     def _as_logged(self, command: AddVersion, data: bytes, source: Registered | None) -> bool:
-        folder = read_folder(data) if command.form is Form.MLFLOW else None
+        folder = read_folder(data) if command.form.is_folder else None
         for file in folder.files if folder else ():
             if not self._blobs.has(file.blob):
                 raise NotFound(f"no blob {file.blob} for {file.name!r}; put it first")
         if source is None:
-            return False
+            return command.as_given and command.parity is None
         if source.registration.model != command.model:
             raise Invalid(f"{command.registration} is a registration of another model than {command.model[:100]!r}")
         whole = ModelFolder(files=source.files)
@@ -186,7 +185,7 @@ class ModelService:
         """Say that this version's content may be run, whatever it is. Raises `Invalid` where no word is needed."""
         by.must(Permission.OPERATE)
         version = self.version(reference)
-        if version.form is not Form.MLFLOW:
+        if not version.form.may_hold_code:
             raise Invalid(f"{version.label} is {version.form}, which runs nothing of its own and needs no trust")
         if not why.strip():
             raise Invalid("trust needs a reason: whoever reads the ledger will want to know it")
@@ -202,7 +201,7 @@ class ModelService:
 
     def trusted(self, version: ModelVersion) -> Trust | None:
         """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""
-        if version.form is not Form.MLFLOW:
+        if not version.form.may_hold_code:
             return None
         found = self._trusts.of(version.blob)
         if found is None:
