@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from headway.lifecycle.datasets.schema import Kind
     from headway.lifecycle.gates.check import Subject, check
     from headway.lifecycle.gates.records import Finding, Outcome
+    from headway.lifecycle.models.graphs import Graph
     from headway.lifecycle.runs.pipeline import pipeline, step
     from headway.sdk import (
         add_dataset,
         adopt_model,
         connect,
         log_artifact,
+        log_graph,
         log_metric,
         log_metrics,
         log_model,
@@ -51,11 +53,12 @@ _PLACES = {
     "headway.lifecycle.datasets.schema": ("Kind",),
     "headway.lifecycle.gates.check": ("Subject", "check"),
     "headway.lifecycle.gates.records": ("Finding", "Outcome"),
+    "headway.lifecycle.models.graphs": ("Graph",),
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param",
-        "log_params", "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "log_artifact", "log_graph", "log_metric", "log_metrics", "log_model",
+        "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -67,6 +70,7 @@ __all__ = [
     "Contract",
     "Finding",
     "Forbidden",
+    "Graph",
     "HeadwayError",
     "Invalid",
     "Kind",
@@ -85,6 +89,7 @@ __all__ = [
     "connect",
     "infer_contract",
     "log_artifact",
+    "log_graph",
     "log_metric",
     "log_metrics",
     "log_model",

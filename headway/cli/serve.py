@@ -15,7 +15,6 @@ from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
 from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
 from headway.kernel.records import digest, encode
-from headway.lifecycle.models.folders import read_folder
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 
@@ -121,12 +120,9 @@ def _version(invocation: Invocation, reference: str, blobs: _Blobs) -> Route:
     client = invocation.client
     version = client.models.version(reference)
     data = client.blobs.get(version.blob)
-    trust = ""
-    if version.form.may_hold_code:
-        trust = client.models.trusted(version.id).id
-    if version.form.is_folder:
-        for file in read_folder(data).files:
-            blobs.put(client.blobs.get(file.blob))
+    trust = client.models.trust_of(version)
+    for file in version.files:
+        blobs.put(client.blobs.get(file.blob))
     return Route(
         release=version.label, model="", version=version.number, blob=blobs.put(data), signature=version.signature,
         percent=100, contract=version.contract, form=version.form, feeding=version.feeding, trust=trust,

@@ -201,8 +201,7 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
     from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
 
     place = client.deployments.get(deployment)
-    if version.form.may_hold_code:
-        client.models.trusted(version.id)
+    client.models.trust_of(version)
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))
@@ -224,13 +223,15 @@ def _opener(
     client: Client, runtime: PythonRuntime, open_until: ExitStack
 ) -> Callable[[ModelVersion, bytes], ScoringModel]:
     """What opens a model version as the deployment will run it, until `open_until` ends."""
-    from headway.engines.models.opening import WorkerModel, open_onnx  # noqa: PLC0415
+    from headway.engines.models.opening import WorkerModel, open_graph, open_onnx  # noqa: PLC0415
     from headway.engines.runtimes.folders import laid_out  # noqa: PLC0415
     from headway.engines.runtimes.python import Plan  # noqa: PLC0415
 
     def opened(version: ModelVersion, data: bytes) -> ScoringModel:
         if version.form is Form.ONNX:
             return open_onnx(version, data)
+        if version.form is Form.GRAPH:
+            return open_until.enter_context(closing(open_graph(version, data, client.blobs.get, runtime)))
         folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-gate-")))
         path = laid_out(version.form, version.blob, client.blobs.get, folder)
         plan = Plan(version.form, path, runtime, version.signature, version.feeding)

@@ -19,6 +19,7 @@ from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
 from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
+from headway.lifecycle.models.graphs import Graph
 from headway.lifecycle.models.records import (
     AddVersion,
     Baseline,
@@ -73,6 +74,10 @@ class Exporter(Protocol):
         classes: tuple[ClassName, ...],
     ) -> Exported:  # fmt: skip
         """A file or folder that is served as it is; `signature` and `classes` say what it does not say itself."""
+        ...
+
+    def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
+        """The graph in the form in which it is served, and the ids of its parts."""
         ...
 
 
@@ -209,6 +214,40 @@ class Run:
         )
         if exported.note:
             self.set_tag(f"headway.form.{name}", exported.note)
+        return self.client.models.add(command)
+
+    def log_graph(
+        self, name: str, graph: Graph, *, evaluation: str | Any, training: Sequence[str | Any] = (),
+        task: Task | str | None = None, baselines: Mapping[str, Any] | None = None, note: str = "",
+    ) -> ModelVersion:  # fmt: skip
+        """Register `graph`, made of model versions that are there, as the next version of the model `name`.
+
+        Where all parts are ONNX it becomes one ONNX model, if that answers on the rows of `evaluation` as the parts do
+        one after the other; else it runs part by part. It learnt from what its parts learnt from, and is judged,
+        released and served as any other. Raises `Invalid` when the parts do not fit together.
+        """
+        held_out = _reference(evaluation)
+        exported, parts = self._exporter.export_graph(graph, held_out)
+        simpler = tuple(
+            self._baseline(other, self._exporter.export(simple, held_out, None, None))
+            for other, simple in (baselines or {}).items()
+        )
+        command = AddVersion(
+            model=name,
+            blob=self.client.blobs.put(exported.onnx),
+            signature=exported.signature,
+            task=_task(task, exported.signature),
+            run=self.id,
+            training=tuple(_reference(version) for version in training),
+            evaluation=held_out,
+            parity=exported.parity,
+            form=exported.form,
+            variants=exported.variants,
+            baselines=simpler,
+            parts=parts,
+            as_given=exported.as_given,
+            note="; ".join(filter(None, (note, exported.note))),
+        )
         return self.client.models.add(command)
 
     def _baseline(self, name: str, made: Exported) -> Baseline:

@@ -15,7 +15,7 @@ from headway.lifecycle.rollouts.routing import FallbackRoute
 from headway.serving.exchange import Exchange
 from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.tensors import ELEMENTS, Batch
-from headway.serving.workers import WorkerRuntime
+from headway.serving.workers import patient
 
 Outputs = list[NDArray[Any]]
 HEADER = b"headway-fallback"
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 async def outputs_apart(loaded: LoadedRoute, batch: Batch, table: LoadedTable) -> Outputs:
     """What the model gives, without keeping others waiting; raises `Unavailable` when it takes too long and something
     else is to answer then."""
-    if not isinstance(loaded.runtime, WorkerRuntime):
+    if (waiting := patient(loaded.runtime)) is None:
         return loaded.runtime.run(batch.feed)
-    answer = asyncio.wrap_future(loaded.runtime.submit(batch.feed))
+    answer = asyncio.wrap_future(waiting.submit(batch.feed))
     told = table.table.fallback
     if told is None or not told.after_ms:
         return await answer
@@ -62,11 +62,12 @@ async def instead_apart(
     told, standing = exchange.table.table.fallback, exchange.table.standing_in(loaded)
     if told is None:
         raise error
-    if standing is None or not isinstance(standing.runtime, WorkerRuntime):
+    waiting = patient(standing.runtime) if standing else None
+    if standing is None or waiting is None:
         return instead(exchange, loaded, batch, error)
     try:
         feed = standing.inputs.feed(loaded.inputs.by_column(batch))
-        outputs = await asyncio.wrap_future(standing.runtime.submit(feed))
+        outputs = await asyncio.wrap_future(waiting.submit(feed))
         return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
     except Exception as failure:  # as above
         log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})

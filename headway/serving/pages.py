@@ -22,7 +22,7 @@ EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "
 Page = Callable[[], Answer]
 _PLATFORMS = {Form.ONNX: "onnxruntime_onnx", Form.SKOPS: "sklearn_skops", Form.MLFLOW: "mlflow_pyfunc",
               Form.LIGHTGBM: "lightgbm_text", Form.XGBOOST: "xgboost_ubj", Form.TORCH: "pytorch_export",
-              Form.PYTHON: "python_function"}  # fmt: skip
+              Form.PYTHON: "python_function", Form.GRAPH: "headway_graph"}  # fmt: skip
 
 
 class Pages:

@@ -9,6 +9,8 @@ from types import TracebackType
 from headway.client.client import Client
 from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
+from headway.serving.graphs import GraphRuntime
+from headway.serving.memory import OnnxModels
 from headway.serving.router import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime, Runtime
 from headway.serving.workers import WorkerRuntime
@@ -39,7 +41,7 @@ class Releases:
     def _load(self, identifier: str) -> LoadedRoute:
         release = self._client.releases.get(identifier)
         version = self._client.models.version(release.model_version)
-        trust = self._client.models.trusted(version.id).id if version.form.may_hold_code else ""
+        trust = self._client.models.trust_of(version)
         route = Route(
             release=release.id, model=version.model, version=version.number, blob=release.blob,
             signature=version.signature, percent=100, contract=version.contract, form=version.form,
@@ -55,4 +57,7 @@ class Releases:
     def _runtime(self, route: Route) -> Runtime:
         if route.form is Form.ONNX:
             return OnnxRuntime(self._client.blobs.get(route.blob), route.signature)
+        if route.form is Form.GRAPH:
+            blobs = self._client.blobs
+            return GraphRuntime(route, blobs, OnnxModels(blobs), Path(tempfile.mkdtemp(prefix="headway-release-")))
         return WorkerRuntime(route, self._client.blobs, Path(tempfile.mkdtemp(prefix="headway-release-")))

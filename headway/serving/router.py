@@ -19,10 +19,11 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form
 from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
+from headway.serving.graphs import GraphRuntime
 from headway.serving.memory import OnnxModels
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
-from headway.serving.workers import WorkerRuntime
+from headway.serving.workers import WorkerRuntime, patient
 
 POLL_INTERVAL_S = 0.1
 _RETRY_S = 5.0
@@ -106,7 +107,7 @@ class LoadedTable:
         self._pins = PinIndex(table.pins) if table.pins else None
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
         answering = (*routes, fallback) if fallback else routes
-        self.apart = any(isinstance(loaded.runtime, WorkerRuntime) for loaded in answering)
+        self.apart = any(patient(loaded.runtime) is not None for loaded in answering)
         """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}
         self._mirrored_percent = 100
@@ -282,6 +283,8 @@ class Router:
         if route.form is Form.ONNX:
             return self._onnx.get(route.blob, route.signature)
         self._laid_out += 1
+        if route.form is Form.GRAPH:
+            return GraphRuntime(route, self._models, self._onnx, self._workers / str(self._laid_out))
         return WorkerRuntime(route, self._models, self._workers / str(self._laid_out))
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
 
@@ -20,7 +20,7 @@ from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import HeadwayError, NotTrusted, Unavailable
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.runtimes import ModelFiles
+from headway.serving.runtimes import ModelFiles, Runtime
 from headway.serving.tensors import Feed
 
 MOST_WAITING = 64
@@ -32,6 +32,21 @@ _SOUND_S = 60.0
 
 log = logging.getLogger(__name__)
 Outputs = list[NDArray[Any]]
+
+
+class PatientRuntime(Protocol):
+    """What may have to be waited for."""
+
+    apart: bool
+
+    def submit(self, feed: Feed) -> Future[Outputs]:
+        """The outputs as they will be."""
+        ...
+
+
+def patient(runtime: Runtime) -> PatientRuntime | None:
+    """`runtime` as one that is asked apart, if it has to be waited for."""
+    return cast(PatientRuntime, runtime) if getattr(runtime, "apart", False) else None
 
 
 class _Asked(NamedTuple):
@@ -46,6 +61,8 @@ class WorkerRuntime:
     Raises `NotTrusted` for a model that may hold any code and that nobody has let run, `Invalid` for one that does not
     load, `Unavailable` when there can be no process.
     """
+
+    apart = True
 
     def __init__(self, route: Route, models: ModelFiles, folder: Path) -> None:
         if route.form.may_hold_code and not route.trust:

@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 
 from headway.engines.models.boosters import library_of
 from headway.engines.models.classes import several_classes
+from headway.engines.models.composing import GraphModel
 from headway.engines.models.features import feature_names
 from headway.engines.models.networks import is_network, network_answers
 from headway.engines.models.opening import ScoringModel
@@ -66,6 +67,29 @@ def parity_of(model: Any, served_form: ScoringModel, frame: pl.DataFrame, tolera
             served=_plain(float(seen[1])),
         ),
     )
+
+
+def parity_between(whole: GraphModel, served_form: OnnxModel, frame: pl.DataFrame, tolerance: float = 1e-4) -> Parity:
+    """How far the joined form of a graph is from its parts one after the other; raises `Invalid` as they do."""
+    if frame.is_empty():
+        return Parity(rows=0, max_difference=0.0, worst_row=0, tolerance=tolerance)
+    served, apart = served_form.score(frame), whole.score(frame)
+    difference = _difference(served, apart)
+    worst = int(difference.argmax())
+    place = int(np.abs(np.atleast_1d(served[worst] - apart[worst])).argmax())
+    labels = 0
+    if (at := whole.signature.label_place) is not None:
+        name = whole.signature.outputs[at].name
+        told = whole.column(frame, name).astype(str) != served_form.column(frame, name).astype(str)
+        labels = int((told & (_lead(apart) > tolerance)).sum())
+    return Parity(
+        rows=len(served), max_difference=float(difference[worst]), worst_row=worst, tolerance=tolerance,
+        labels_apart=labels,
+        worst=WorstRow(
+            features={}, trained=_plain(float(np.atleast_1d(apart[worst])[place])),
+            served=_plain(float(np.atleast_1d(served[worst])[place])),
+        ),
+    )  # fmt: skip
 
 
 def _scores(model: Any, features: pl.DataFrame) -> NDArray[np.float64]:

@@ -61,6 +61,14 @@ class OnnxModel:
         apart; raises `Invalid` when the model stops."""
         return scores_in(self.signature, self._run(feed, self.signature.score))
 
+    def outputs(self, feed: Feeds) -> list[NDArray[Any]]:
+        """All outputs in the signature's order; raises `Invalid` when the model stops."""
+        try:
+            found: list[NDArray[Any]] = self._session.run(list(self.output_names), self._packing.pack(feed))
+        except Exception as error:  # its exceptions share no class
+            raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
+        return found
+
     def column(self, frame: pl.DataFrame, output: str) -> NDArray[Any]:
         """The last column of any output, one entry per row; raises `Invalid` as `score` does."""
         answers = (self._run(feeds(self.signature, part), output) for part in _parts(frame))

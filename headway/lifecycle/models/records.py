@@ -138,9 +138,12 @@ class Form(StrEnum):
     PYTHON = "python"
     """A `ModelFolder` with a function in `model.py`: run in an isolated worker, once it is trusted."""
 
+    GRAPH = "graph"
+    """A `ModelGraph` of other versions, run part by part, each as its own form is."""
+
     @property
     def may_hold_code(self) -> bool:
-        """Whether it is run only once an operator has trusted it."""
+        """Whether it is run only once an operator has trusted it; of a graph it is each part that says so."""
         return self in (Form.MLFLOW, Form.TORCH, Form.PYTHON)
 
     @property
@@ -281,6 +284,8 @@ class ModelVersion(Record, prefix="mv"):
     """What the folder lists, if it is one: held as long as the version is."""
     as_logged: bool = False
     """What is served is byte by byte what was registered: nothing was converted."""
+    parts: tuple[str, ...] = ()
+    """The model versions that it is composed of."""
 
     @property
     def label(self) -> str:
@@ -307,6 +312,8 @@ class AddVersion(Value):
     feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it is made from, as `name@number`: it keeps that number."""
+    parts: tuple[str, ...] = ()
+    """The model versions that it is composed of, by id."""
     as_given: bool = False
     """The blob is what its author handed over, byte by byte: there is nothing that it could differ from."""
 

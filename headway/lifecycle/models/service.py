@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headway.errors import AlreadyExists, Invalid, NotFound, NotTrusted
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
@@ -14,9 +16,12 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
+from headway.lifecycle.models.graphs import read_graph
 from headway.lifecycle.models.records import (
     AddVersion,
+    Form,
     Model,
+    ModelFile,
     ModelFolder,
     ModelVersion,
     Registered,
@@ -63,7 +68,11 @@ class ModelService:
         run = command.run or (source.registration.run if source else "")
         if run or not source:
             self._runs.get(run)
-        training = tuple(self._datasets.version(reference).id for reference in command.training)
+        parts = [self.version(reference) for reference in command.parts]
+        learnt = [learnt for part in parts for learnt in part.training]
+        training = tuple(
+            dict.fromkeys([*(self._datasets.version(reference).id for reference in command.training), *learnt])
+        )
         evaluation = self._datasets.version(command.evaluation).id
         if (command.task is Task.MULTICLASS) != bool(command.signature.classes):
             told = ", ".join(map(str, command.signature.classes[:5])) or "no classes"
@@ -77,7 +86,7 @@ class ModelService:
             known = self._known(command, source)
             if known:
                 return known
-            files = read_folder(data).files if command.form.is_folder else ()
+            files = self._files(command, data, parts)
             held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
             must_be_kept(self._blobs, command.blob, *held)
             line = self._store.named(name)
@@ -89,7 +98,8 @@ class ModelService:
             version = self._made(command, source, number, len(data)).but(
                 run=run, training=training, evaluation=evaluation, as_logged=as_logged, files=files
             )
-            act.save(self._versions, version, came_from=[run, version.registration, *training, evaluation])
+            come_from = [run, version.registration, *version.parts, *training, evaluation]
+            act.save(self._versions, version, came_from=come_from)
             announce_version(act, version)
             return version
 
@@ -116,7 +126,24 @@ class ModelService:
             feeding=command.feeding,
             registration=source.registration.id if source else "",
             registered_by=source.registration.registered_by if source else "",
+            parts=tuple(self.version(reference).id for reference in command.parts),
         )
+
+    def _files(self, command: AddVersion, data: bytes, parts: Sequence[ModelVersion]) -> tuple[ModelFile, ...]:
+        """What must be kept for as long as the version is: the files of a folder, the parts of a graph.
+
+        Raises `Invalid` for a graph of other models than the versions that it names.
+        """
+        if command.form.is_folder:
+            return read_folder(data).files
+        if command.form is not Form.GRAPH:
+            return ()
+        named = {node.part.version: node.part for node in read_graph(data).nodes if node.part}
+        known = {part.id: part for part in parts}
+        if named.keys() != known.keys() or any(known[each].blob != part.blob for each, part in named.items()):
+            raise Invalid("the graph is not made of the model versions that it names; compose it again")
+        held = [ModelFile(name=part.label, blob=part.blob, size=part.size) for part in parts]
+        return tuple(held + [file for part in parts for file in part.files])
 
     def _next_number(self, line: Model) -> int:
         newest, registered = self._versions.of(line.name), self._registrations.of(line.name)
@@ -201,6 +228,9 @@ class ModelService:
 
     def trusted(self, version: ModelVersion) -> Trust | None:
         """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""
+        if version.form is Form.GRAPH:
+            given = [self.trusted(self.version(part)) for part in version.parts]
+            return next(filter(None, given), None)
         if not version.form.may_hold_code:
             return None
         found = self._trusts.of(version.blob)
