@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from headway.cli.nouns import Noun, limit, pass_invocation, why
 from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
+from headway.client.home import find_home
+from headway.errors import Invalid
 from headway.kernel.ids import kind_of
 from headway.lifecycle.models.records import ModelVersion, Task, TensorSpec, Variant
 from headway.sdk import adopt_on
@@ -112,6 +115,39 @@ def trust(invocation: Invocation, reference: str, why: str) -> None:
         print_json(given)
     else:
         click.echo(f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}")
+
+
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@click.option("--python", default="", help="The interpreter to make it with, such as /usr/bin/python3.11.")
+@click.option(
+    "--wheels", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Take packages from here only."
+)
+@click.option("--index", default="", help="Or from this index, instead of the one that pip is set to.")
+@pass_invocation
+def prepare(invocation: Invocation, reference: str, python: str, wheels: Path | None, index: str) -> None:
+    """Make the environment of a version's locked packages on this machine, once: wheels only, and no others."""
+    from headway.engines.runtimes.environments import FOLDER, Origin  # noqa: PLC0415
+    from headway.engines.runtimes.environments import prepare as make  # noqa: PLC0415
+
+    if wheels and index:
+        raise Invalid("packages come from a folder of wheels or from an index, not from both")
+    client = invocation.client
+    version = client.models.version(reference)
+    locks = {each.label: each.lock for each in (version, *map(client.models.version, version.parts)) if each.lock}
+    if not locks:
+        raise Invalid(
+            f"{version.label} has no lock; log it with requirements=... to give its worker packages of its own"
+        )
+    made = {}
+    for label, lock in locks.items():
+        text = client.blobs.get(lock).decode()
+        made[label] = make(find_home(invocation.home) / FOLDER, lock, text, Origin(wheels, index), python)
+    if invocation.as_json:
+        print_json({label: {"python": str(each.python), "made": each.made} for label, each in made.items()})
+        return
+    for label, each in made.items():
+        click.echo(f"{label} runs in {each.python}{'' if each.made else ', which was there'}")
 
 
 def _parity(version: ModelVersion) -> str:

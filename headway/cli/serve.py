@@ -11,6 +11,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
+from headway.client.home import find_home
 from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
 from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
@@ -68,7 +69,7 @@ def serve(
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        shared = ("--workers", str(workers))
+        shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / "environments"))
         main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
 
 
@@ -126,4 +127,5 @@ def _version(invocation: Invocation, reference: str, blobs: _Blobs) -> Route:
     return Route(
         release=version.label, model="", version=version.number, blob=blobs.put(data), signature=version.signature,
         percent=100, contract=version.contract, form=version.form, feeding=version.feeding, trust=trust,
+        lock=version.lock or "",
     )  # fmt: skip

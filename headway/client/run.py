@@ -20,6 +20,7 @@ from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.graphs import Graph
+from headway.lifecycle.models.locks import checked_lock
 from headway.lifecycle.models.records import (
     AddVersion,
     Baseline,
@@ -163,7 +164,7 @@ class Run:
         training: Sequence[str | Any], evaluation: str | Any, task: Task | str | None = None, example: Any = None,
         baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
         score: str | None = None, note: str = "", signature: Signature | None = None,
-        classes: Sequence[ClassName] = (),
+        classes: Sequence[ClassName] = (), requirements: Sequence[str] | Path = (),
     ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
@@ -173,7 +174,8 @@ class Run:
         kept. `model` may be the path of a file as well, which is served as it is: `.onnx`, `.skops`, a LightGBM text,
         XGBoost's `.ubj` or `.json`, torch.export's `.pt2`, or a `.py` or a folder with `model.py` in it, whose function
         `predict` takes arrays by input and gives arrays by output, as `signature` says. `classes` names those that such
-        a file only counts.
+        a file only counts. `requirements` are the packages of a model that is not ONNX, each pinned, or the path of
+        such a list: its worker runs in an environment of its own with these and no others.
 
         `training` and `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the
         model by `evaluation`, so it must be data that it never saw. `task` is multiclass for a classifier of three
@@ -207,6 +209,7 @@ class Run:
             form=exported.form,
             feeding=exported.feeding,
             as_given=exported.as_given,
+            lock=self._lock(requirements),
             variants=exported.variants,
             baselines=simpler,
             metrics={key: value for key, value in values.items() if math.isfinite(value)},
@@ -215,6 +218,10 @@ class Run:
         if exported.note:
             self.set_tag(f"headway.form.{name}", exported.note)
         return self.client.models.add(command)
+
+    def _lock(self, requirements: Sequence[str] | Path) -> str:
+        lines = requirements.read_text() if isinstance(requirements, Path) else requirements
+        return self.client.blobs.put(checked_lock(lines).encode()) if lines else ""
 
     def log_graph(
         self, name: str, graph: Graph, *, evaluation: str | Any, training: Sequence[str | Any] = (),

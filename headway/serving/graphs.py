@@ -27,8 +27,11 @@ class GraphRuntime:
     Raises `NotTrusted` when a part may hold any code and nobody has let the graph run, and as the parts' runtimes do.
     """
 
-    def __init__(self, route: Route, models: ModelFiles, onnx: OnnxModels, folder: Path) -> None:
+    def __init__(
+        self, route: Route, models: ModelFiles, onnx: OnnxModels, folder: Path, environments: Path | None = None
+    ) -> None:  # fmt: skip
         self._route, self._models, self._onnx, self._folder = route, models, onnx, folder
+        self._environments = environments
         data = models.get(route.blob)
         if digest(data) != route.blob:
             raise Invalid(f"the graph of {route.release} has another digest than its route says")
@@ -59,8 +62,13 @@ class GraphRuntime:
             return self._onnx.get(part.blob, part.signature).run
         self.apart = True
         route = self._route.but(
-            blob=part.blob, signature=part.signature, form=part.form, feeding=part.feeding, contract=None
+            blob=part.blob,
+            signature=part.signature,
+            form=part.form,
+            feeding=part.feeding,
+            contract=None,
+            lock=part.lock,
         )
-        runtime = WorkerRuntime(route, self._models, self._folder / name)
+        runtime = WorkerRuntime(route, self._models, self._folder / name, self._environments)
         self._open.callback(runtime.close)
         return runtime.run

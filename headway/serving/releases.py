@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from headway.client.client import Client
+from headway.client.home import find_home
+from headway.engines.runtimes.environments import FOLDER
 from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.graphs import GraphRuntime
@@ -19,8 +21,11 @@ from headway.serving.workers import WorkerRuntime
 class Releases:
     """Each is loaded once, and let go at the end of the block; `python` runs what is not ONNX."""
 
-    def __init__(self, client: Client, python: PythonRuntime | None = None) -> None:
+    def __init__(
+        self, client: Client, python: PythonRuntime | None = None, environments: Path | None = None
+    ) -> None:  # fmt: skip
         self._client, self._python = client, python
+        self._environments = environments or find_home() / FOLDER
         self._loaded: dict[str, LoadedRoute] = {}
 
     def __enter__(self) -> Releases:
@@ -45,7 +50,7 @@ class Releases:
         route = Route(
             release=release.id, model=version.model, version=version.number, blob=release.blob,
             signature=version.signature, percent=100, contract=version.contract, form=version.form,
-            feeding=version.feeding, python=self._python, trust=trust,
+            feeding=version.feeding, python=self._python, trust=trust, lock=version.lock or "",
         )  # fmt: skip
         runtime = self._runtime(route)
         try:
@@ -59,5 +64,9 @@ class Releases:
             return OnnxRuntime(self._client.blobs.get(route.blob), route.signature)
         if route.form is Form.GRAPH:
             blobs = self._client.blobs
-            return GraphRuntime(route, blobs, OnnxModels(blobs), Path(tempfile.mkdtemp(prefix="headway-release-")))
-        return WorkerRuntime(route, self._client.blobs, Path(tempfile.mkdtemp(prefix="headway-release-")))
+            return GraphRuntime(route, blobs, OnnxModels(blobs), self._folder(), self._environments)
+        return WorkerRuntime(route, self._client.blobs, self._folder(), self._environments)
+
+    def _folder(self) -> Path:
+        """For the files of a worker, which takes them away."""
+        return Path(tempfile.mkdtemp(prefix="headway-release-"))

@@ -181,10 +181,14 @@ class BlobFolder:
 class Router:
     """Holds the active table. A table that cannot be loaded is refused: the one before keeps serving.
 
-    `workers` is a folder of its own, for the files of models that run in workers.
+    `workers` is a folder of its own, for the files of models that run in workers; `environments` has those of locks.
     """
 
-    def __init__(self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None) -> None:
+    def __init__(
+        self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None,
+        environments: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._environments = environments
         self._file, self._models, self._workers = file, models, workers
         self._onnx = OnnxModels(models) if onnx is None else onnx
         self._laid_out = 0
@@ -284,8 +288,10 @@ class Router:
             return self._onnx.get(route.blob, route.signature)
         self._laid_out += 1
         if route.form is Form.GRAPH:
-            return GraphRuntime(route, self._models, self._onnx, self._workers / str(self._laid_out))
-        return WorkerRuntime(route, self._models, self._workers / str(self._laid_out))
+            return GraphRuntime(
+                route, self._models, self._onnx, self._workers / str(self._laid_out), self._environments
+            )
+        return WorkerRuntime(route, self._models, self._workers / str(self._laid_out), self._environments)
 
 
 def _check(table: RoutingTable, active: RoutingTable | None) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headway.engines.models.composing import GraphModel, RunPart
 from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
+from headway.engines.runtimes.environments import locked
 from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import Invalid
@@ -63,17 +64,22 @@ class WorkerModel:
 
 
 def open_graph(
-    version: ModelVersion, data: bytes, get: Callable[[str], bytes], runtime: PythonRuntime
+    version: ModelVersion, data: bytes, get: Callable[[str], bytes], runtime: PythonRuntime,
+    environments: Path | None = None,
 ) -> GraphModel:  # fmt: skip
     """A graph part by part, until it is closed; `get` gives a blob's bytes. Raises as its parts do."""
-    return open_parts(read_graph(data), version.signature, get, runtime)
+    return open_parts(read_graph(data), version.signature, get, runtime, environments)
 
 
 def open_parts(
-    graph: ModelGraph, signature: Signature, get: Callable[[str], bytes], runtime: PythonRuntime
+    graph: ModelGraph, signature: Signature, get: Callable[[str], bytes], runtime: PythonRuntime,
+    environments: Path | None = None,
 ) -> GraphModel:  # fmt: skip
     with ExitStack() as failing:
-        parts = {node.name: _part(node.part, get, runtime, failing) for node in graph.nodes if node.part}
+        parts = {
+            node.name: _part(node.part, get, locked(runtime, node.part.lock, environments, node.part.label), failing)
+            for node in graph.nodes if node.part
+        }  # fmt: skip
         return GraphModel(graph, signature, parts, failing.pop_all().close)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from headway.engines import processes
 from headway.engines.processes import Child
+from headway.engines.runtimes.environments import FOLDER
 from headway.kernel.records import encode
 from headway.lifecycle.rollouts.routing import RoutingTable, read_table
 from headway.lifecycle.rollouts.target import Endpoint
@@ -120,7 +121,7 @@ class ProcessTarget:
             sys.executable, "-m", "headway.serving.main", "--routing", str(self._routing(deployment)),
             "--blobs", str(self._blobs), "--spool", str(folder / "spool"), "--port", str(port), "--host", _HOST,
             "--control-file", str(self._control_file), "--token-file", str(self._token_file),
-            "--workers", str(table.workers),
+            "--workers", str(table.workers), "--environments", str(self._folder.parent / FOLDER),
         ]  # fmt: skip
         pid = processes.start(command, folder / "server.log", {**os.environ, **_ENVIRONMENT})
         started = Child(pid=pid, mark=str(self._routing(deployment)), port=port, workers=table.workers)

@@ -46,6 +46,7 @@ class Part(Value):
     signature: Signature
     form: Form = Form.ONNX
     feeding: Feeding = Feeding.FRAME
+    lock: str = ""
 
 
 class Node(Value):
@@ -134,7 +135,7 @@ def _node(version: ModelVersion, others: Sequence[Node], before: Sequence[Node])
         raise Invalid(f"{version.label} is a graph itself, which cannot be a part; name its parts")
     part = Part(
         version=version.id, label=version.label, blob=version.blob, size=version.size, signature=version.signature,
-        form=version.form, feeding=version.feeding,
+        form=version.form, feeding=version.feeding, lock=version.lock or "",
     )  # fmt: skip
     takes = {spec.name: _sources(spec, before) for spec in version.signature.inputs}
     return Node(name=_unused(version.model, others), part=part, takes=takes)

@@ -286,6 +286,8 @@ class ModelVersion(Record, prefix="mv"):
     """What is served is byte by byte what was registered: nothing was converted."""
     parts: tuple[str, ...] = ()
     """The model versions that it is composed of."""
+    lock: BlobDigest | None = None
+    """The packages of its worker, pinned."""
 
     @property
     def label(self) -> str:
@@ -314,6 +316,8 @@ class AddVersion(Value):
     """The registration that it is made from, as `name@number`: it keeps that number."""
     parts: tuple[str, ...] = ()
     """The model versions that it is composed of, by id."""
+    lock: str = ""
+    """Digest of the packages that its worker has, as `checked_lock` writes them."""
     as_given: bool = False
     """The blob is what its author handed over, byte by byte: there is nothing that it could differ from."""
 

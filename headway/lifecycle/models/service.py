@@ -17,6 +17,7 @@ from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
 from headway.lifecycle.models.graphs import read_graph
+from headway.lifecycle.models.locks import checked_lock
 from headway.lifecycle.models.records import (
     AddVersion,
     Form,
@@ -81,13 +82,15 @@ class ModelService:
             raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
         for baseline in command.baselines:
             self._blobs.get(checked_digest(baseline.blob))
+        self._check_lock(command)
         as_logged = self._as_logged(command, data, source)
         with self._journal.act(by.name, "model.add", why=command.note) as act:
             known = self._known(command, source)
             if known:
                 return known
             files = self._files(command, data, parts)
-            held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
+            held = [command.lock] if command.lock else []
+            held += [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
             must_be_kept(self._blobs, command.blob, *held)
             line = self._store.named(name)
             if line is None:
@@ -126,8 +129,18 @@ class ModelService:
             feeding=command.feeding,
             registration=source.registration.id if source else "",
             registered_by=source.registration.registered_by if source else "",
+            lock=command.lock or None,
             parts=tuple(self.version(reference).id for reference in command.parts),
         )
+
+    def _check_lock(self, command: AddVersion) -> None:
+        if not command.lock:
+            return
+        if command.form is Form.ONNX:
+            raise Invalid("an ONNX model runs without a worker, and so without packages of its own")
+        text = self._blobs.get(checked_digest(command.lock)).decode(errors="replace")
+        if checked_lock(text) != text:
+            raise Invalid("the lock is not written as locks are: sorted, one package a line")
 
     def _files(self, command: AddVersion, data: bytes, parts: Sequence[ModelVersion]) -> tuple[ModelFile, ...]:
         """What must be kept for as long as the version is: the files of a folder, the parts of a graph.

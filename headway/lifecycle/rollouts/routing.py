@@ -38,6 +38,8 @@ class Route(Value):
     feeding: Feeding = Feeding.FRAME
     python: PythonRuntime | None = None
     """What runs a model that is not ONNX; None for the platform's own interpreter."""
+    lock: str = ""
+    """The packages of its worker: digest of the lock whose environment it runs in."""
     trust: str = ""
     """The operator's word that this blob may be run, where its form takes one."""
 

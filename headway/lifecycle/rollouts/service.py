@@ -166,6 +166,7 @@ class RolloutService:
             form=version.form,
             feeding=version.feeding,
             python=deployment.python if version.form is not Form.ONNX else None,
+            lock=version.lock or "",
             trust=trust.id if trust else "",
         )
 
