@@ -145,6 +145,7 @@ def test_the_version_has_its_lock(world: Delivered, version: ModelVersion) -> No
     assert world.client.blobs.get(version.lock).decode() == LOCK
 
 
+@pytest.mark.slow
 def test_a_worker_runs_in_it_once_it_is_prepared(world: Delivered, version: ModelVersion, wheels: Path) -> None:
     home = world.application.home.folder
     world.declare("locked", "locked")
@@ -170,6 +171,7 @@ def _command(home: Path, *arguments: str) -> Any:
 def test_without_it_nothing_is_loaded(world: Delivered, version: ModelVersion, tmp_path: Path) -> None:
     from headway.serving.releases import Releases  # noqa: PLC0415
 
-    release = world.client.deployments.get("locked").serving or ""
+    world.declare("bare", "locked")
+    release = world.ship(version, "bare").id
     with Releases(world.client, environments=tmp_path) as releases, pytest.raises(Unavailable, match="model prepare"):
         releases.get(release)
