@@ -16,13 +16,17 @@ _KEPT = Path(tempfile.gettempdir()) / f"headway-test-environments-{os.getuid()}"
 
 
 class Environment:
-    """A virtual environment with `requirement` in it; its folder's name tells them apart."""
+    """A virtual environment with `requirements` in it; its folder's name tells them apart."""
 
-    def __init__(self, requirement: str) -> None:
-        key = hashlib.sha256(f"{sys.version_info[:2]} {requirement}".encode()).hexdigest()[:16]
+    def __init__(self, *requirements: str) -> None:
+        key = hashlib.sha256(f"{sys.version_info[:2]} {' '.join(requirements)}".encode()).hexdigest()[:16]
         self._folder = _KEPT / key
         if not self._folder.is_dir():
-            self._build(requirement)
+            self._build(requirements)
+
+    @property
+    def python(self) -> str:
+        return str(self._folder / "bin" / "python")
 
     def run(self, script: str, *arguments: str, timeout_s: float = 120) -> Any:
         """What the script prints, as JSON."""
@@ -31,11 +35,11 @@ class Environment:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def _build(self, requirement: str) -> None:
+    def _build(self, requirements: tuple[str, ...]) -> None:
         """Whole or not at all, since others may build the same at this moment."""
         _KEPT.mkdir(mode=0o700, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=_KEPT))
-        install = ["-m", "pip", "--python", str(unfinished / "bin" / "python"), "install", "--quiet", requirement]
+        install = ["-m", "pip", "--python", str(unfinished / "bin" / "python"), "install", "--quiet", *requirements]
         for arguments in (["-m", "venv", "--without-pip", str(unfinished)], install):
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True, timeout=900)
         if not self._folder.is_dir():
