@@ -75,7 +75,9 @@ def main() -> None:
         for _ in range(ROUNDS):
             for name, pair in pairs.items():
                 found[name].append(pair.timed(tensors, times))
-        medians = {name: [statistics.median(column) for column in zip(*each, strict=True)] for name, each in found.items()}
+        medians = {
+            name: [statistics.median(column) for column in zip(*each, strict=True)] for name, each in found.items()
+        }
         inline, shared = medians["inline"], medians["shared"]
         told = [f"{elapsed:.0f} ({used:.0f})" for elapsed, used in (inline, shared)]
         print(f"{size:>10}  {told[0]:>20}  {told[1]:>20}  {shared[0] / inline[0]:.2f} ({shared[1] / inline[1]:.2f})")

@@ -195,9 +195,20 @@ class Run:
         )
         if values:
             self.log_metrics(values)
+        command = self._command(name, exported, training, held_out, task, simpler, note).but(
+            lock=self._lock(requirements), metrics={key: value for key, value in values.items() if math.isfinite(value)}
+        )
+        if exported.note:
+            self.set_tag(f"headway.form.{name}", exported.note)
+        return self.client.models.add(command)
+
+    def _command(
+        self, name: str, exported: Exported, training: Sequence[str | Any], held_out: str, task: Task | str | None,
+        baselines: tuple[Baseline, ...], note: str,
+    ) -> AddVersion:  # fmt: skip
         for data in exported.files:
             self.client.blobs.put(data)
-        command = AddVersion(
+        return AddVersion(
             model=name,
             blob=self.client.blobs.put(exported.onnx),
             signature=exported.signature,
@@ -209,15 +220,10 @@ class Run:
             form=exported.form,
             feeding=exported.feeding,
             as_given=exported.as_given,
-            lock=self._lock(requirements),
             variants=exported.variants,
-            baselines=simpler,
-            metrics={key: value for key, value in values.items() if math.isfinite(value)},
+            baselines=baselines,
             note="; ".join(filter(None, (note, exported.note))),
         )
-        if exported.note:
-            self.set_tag(f"headway.form.{name}", exported.note)
-        return self.client.models.add(command)
 
     def _lock(self, requirements: Sequence[str] | Path) -> str:
         lines = requirements.read_text() if isinstance(requirements, Path) else requirements
@@ -239,22 +245,7 @@ class Run:
             self._baseline(other, self._exporter.export(simple, held_out, None, None))
             for other, simple in (baselines or {}).items()
         )
-        command = AddVersion(
-            model=name,
-            blob=self.client.blobs.put(exported.onnx),
-            signature=exported.signature,
-            task=_task(task, exported.signature),
-            run=self.id,
-            training=tuple(_reference(version) for version in training),
-            evaluation=held_out,
-            parity=exported.parity,
-            form=exported.form,
-            variants=exported.variants,
-            baselines=simpler,
-            parts=parts,
-            as_given=exported.as_given,
-            note="; ".join(filter(None, (note, exported.note))),
-        )
+        command = self._command(name, exported, training, held_out, task, simpler, note).but(parts=parts)
         return self.client.models.add(command)
 
     def _baseline(self, name: str, made: Exported) -> Baseline:

@@ -26,7 +26,7 @@ from headway.engines.models.variants import Candidate, fastest, refusal_of
 from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan
 from headway.engines.runtimes.skops import ALLOWED_TYPES
-from headway.errors import ExtraMissing, Invalid, Unavailable
+from headway.errors import Invalid, Unavailable
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form, Parity, Signature, Variant
 
@@ -64,7 +64,7 @@ def export(model: Any, example: pl.DataFrame, rows: pl.DataFrame, score: str | N
             note = f"{kept.name}, since {note}" if note and kept.name == "double" else ""
             return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
         why = note
-    except (Invalid, ExtraMissing) as error:
+    except Invalid as error:
         kept, variants, why, refused = None, (), str(error), error
     try:
         native = _native(model, rows, score)

@@ -70,16 +70,7 @@ class ModelService:
         if run or not source:
             self._runs.get(run)
         parts = [self.version(reference) for reference in command.parts]
-        learnt = [learnt for part in parts for learnt in part.training]
-        training = tuple(
-            dict.fromkeys([*(self._datasets.version(reference).id for reference in command.training), *learnt])
-        )
-        evaluation = self._datasets.version(command.evaluation).id
-        if (command.task is Task.MULTICLASS) != bool(command.signature.classes):
-            told = ", ".join(map(str, command.signature.classes[:5])) or "no classes"
-            raise Invalid(f"task {command.task} does not fit a model of {told}; multiclass names three classes or more")
-        if evaluation in training:
-            raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
+        training, evaluation = self._data(command, parts)
         for baseline in command.baselines:
             self._blobs.get(checked_digest(baseline.blob))
         self._check_lock(command)
@@ -132,6 +123,20 @@ class ModelService:
             lock=command.lock or None,
             parts=tuple(self.version(reference).id for reference in command.parts),
         )
+
+    def _data(self, command: AddVersion, parts: Sequence[ModelVersion]) -> tuple[tuple[str, ...], str]:
+        """What it learnt from, and what it is judged on; a graph has learnt what its parts have."""
+        told = [self._datasets.version(reference).id for reference in command.training]
+        training = tuple(dict.fromkeys([*told, *(learnt for part in parts for learnt in part.training)]))
+        evaluation = self._datasets.version(command.evaluation).id
+        if (command.task is Task.MULTICLASS) != bool(command.signature.classes):
+            classes = ", ".join(map(str, command.signature.classes[:5])) or "no classes"
+            raise Invalid(
+                f"task {command.task} does not fit a model of {classes}; multiclass names three classes or more"
+            )
+        if evaluation in training:
+            raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
+        return training, evaluation
 
     def _check_lock(self, command: AddVersion) -> None:
         if not command.lock:
