@@ -11,10 +11,12 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
+from headway.engines.tables.windows import day_profiles
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import ModelVersion, Task
+from headway.lifecycle.monitors.classes import LABEL, class_layout
 from headway.serving.batch import score_file
 from headway.serving.releases import Releases
 from headway.serving.replay import replay_all, replay_one
@@ -120,6 +122,11 @@ def test_quality_replay_and_unknown_classes(world: Delivered, server: Server, ve
         assert server.call("POST", "/v1/predict/trips", body)[0] == 200
     captured = world.bring_back(server, "trips").filter(pl.col("_prediction").str.starts_with("w-"))
     assert captured["_label"].is_in(CLASSES).all()
+    files = [file.read_bytes() for file in server.spool.glob("*.parquet")]
+    day = f"{captured['_event_at'][0]:%Y-%m-%d}"
+    counted = day_profiles(files, day, class_layout(CLASSES)).columns[LABEL]
+    assert counted.nulls == 0
+    assert sum(counted.counts) == counted.n == server.rows()["_prediction"].n_unique()
     told = world.client.predictions.label({"w-39": "ferry", **{f"w-{at}": rows["way"][at] for at in range(39)}})
     assert (told.joined, told.strange) == (40, ("w-39",))
     chances = fit().predict_proba(rows.select("far", "fare"))

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 INLINE_BYTES = 16 * 1024
-"""A tensor larger than this goes through shared memory, which is the cheaper way from there (`benchmarks/workers.py`)."""
+"""A tensor larger than this goes through shared memory, the cheaper way from there on (`benchmarks/workers.py`)."""
 MOST_HEADER_BYTES = 4 * 2**20
 DTYPES = {"BOOL": "?", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 _LENGTH = struct.Struct("<I")
