@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from headway.engines.models.composing import RunPart, run_graph
-from headway.errors import Invalid
+from headway.errors import Invalid, Unavailable
 from headway.kernel.records import digest
 from headway.lifecycle.models.graphs import Part, read_graph
 from headway.lifecycle.models.records import Form
@@ -18,7 +19,7 @@ from headway.lifecycle.rollouts.routing import Route
 from headway.serving.memory import OnnxModels
 from headway.serving.runtimes import ModelFiles
 from headway.serving.tensors import Feed
-from headway.serving.workers import WorkerRuntime
+from headway.serving.workers import MOST_WAITING, WorkerRuntime
 
 
 class GraphRuntime:
@@ -45,13 +46,25 @@ class GraphRuntime:
             raise
         # One at a time, as a worker answers; parts that are ONNX cost little beside.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"graph of {route.release}")
+        self._waiting, self._lock = 0, threading.Lock()
 
     def run(self, feed: Feed) -> list[NDArray[Any]]:
         return run_graph(self._graph, self._route.signature, feed, self._parts)
 
     def submit(self, feed: Feed) -> Future[list[NDArray[Any]]]:
-        """The outputs as they will be; waiting for them raises as `run` does."""
-        return self._thread.submit(self.run, feed)
+        """The outputs as they will be; waiting for them raises as `run` does. `Unavailable` when too many wait."""
+        with self._lock:
+            if self._waiting >= MOST_WAITING:
+                told = f"release {self._route.release} cannot answer now: {MOST_WAITING} requests wait for it already"
+                raise Unavailable(f"{told}; ask again", retry_after_s=1)
+            self._waiting += 1
+        answer = self._thread.submit(self.run, feed)
+        answer.add_done_callback(self._answered)
+        return answer
+
+    def _answered(self, answer: Future[list[NDArray[Any]]]) -> None:
+        with self._lock:
+            self._waiting -= 1
 
     def close(self) -> None:
         self._thread.shutdown()
