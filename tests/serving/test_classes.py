@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
+from headway.cli.main import main
 from headway.engines.tables.windows import day_profiles
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import ModelVersion, Task
 from headway.lifecycle.monitors.classes import LABEL, class_layout
+from headway.lifecycle.rollouts.fallbacks import Fallback
 from headway.serving.batch import score_file
 from headway.serving.releases import Releases
 from headway.serving.replay import replay_all, replay_one
@@ -167,3 +171,30 @@ def test_a_rival_of_other_classes_is_compared_by_loss(world: Delivered, version:
             "ways", model, training=["trips"], evaluation="later", example=several.select("far", "fare")
         )
     assert rival.signature.classes == ("air", "train", "zeppelin")
+
+
+def test_a_fallback_by_sdk_and_command_line(world: Delivered, server: Server, version: ModelVersion) -> None:
+    constant = {"label": "bus", "probabilities": [0.5, 0.25, 0.25]}
+    made = world.client.deployments.fallback("trips", "to be safe", constant=constant, after_ms=100)
+    assert made.fallback == Fallback(constant=constant, after_ms=100)
+    with pytest.raises(Invalid, match="'probabilities' must be 3 of FP32"):
+        world.client.deployments.fallback("trips", "", constant=constant | {"probabilities": 1})
+    home = ["--home", str(world.application.home.folder)]
+    shown = CliRunner().invoke(main, ["deployment", "show", "trips", *home])
+    assert "a constant" in shown.output
+    told = json.dumps(constant)
+    release = world.client.deployments.get("trips").serving or ""
+    done = CliRunner().invoke(
+        main, ["deployment", "fallback", "trips", release, "--constant", told, "--why", "both", *home]
+    )  # fmt: skip
+    assert (done.exit_code, done.output) == (0, "when its model fails, trips answers by ways@1, then a constant\n")
+    table = world.platform.rollouts.routing("trips")
+    assert table.fallback is not None
+    assert (table.fallback.named, table.fallback.constant) == (release, constant)
+    wrong = CliRunner().invoke(main, ["deployment", "fallback", "trips", "--constant", "[1]", "--why", "no", *home])
+    assert (wrong.exit_code, "no JSON object" in wrong.output) == (2, True)
+    done = CliRunner().invoke(main, ["deployment", "unfallback", "trips", "--why", "enough", *home])
+    assert done.output == "trips has no fallback\n"
+    assert world.platform.rollouts.routing("trips").fallback is None
+    described = CliRunner().invoke(main, ["model", "show", version.id, *home])
+    assert "bus, car, train" in described.output
