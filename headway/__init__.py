@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headway.lifecycle.datasets.schema import Kind
     from headway.lifecycle.gates.check import Subject, check
     from headway.lifecycle.gates.records import Finding, Outcome
+    from headway.lifecycle.models.graphs import Graph
     from headway.lifecycle.runs.pipeline import pipeline, step
     from headway.sdk import (
         add_dataset,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         explain,
         join_features,
         log_artifact,
+        log_graph,
         log_metric,
         log_metrics,
         log_model,
@@ -54,11 +56,12 @@ _PLACES = {
     "headway.lifecycle.datasets.schema": ("Kind",),
     "headway.lifecycle.gates.check": ("Subject", "check"),
     "headway.lifecycle.gates.records": ("Finding", "Outcome"),
+    "headway.lifecycle.models.graphs": ("Graph",),
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
     "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_metric",
+        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_graph", "log_metric",
         "log_metrics", "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
@@ -71,6 +74,7 @@ __all__ = [
     "Contract",
     "Finding",
     "Forbidden",
+    "Graph",
     "HeadwayError",
     "Invalid",
     "Kind",
@@ -92,6 +96,7 @@ __all__ = [
     "infer_contract",
     "join_features",
     "log_artifact",
+    "log_graph",
     "log_metric",
     "log_metrics",
     "log_model",

@@ -22,7 +22,8 @@ from headway.errors import ExtraMissing, Invalid
 from headway.kernel.clock import SystemClock
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
+from headway.lifecycle.models.graphs import Graph, composed
+from headway.lifecycle.models.records import AddVersion, ClassName, Form, ModelVersion, Signature, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.explanations import Preview
 from headway.lifecycle.runs.pipeline import Pipeline
@@ -56,6 +57,41 @@ class OnnxExporter:
             onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
             note=made.note,
         )  # fmt: skip
+
+    def export_file(
+        self, path: Path, evaluation: str, score: str | None, signature: Signature | None,
+        classes: tuple[ClassName, ...],
+    ) -> Exported:  # fmt: skip
+        """ONNX files too are taken as they are: nobody can say what they were made from."""
+        engine = _given_engine()
+        made = engine.model_at(
+            path, columns=lambda: self._features(evaluation), classes=classes, signature=signature, score=score
+        )
+        return Exported(
+            onnx=made.data, signature=made.signature, form=made.form, feeding=made.feeding, files=made.files,
+            as_given=made.form is not Form.ONNX,
+        )  # fmt: skip
+
+    def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
+        """Parts that may hold code are run in a worker of this machine: trust them first."""
+        engine = _assembly_engine()
+        whole, signature = composed(graph, self._client.models.version)
+        parts = tuple(dict.fromkeys(node.part.version for node in whole.nodes if node.part))
+        for part in parts:
+            self._client.models.trust_of(self._client.models.version(part))
+        names = [name for spec in signature.inputs for name in spec.columns]
+        rows = _columns_of(self._client, evaluation, names).head(_PARITY_ROWS)
+        made = engine.assembled(whole, signature, rows, self._client.blobs.get)
+        as_given = made.form is Form.GRAPH
+        exported = Exported(
+            onnx=made.data, signature=made.signature, parity=None if as_given else made.parity, form=made.form,
+            variants=made.variants, note=made.note, as_given=as_given,
+        )  # fmt: skip
+        return exported, parts
+
+    def _features(self, evaluation: str) -> tuple[str, ...]:
+        contract = self._client.datasets.version(evaluation).contract
+        return contract.used_as(Use.FEATURE) if contract else ()
 
     def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
         """The features among the held-out rows: those the model names, else those of the contract."""
@@ -270,6 +306,11 @@ def log_model(name: str, model: Any, **told: Any) -> ModelVersion:
     return _active().log_model(name, model, **told)
 
 
+def log_graph(name: str, graph: Graph, **told: Any) -> ModelVersion:
+    """Register a graph of model versions from the active run; see `Run.log_graph` for what to tell of it."""
+    return _active().log_graph(name, graph, **told)
+
+
 def adopt_model(reference: str, evaluation: str, **told: Any) -> ModelVersion:
     """Make a registered model, `name@number`, a version that gates judge on the held-out dataset `evaluation`.
 
@@ -368,6 +409,22 @@ def _adoption_engine() -> ModuleType:
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
     return adoption
+
+
+def _assembly_engine() -> ModuleType:
+    try:
+        from headway.engines.models import assembly  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
+    return assembly
+
+
+def _given_engine() -> ModuleType:
+    try:
+        from headway.engines.models import given  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
+    return given
 
 
 def _export_engine() -> ModuleType:

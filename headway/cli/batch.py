@@ -28,12 +28,13 @@ def batch(invocation: Invocation, deployment: str, source: Path, target: Path, r
     """Score INPUT, a Parquet file, to OUTPUT by what DEPLOYMENT serves. Broken off, it goes on where it was."""
     try:
         from headway.serving.batch import score_file  # noqa: PLC0415
-        from headway.serving.replay import load_release  # noqa: PLC0415
+        from headway.serving.releases import Releases  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"batch scoring needs {error.name}: pip install 'headway[ml]'") from None
     client = invocation.client
-    loaded = load_release(client, release or _serving(invocation, deployment))
-    with Progress("scored", hidden=invocation.as_json) as progress:
+    python = client.deployments.get(deployment).python
+    with Releases(client, python) as releases, Progress("scored", hidden=invocation.as_json) as progress:
+        loaded = releases.get(release or _serving(invocation, deployment))
         found = score_file(
             loaded, source, target, part_rows=part_rows, begin=progress.begin, progress=progress.advance
         )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import click
+import msgspec
 
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
@@ -13,6 +15,7 @@ from headway.cli.output import print_facts, print_json, print_list, print_sectio
 from headway.cli.traffic import Labels, print_differences
 from headway.cli.wording import ago, clip
 from headway.errors import Invalid, NotFound
+from headway.lifecycle.rollouts.records import Deployment
 from headway.lifecycle.rollouts.target import Endpoint
 
 
@@ -65,6 +68,7 @@ def show(invocation: Invocation, name: str) -> None:
             "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
             "server": f"{found.server}, which others may share" if found.server else "its own",
             "generation": str(found.generation),
+            "fallback": _fallback_of(found, labels),
             "shadow": f"{labels.label(found.shadow.release)} {found.shadow.percent} %" if found.shadow else "none",
         },
     )
@@ -185,6 +189,55 @@ def unshadow(invocation: Invocation, name: str, why: str) -> None:
         print_json(changed)
         return
     click.echo(f"{name} has no shadow")
+
+
+@deployment.command()
+@click.argument("name")
+@click.argument("release", required=False, default="")
+@click.option("--constant", help='A value for each output, as JSON: \'{"label": 0, "probabilities": [0.8, 0.2]}\'.')
+@click.option("--after-ms", type=click.IntRange(0), default=0, help="How long a model in a worker may take before.")
+@why
+@pass_invocation
+def fallback(
+    invocation: Invocation, name: str, release: str, constant: str | None, after_ms: int, why: str
+) -> None:  # fmt: skip
+    """Say what answers when the model that should does not."""
+    client = invocation.client
+    found = found_by(release, client.releases.list) if release else ""
+    told = _json_object(constant) if constant else None
+    changed = client.deployments.fallback(name, why, release=found, constant=told, after_ms=after_ms)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"when its model fails, {name} answers by {_fallback_of(changed, Labels(client))}")
+
+
+@deployment.command()
+@click.argument("name")
+@why
+@pass_invocation
+def unfallback(invocation: Invocation, name: str, why: str) -> None:
+    """End the fallback: failures are failures again."""
+    changed = invocation.client.deployments.unfallback(name, why)
+    if invocation.as_json:
+        print_json(changed)
+        return
+    click.echo(f"{name} has no fallback")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"--constant is no JSON object of a value for each output: {error}") from None
+
+
+def _fallback_of(deployment: Deployment, labels: Labels) -> str:
+    told = deployment.fallback
+    if told is None:
+        return "none"
+    chain = [labels.label(told.release) if told.release else "", "a constant" if told.constant else ""]
+    return ", then ".join(filter(None, chain))
 
 
 def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +13,11 @@ from headway.cli.nouns import Noun, limit, pass_invocation, why
 from headway.cli.output import lines, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
+from headway.client.home import find_home
+from headway.errors import Invalid
 from headway.kernel.ids import kind_of
 from headway.lifecycle.models.origins import Origins
-from headway.lifecycle.models.records import Form, ModelVersion, Task, TensorSpec, Variant
+from headway.lifecycle.models.records import ModelVersion, Task, TensorSpec, Variant
 from headway.sdk import adopt_on
 
 
@@ -70,6 +73,9 @@ def show(invocation: Invocation, reference: str) -> None:
             "data tags": "" if invocation.as_json else lines(_tags(client.models.origins(version.id))),
             "judged by": labels.get(version.evaluation, ""),
             "form": version.form,
+            "classes": ", ".join(map(str, version.signature.classes)),
+            "parts": ", ".join(client.models.version(part).label for part in version.parts),
+            "lock": version.lock or "",
             "size": size(version.size),
             "blob": version.blob,
             "parity": _parity(version),
@@ -100,7 +106,7 @@ def adopt(invocation: Invocation, /, reference: str, columns: str, **told: Any) 
         print_json(version)
         return
     click.echo(f"{version.label} is {version.form}{f': {version.note}' if version.note else ''}")
-    if version.form is Form.MLFLOW:
+    if version.form.may_hold_code:
         click.echo(f"it may hold any code, and is not run before `headway model trust {version.label} --why ...`")
 
 
@@ -137,6 +143,39 @@ def distrust(invocation: Invocation, reference: str, why: str) -> None:
     else:
         click.echo(f"{withdrawn.label} is trusted no more, nor is anything else of {withdrawn.blob}")
         click.echo("what serves it goes on until it is moved away from: `headway rollout roll-back`, or ship another")
+
+
+@model.command()
+@click.argument("reference", metavar="NAME@NUMBER")
+@click.option("--python", default="", help="The interpreter to make it with, such as /usr/bin/python3.11.")
+@click.option(
+    "--wheels", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Take packages from here only."
+)
+@click.option("--index", default="", help="Or from this index, instead of the one that pip is set to.")
+@pass_invocation
+def prepare(invocation: Invocation, reference: str, python: str, wheels: Path | None, index: str) -> None:
+    """Make the environment of a version's locked packages on this machine, once: wheels only, and no others."""
+    from headway.engines.runtimes.environments import FOLDER, Origin  # noqa: PLC0415
+    from headway.engines.runtimes.environments import prepare as make  # noqa: PLC0415
+
+    if wheels and index:
+        raise Invalid("packages come from a folder of wheels or from an index, not from both")
+    client = invocation.client
+    version = client.models.version(reference)
+    locks = {each.label: each.lock for each in (version, *map(client.models.version, version.parts)) if each.lock}
+    if not locks:
+        raise Invalid(
+            f"{version.label} has no lock; log it with requirements=... to give its worker packages of its own"
+        )
+    made = {}
+    for label, lock in locks.items():
+        text = client.blobs.get(lock).decode()
+        made[label] = make(find_home(invocation.home) / FOLDER, lock, text, Origin(wheels, index), python)
+    if invocation.as_json:
+        print_json({label: {"python": str(each.python), "made": each.made} for label, each in made.items()})
+        return
+    for label, each in made.items():
+        click.echo(f"{label} runs in {each.python}{'' if each.made else ', which was there'}")
 
 
 def _parity(version: ModelVersion) -> str:

@@ -80,7 +80,11 @@ def _tell_one(invocation: Invocation, found: Replayed) -> None:
             "event": found.event_at.isoformat(timespec="seconds"),
             "captured": f"{_score(found.captured)} by {found.captured_by}",
             "replayed": f"{_score(found.score)} by {found.release}",
-            "identical": "yes, bit for bit" if found.identical else "no",
+            "identical": "yes, bit for bit"
+            if found.identical
+            else "no"
+            if found.steady
+            else "no: asked twice it says two things, so the model is not deterministic",
         },
     )
     print_section("Features")
@@ -99,6 +103,9 @@ def _tell_all(invocation: Invocation, found: Replay) -> None:
             "by": found.release or "the releases that answered",
             "rows": f"{number(found.rows)} ({number(found.failed)} more were refused then)",
             "identical": f"{number(found.identical)} of {number(found.rows)}, bit for bit",
+            "not deterministic": f"{number(found.unsteady)} rows are answered in two ways when asked twice"
+            if found.unsteady
+            else "no sign of it",
             "largest gap": f"{found.max_difference:.3g} at {found.worst}" if found.worst else "none",
             "mean score": f"{found.mean_score:.6g}, {found.mean_captured:.6g} then",
             "loss": "no labels yet"

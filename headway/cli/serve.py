@@ -11,11 +11,11 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
+from headway.client.home import find_home
 from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
 from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
 from headway.kernel.records import digest, encode
-from headway.lifecycle.models.folders import read_folder
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 
@@ -25,7 +25,8 @@ _UNCAPTURED = ("--capture-rows", "0")
 @click.command(cls=Verb)
 @click.option(
     "--model", required=True, metavar="PATH|NAME[@NUMBER]",
-    help="An ONNX file, a skops file, a folder that MLflow has saved, or a model version.",
+    help="A file (.onnx, .skops, .txt of LightGBM, .ubj or .json of XGBoost, .pt2), a folder (of MLflow, or with "
+    "model.py), or a model version.",
 )  # fmt: skip
 @click.option("--name", default="model", show_default=True, help="What the model is called in URLs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The port to listen on.")
@@ -58,17 +59,17 @@ def serve(
     if python and not Path(python).is_absolute():
         raise BadSettings(f"--python {python!r} must be a whole path")
     with _blobs() as blobs:
-        route = _route(invocation, model, score, blobs)
+        route = _route(invocation, model, score, blobs, PythonRuntime(python=python))
         if route.form is not Form.ONNX:
             route = route.but(python=PythonRuntime(python=python), trust=route.trust or ("--trust" if trust else ""))
-        if route.form is Form.MLFLOW and not route.trust:
+        if route.form.may_hold_code and not route.trust:
             raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
         routing = blobs.folder / "routing.json"
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        shared = ("--workers", str(workers))
+        shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / "environments"))
         main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
 
 
@@ -92,12 +93,10 @@ def _blobs() -> Iterator[_Blobs]:
         yield _Blobs(Path(temporary))
 
 
-def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs) -> Route:
+def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
     path = Path(model)
-    if path.is_dir():
-        return _folder(path, score, blobs)
-    if path.is_file():
-        return _file(path, score, blobs)
+    if path.exists():
+        return _given(path, score, blobs, runtime)
     if kind_of(model) == ModelVersion.prefix or "@" in model:
         return _version(invocation, model, blobs)
     try:
@@ -106,22 +105,13 @@ def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs)
         raise NotFound(f"there is no file, folder or model {model!r}; name a path, NAME or NAME@NUMBER") from None
 
 
-def _file(path: Path, score: str | None, blobs: _Blobs) -> Route:
-    from headway.engines.models.adoption import skops_signature  # noqa: PLC0415
-    from headway.engines.models.scoring import signature_of  # noqa: PLC0415
+def _given(path: Path, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
+    """A file or folder as it is; nothing is converted, since there are no rows to compare on."""
+    from headway.engines.models.given import model_at  # noqa: PLC0415
 
-    data = path.read_bytes()
-    form = Form.SKOPS if path.suffix == ".skops" else Form.ONNX
-    signature = skops_signature(path.absolute(), score=score) if form is Form.SKOPS else signature_of(data, score)
-    blob = blobs.put(data)
-    return Route(release=blob[:15], model="", version=1, blob=blob, signature=signature, percent=100, form=form)
-
-
-def _folder(path: Path, score: str | None, blobs: _Blobs) -> Route:
-    """A folder as MLflow saves one; nothing is converted, since there are no rows to compare on."""
-    from headway.engines.models.adoption import adopt_folder  # noqa: PLC0415
-
-    made = adopt_folder(path, blobs.put, score)
+    made = model_at(path, score=score, runtime=runtime)
+    for data in made.files:
+        blobs.put(data)
     blob = blobs.put(made.data)
     return Route(
         release=blob[:15], model="", version=1, blob=blob, signature=made.signature, percent=100, form=made.form,
@@ -134,12 +124,11 @@ def _version(invocation: Invocation, reference: str, blobs: _Blobs) -> Route:
     client = invocation.client
     version = client.models.version(reference)
     data = client.blobs.get(version.blob)
-    trust = ""
-    if version.form is Form.MLFLOW:
-        trust = client.models.trusted(version.id).id
-        for file in read_folder(data).files:
-            blobs.put(client.blobs.get(file.blob))
+    trust = client.models.trust_of(version)
+    for file in version.files:
+        blobs.put(client.blobs.get(file.blob))
     return Route(
         release=version.label, model="", version=version.number, blob=blobs.put(data), signature=version.signature,
         percent=100, contract=version.contract, form=version.form, feeding=version.feeding, trust=trust,
+        lock=version.lock or "",
     )  # fmt: skip

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.client import Client
+from headway.client.home import find_home
 from headway.engines.pipelines.delayed import DelayedProgress
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
@@ -211,8 +212,7 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
     from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
 
     place = client.deployments.get(deployment)
-    if version.form is Form.MLFLOW:
-        client.models.trusted(version.id)
+    client.models.trust_of(version)
 
     def table(reference: str) -> Table:
         return Table(client.datasets.version(reference), client.datasets.parquet(reference))
@@ -235,16 +235,22 @@ def _opener(
     client: Client, runtime: PythonRuntime, open_until: ExitStack
 ) -> Callable[[ModelVersion, bytes], ScoringModel]:
     """What opens a model version as the deployment will run it, until `open_until` ends."""
-    from headway.engines.models.opening import WorkerModel, open_onnx  # noqa: PLC0415
+    from headway.engines.models.opening import WorkerModel, open_graph, open_onnx  # noqa: PLC0415
+    from headway.engines.runtimes.environments import FOLDER, locked  # noqa: PLC0415
     from headway.engines.runtimes.folders import laid_out  # noqa: PLC0415
     from headway.engines.runtimes.python import Plan  # noqa: PLC0415
+
+    environments = find_home() / FOLDER
 
     def opened(version: ModelVersion, data: bytes) -> ScoringModel:
         if version.form is Form.ONNX:
             return open_onnx(version, data)
+        if version.form is Form.GRAPH:
+            return open_until.enter_context(closing(open_graph(version, data, client.blobs.get, runtime, environments)))
         folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-gate-")))
         path = laid_out(version.form, version.blob, client.blobs.get, folder)
-        plan = Plan(version.form, path, runtime, version.signature, version.feeding)
+        python = locked(runtime, version.lock, environments, version.label)
+        plan = Plan(version.form, path, python, version.signature, version.feeding)
         return open_until.enter_context(closing(WorkerModel(plan)))
 
     return opened

@@ -6,7 +6,7 @@ from headway.client.blobs import Blobs
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
 from headway.lifecycle.models.origins import Origins
-from headway.lifecycle.models.records import AddVersion, Model, ModelVersion, Registered, Trust
+from headway.lifecycle.models.records import AddVersion, Form, Model, ModelVersion, Registered, Trust
 
 
 class Models:
@@ -46,6 +46,14 @@ class Models:
         """The word that a version may be run; raises `NotTrusted` when nobody gave it, `NotFound` where none is
         needed."""
         return self._connection.get(f"/v1/models/versions/{segment(reference)}/trust", Trust)
+
+    def trust_of(self, version: ModelVersion) -> str:
+        """The id of the word that lets a version run, or nothing where it takes none; of a graph, each part's is asked
+        for. Raises `NotTrusted`."""
+        if version.form is Form.GRAPH:
+            given = [self.trust_of(self.version(part)) for part in version.parts]
+            return next(filter(None, given), "")
+        return self.trusted(version.id).id if version.form.may_hold_code else ""
 
     def versions(self, model: str | None = None, *, limit: int = 100, before: str | None = None) -> Page[ModelVersion]:
         return self._connection.get("/v1/models/versions", Page[ModelVersion], model=model, limit=limit, before=before)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from headway.client.http import Connection, segment
 from headway.kernel.paging import Page
@@ -58,6 +59,17 @@ class Deployments:
     def unshadow(self, name: str, why: str) -> Deployment:
         """End the shadow."""
         return self._connection.post(_path(name) + "/unshadow", Deployment, {"why": why})
+
+    def fallback(
+        self, name: str, why: str, *, release: str = "", constant: Mapping[str, Any] | None = None, after_ms: int = 0
+    ) -> Deployment:
+        """Let `release`, then `constant` (a value by output), answer when the model that should does not."""
+        body = {"release": release, "constant": dict(constant or {}), "after_ms": after_ms, "why": why}
+        return self._connection.post(_path(name) + "/fallback", Deployment, body)
+
+    def unfallback(self, name: str, why: str) -> Deployment:
+        """Let failures be failures again."""
+        return self._connection.post(_path(name) + "/unfallback", Deployment, {"why": why})
 
     def differences(self, name: str, rival: str, *, day: str | None = None) -> tuple[Differences, ...]:
         """How the scores of `rival` differed from the answers, by hour of `day` (as `2013-04-01`; the newest)."""

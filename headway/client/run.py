@@ -21,7 +21,20 @@ from headway.errors import Invalid, Unavailable
 from headway.kernel.clock import Clock, microseconds
 from headway.kernel.records import Value, encode
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
+from headway.lifecycle.models.graphs import Graph
+from headway.lifecycle.models.locks import checked_lock
+from headway.lifecycle.models.records import (
+    AddVersion,
+    Baseline,
+    ClassName,
+    Feeding,
+    Form,
+    ModelVersion,
+    Parity,
+    Signature,
+    Task,
+    Variant,
+)
 from headway.lifecycle.runs.records import Artifact, RunState
 from headway.lifecycle.runs.records import Run as RunRecord
 
@@ -43,6 +56,11 @@ class Exported(Value):
     form: Form = Form.ONNX
     variants: tuple[Variant, ...] = ()
     note: str = ""
+    feeding: Feeding = Feeding.FRAME
+    files: tuple[bytes, ...] = ()
+    """What the bytes list, where they are those of a folder."""
+    as_given: bool = False
+    """Nothing was converted."""
 
 
 class Exporter(Protocol):
@@ -51,6 +69,17 @@ class Exporter(Protocol):
     def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
         """`model` is an ONNX file's bytes or a fitted estimator. `example` is a frame of its features; when it is
         None, the rows of the dataset version `evaluation` are taken."""
+        ...
+
+    def export_file(
+        self, path: Path, evaluation: str, score: str | None, signature: Signature | None,
+        classes: tuple[ClassName, ...],
+    ) -> Exported:  # fmt: skip
+        """A file or folder that is served as it is; `signature` and `classes` say what it does not say itself."""
+        ...
+
+    def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
+        """The graph in the form in which it is served, and the ids of its parts."""
         ...
 
 
@@ -139,45 +168,91 @@ class Run:
     def log_model(
         self,
         name: str, model: Any, *,
-        training: Sequence[str | Any], evaluation: str | Any, task: Task | str = Task.BINARY, example: Any = None,
+        training: Sequence[str | Any], evaluation: str | Any, task: Task | str | None = None, example: Any = None,
         baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
-        score: str | None = None, note: str = "",
+        score: str | None = None, note: str = "", signature: Signature | None = None,
+        classes: Sequence[ClassName] = (), requirements: Sequence[str] | Path = (),
     ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
         `model` and each of `baselines` are fitted estimators of scikit-learn, LightGBM, XGBoost or CatBoost, PyTorch
-        networks, or the bytes of ONNX files. `training` and `evaluation` are dataset versions, or references to them
-        such as `orders@3`; gates will judge the model by `evaluation`, so it must be data that it never saw. A model
-        is converted, and its served forms compared with it on the rows of `example` (a frame of features; by default
-        those of `evaluation`); the fastest of those that answer alike is kept. `score` names the output that
-        quality is judged by, by default the probabilities. `metrics` are logged to the run as well.
+        networks, or the bytes of ONNX files. A model is converted, and its served forms compared with it on the rows of
+        `example` (a frame of features; by default those of `evaluation`); the fastest of those that answer alike is
+        kept. `model` may be the path of a file as well, which is served as it is: `.onnx`, `.skops`, a LightGBM text,
+        XGBoost's `.ubj` or `.json`, torch.export's `.pt2`, or a `.py` or a folder with `model.py` in it, whose function
+        `predict` takes arrays by input and gives arrays by output, as `signature` says. `classes` names those that such
+        a file only counts. `requirements` are the packages of a model that is not ONNX, each pinned, or the path of
+        such a list: its worker runs in an environment of its own with these and no others.
+
+        `training` and `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the
+        model by `evaluation`, so it must be data that it never saw. `task` is multiclass for a classifier of three
+        classes or more, and binary, if it is left out. `score` names the output that quality is judged by, by default
+        the probabilities. `metrics` are logged to the run as well.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
-        exported = self._exporter.export(model, held_out, example, score)
+        exported = (
+            self._exporter.export_file(model, held_out, score, signature, tuple(classes))
+            if isinstance(model, Path)
+            else self._exporter.export(model, held_out, example, score)
+        )
         simpler = tuple(
             self._baseline(other, self._exporter.export(simple, held_out, example, score))
             for other, simple in (baselines or {}).items()
         )
         if values:
             self.log_metrics(values)
-        command = AddVersion(
+        command = self._command(name, exported, training, held_out, task, simpler, note).but(
+            lock=self._lock(requirements), metrics={key: value for key, value in values.items() if math.isfinite(value)}
+        )
+        if exported.note:
+            self.set_tag(f"headway.form.{name}", exported.note)
+        return self.client.models.add(command)
+
+    def _command(
+        self, name: str, exported: Exported, training: Sequence[str | Any], held_out: str, task: Task | str | None,
+        baselines: tuple[Baseline, ...], note: str,
+    ) -> AddVersion:  # fmt: skip
+        for data in exported.files:
+            self.client.blobs.put(data)
+        return AddVersion(
             model=name,
             blob=self.client.blobs.put(exported.onnx),
             signature=exported.signature,
-            task=_task(task),
+            task=_task(task, exported.signature),
             run=self.id,
             training=tuple(_reference(version) for version in training),
             evaluation=held_out,
             parity=exported.parity,
             form=exported.form,
+            feeding=exported.feeding,
+            as_given=exported.as_given,
             variants=exported.variants,
-            baselines=simpler,
-            metrics={key: value for key, value in values.items() if math.isfinite(value)},
+            baselines=baselines,
             note="; ".join(filter(None, (note, exported.note))),
         )
-        if exported.note:
-            self.set_tag(f"headway.form.{name}", exported.note)
+
+    def _lock(self, requirements: Sequence[str] | Path) -> str:
+        lines = requirements.read_text() if isinstance(requirements, Path) else requirements
+        return self.client.blobs.put(checked_lock(lines).encode()) if lines else ""
+
+    def log_graph(
+        self, name: str, graph: Graph, *, evaluation: str | Any, training: Sequence[str | Any] = (),
+        task: Task | str | None = None, baselines: Mapping[str, Any] | None = None, note: str = "",
+    ) -> ModelVersion:  # fmt: skip
+        """Register `graph`, made of model versions that are there, as the next version of the model `name`.
+
+        Where all parts are ONNX it becomes one ONNX model, if that answers on the rows of `evaluation` as the parts do
+        one after the other; else it runs part by part. It learnt from what its parts learnt from, and is judged,
+        released and served as any other. Raises `Invalid` when the parts do not fit together.
+        """
+        held_out = _reference(evaluation)
+        exported, parts = self._exporter.export_graph(graph, held_out)
+        simpler = tuple(
+            self._baseline(other, self._exporter.export(simple, held_out, None, None))
+            for other, simple in (baselines or {}).items()
+        )
+        command = self._command(name, exported, training, held_out, task, simpler, note).but(parts=parts)
         return self.client.models.add(command)
 
     def _baseline(self, name: str, made: Exported) -> Baseline:
@@ -263,7 +338,9 @@ def _reference(version: str | Any) -> str:
     return version if isinstance(version, str) else str(version.id)
 
 
-def _task(task: Task | str) -> Task:
+def _task(task: Task | str | None, signature: Signature) -> Task:
+    if task is None:
+        return Task.MULTICLASS if signature.classes else Task.BINARY
     try:
         return Task(task)
     except ValueError:

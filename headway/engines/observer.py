@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, Invalid
 from headway.kernel.access import SYSTEM
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference, read_reference
 from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
 from headway.lifecycle.models.records import ModelVersion
+from headway.lifecycle.monitors.classes import class_reference
 from headway.lifecycle.monitors.drift import Detector, judge
 from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality
 from headway.lifecycle.monitors.records import Monitor, Watches
@@ -54,10 +55,10 @@ class Observer:
         if release is None:
             return
         for day in self._days(monitor, release):
-            if monitor.watches is Watches.DRIFT:
-                self._drift(monitor, release, day)
-            else:
+            if monitor.watches is Watches.QUALITY:
                 self._quality(monitor, release, day)
+            else:
+                self._drift(monitor, release, day)
 
     def _days(self, monitor: Monitor, release: str) -> Iterator[date]:
         """The closed days after the last one that was judged for this release."""
@@ -142,10 +143,8 @@ class Observer:
         """The profiles of what the release learnt from, kept to what it is asked with."""
         known = self._references.get((monitor.name, release))
         if known is None:
-            version = self._version(release)
-            profile = self._platform.datasets.version(version.training[-1]).profile
-            whole = read_reference(self._platform.blobs.get(profile or ""))
-            reference = whole.only({tensor.name for tensor in version.signature.inputs})
+            told = self._predicted if monitor.watches is Watches.CLASSES else self._learnt
+            reference = told(release)
             days = [reference.days[day] for day in sorted(reference.days)]
             rule = _settings(monitor)
             assert isinstance(rule, DriftRule)
@@ -153,16 +152,33 @@ class Observer:
             self._references[monitor.name, release] = known
         return known
 
+    def _learnt(self, release: str) -> Reference:
+        version = self._version(release)
+        profile = self._platform.datasets.version(version.training[-1]).profile
+        whole = read_reference(self._platform.blobs.get(profile or ""))
+        return whole.only({tensor.name for tensor in version.signature.inputs})
+
+    def _predicted(self, release: str) -> Reference:
+        """How often each class was predicted on each held-out day; raises `Invalid` for a model of no classes."""
+        classes = self._version(release).signature.classes
+        if not classes:
+            raise Invalid(f"release {release} gives a number: its predictions have no classes to watch")
+        return class_reference(classes, self._measured(release).get("predicted", {}))
+
     def _held_out(self, release: str) -> list[DayLoss]:
         """The loss on each held-out day, as the gate measured it; none when the gate was skipped."""
+        return msgspec.convert(self._measured(release).get("days", []), list[DayLoss])
+
+    def _measured(self, release: str) -> dict[str, Any]:
+        """The numbers of the gate's comparison with baselines; none when the gate was skipped."""
         verdict = self._platform.releases.get(release).verdict
         if not verdict:
-            return []
+            return {}
         for identifier in self._platform.gates.verdict(verdict).evidence:
             evidence = self._platform.gates.evidence(identifier)
             if evidence.check == BETTER_THAN_BASELINE:
-                return msgspec.convert(evidence.finding.numbers.get("days", []), list[DayLoss])
-        return []
+                return evidence.finding.numbers
+        return {}
 
     def _version(self, release: str) -> ModelVersion:
         return self._platform.models.version(self._platform.releases.get(release).model_version)

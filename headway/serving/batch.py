@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from headway.serving.features import by_name
 from headway.serving.router import LoadedRoute
 
 PART_ROWS = 50_000
-_ADDED = ("_score", "_release", "_error")
+_ADDED = ("_score", "_release", "_error", "_label", "_probabilities")
 
 
 class Job(Value):
@@ -55,7 +55,8 @@ def score_file(
     begin: Callable[[int, int], None] = lambda rows, done: None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Scored:
-    """Write the rows of `source` to `target` with `_score`, `_release` and `_error` beside them.
+    """Write the rows of `source` to `target` with `_score`, `_release` and `_error` beside them; of several classes
+    also `_label` and `_probabilities`, in the order of the signature.
 
     Raises `Invalid` for a file that is no Parquet, lacks a feature or has one of these columns; `Conflict` when the
     target is there, or is half made from something else.
@@ -123,16 +124,31 @@ def _folder(target: Path, job: Job) -> Path:
 
 def _scored(loaded: LoadedRoute, rows: pl.DataFrame) -> pl.DataFrame:
     scores, errors = np.full(rows.height, np.nan), [None] * rows.height
+    classified = _Classified([None] * rows.height, [None] * rows.height)
     if rows.height:
-        _score_into(loaded, rows, scores, errors)
+        _score_into(loaded, rows, scores, errors, classified)
+    beside = [
+        pl.Series("_label", classified.labels, pl.String),
+        pl.Series("_probabilities", classified.probabilities, pl.List(pl.Float64)),
+    ] if loaded.classes else []  # fmt: skip
     return rows.with_columns(
         pl.Series("_score", scores, pl.Float64, nan_to_null=True),
         pl.lit(loaded.route.release).alias("_release"),
         pl.Series("_error", errors, pl.String),
+        *beside,
     )
 
 
-def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, scores: Any, errors: list[Any]) -> None:
+class _Classified(NamedTuple):
+    """By row, what a release of several classes says."""
+
+    labels: list[str | None]
+    probabilities: list[list[float] | None]
+
+
+def _score_into(
+    loaded: LoadedRoute, rows: pl.DataFrame, scores: Any, errors: list[Any], classified: _Classified
+) -> None:  # fmt: skip
     """All rows at once if none is refused, else in halves: a refused row must not take others with it."""
     spans = [(0, rows.height)]
     columns = _columns(loaded, rows)
@@ -148,7 +164,11 @@ def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, scores: Any, errors: li
                 middle = (start + end) // 2
                 spans += [(start, middle), (middle, end)]
             continue
-        scores[start:end] = loaded.scores(loaded.runtime.run(batch.feed), end - start)
+        outputs = loaded.runtime.run(batch.feed)
+        scores[start:end] = loaded.scores(outputs, end - start)
+        if loaded.classes:
+            classified.labels[start:end] = map(str, loaded.labels(outputs, end - start))
+            classified.probabilities[start:end] = loaded.probabilities(outputs, end - start).tolist()
 
 
 def _columns(loaded: LoadedRoute, rows: pl.DataFrame) -> Mapping[str, list[Any]]:

@@ -25,6 +25,7 @@ class ReleaseCounts(Value):
     refused: dict[str, int] = {}
     filled: dict[str, int] = {}
     unsampled: int = 0
+    fallbacks: dict[str, int] = {}
 
 
 class ReleaseCounters:
@@ -40,6 +41,8 @@ class ReleaseCounters:
         """Requests that were not run, by the code of the reason; they are in no other figure."""
         self.filled: Counter[str] = Counter()
         """Values that a default stands for, by feature."""
+        self.fallbacks: Counter[str] = Counter()
+        """Requests that something else answered, since the model failed, by what answered; 200 among the statuses."""
         self.unsampled = 0
         """Rows that are not captured because only a share is."""
 
@@ -62,6 +65,7 @@ class ReleaseCounters:
             refused=dict(self.refused),
             filled=dict(self.filled),
             unsampled=self.unsampled,
+            fallbacks=dict(self.fallbacks),
         )
 
     def resume(self, counts: ReleaseCounts) -> None:
@@ -69,6 +73,7 @@ class ReleaseCounters:
         self.statuses.update(counts.statuses)
         self.refused.update(counts.refused)
         self.filled.update(counts.filled)
+        self.fallbacks.update(counts.fallbacks)
         self.cells = [own + other for own, other in zip(self.cells, counts.cells, strict=True)]
         self.latency_us += counts.latency_us
         self.failed_us += counts.failed_us
@@ -86,6 +91,8 @@ class ReleaseStatus(Value):
     """Values that a default stands for, by feature."""
     unsampled: int = 0
     """Rows that are not captured because only a share is."""
+    fallbacks: dict[str, int] = {}
+    """Requests that something else answered, since the model failed, by what answered."""
 
 
 class CaptureStatus(Value):
@@ -152,7 +159,14 @@ class ServerCounters:
         models: Mapping[str, int] = _NO_MODELS,
     ) -> str:
         """The text exposition format 0.0.4; times in seconds, as its conventions ask."""
-        counted = [*self._requests(), *self._refused(), *self._filled(), *self._unsampled(), *self._latency()]
+        counted = [
+            *self._requests(),
+            *self._refused(),
+            *self._fallbacks(),
+            *self._filled(),
+            *self._unsampled(),
+            *self._latency(),
+        ]
         return "\n".join([*counted, *_capture(capture), *_workers(workers), *_models(models)]) + "\n"
 
     def _requests(self) -> Iterator[str]:
@@ -166,6 +180,12 @@ class ServerCounters:
         for release, counters in self.releases.items():
             for reason, count in sorted(counters.refused.items()):
                 yield f'headway_refused_requests_total{{release="{_escaped(release)}",reason="{reason}"}} {count}'
+
+    def _fallbacks(self) -> Iterator[str]:
+        yield "# TYPE headway_fallback_answers_total counter"
+        for release, counters in self.releases.items():
+            for by, count in sorted(counters.fallbacks.items()):
+                yield f'headway_fallback_answers_total{{release="{_escaped(release)}",by="{_escaped(by)}"}} {count}'
 
     def _filled(self) -> Iterator[str]:
         yield "# TYPE headway_filled_values_total counter"
@@ -202,6 +222,7 @@ def _status(counters: ReleaseCounters) -> ReleaseStatus:
         refused=dict(counters.refused),
         filled=dict(counters.filled),
         unsampled=counters.unsampled,
+        fallbacks=dict(counters.fallbacks),
     )
 
 

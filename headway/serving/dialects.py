@@ -74,7 +74,7 @@ class OpenInference:
                 model_version=str(route.version),
                 id=exchange.request,
                 outputs=tensors,
-                parameters={"release": route.release},
+                parameters=_parameters(route.release, exchange.fallback),
             )
         )
         if not blobs:
@@ -84,6 +84,10 @@ class OpenInference:
 
     def refuse(self, status: int, message: str, error: Exception) -> Answer:
         return Answer(status, encode_error(message))
+
+
+def _parameters(release: str, fallback: str) -> dict[str, str]:
+    return {"release": release, "fallback": fallback} if fallback else {"release": release}
 
 
 def _tensors(asked: InferRequest, signature: Signature, outputs: Outputs) -> tuple[list[OutputTensor], Sequence[bytes]]:

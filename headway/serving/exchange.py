@@ -31,6 +31,12 @@ class Exchange(msgspec.Struct, gc=False):
     sampled: bool = True
     """Whether it is of the sample, and not kept for its failure only."""
     scores: list[float] | None = None
+    probabilities: Any = None
+    """Of a release of several classes: shape [rows, classes]."""
+    labels: list[Any] | None = None
+    """What such a release says of each row."""
+    fallback: str = ""
+    """What answered in the place of the release: another one, or the constant; `error` says why."""
     status: int = 200
     error: str = ""
     latency_us: float = 0.0

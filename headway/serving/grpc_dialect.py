@@ -55,6 +55,8 @@ class GrpcInference:
             model_name=exchange.table.table.deployment, model_version=str(route.version), id=exchange.request
         )
         response.parameters["release"].string_param = route.release
+        if exchange.fallback:
+            response.parameters["fallback"].string_param = exchange.fallback
         raw = bool(self._request.raw_input_contents)
         for place in places(asked.outputs, route.signature) if asked.outputs else range(len(specs)):
             spec, values = specs[place], outputs[place]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
@@ -29,11 +28,11 @@ from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.door import Door, check_deadline, expires_ns
 from headway.serving.exchange import Exchange
+from headway.serving.fallback import HEADER, instead, instead_apart, outputs_apart
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
 from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.tensors import Batch
-from headway.serving.workers import WorkerRuntime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -84,7 +83,11 @@ class Inference:
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
             asked, loaded, batch = _understood(exchange, body, head, dialect)
-            answer = _told(exchange, dialect, asked, loaded, loaded.runtime.run(batch.feed))
+            try:
+                outputs = loaded.runtime.run(batch.feed)
+            except Exception as error:  # of whatever class the runtime likes
+                loaded, outputs = instead(exchange, loaded, batch, error)
+            answer = _told(exchange, dialect, asked, loaded, outputs)
         except DeadlineExceeded as error:
             return self.not_run(table, error, head, dialect)
         except Exception as error:
@@ -99,10 +102,10 @@ class Inference:
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
             asked, loaded, batch = _understood(exchange, body, head, dialect)
-            if isinstance(loaded.runtime, WorkerRuntime):
-                outputs = await asyncio.wrap_future(loaded.runtime.submit(batch.feed))
-            else:
-                outputs = loaded.runtime.run(batch.feed)
+            try:
+                outputs = await outputs_apart(loaded, batch, table)
+            except Exception as error:  # of whatever class the runtime likes
+                loaded, outputs = await instead_apart(exchange, loaded, batch, error)
             answer = _told(exchange, dialect, asked, loaded, outputs)
         except DeadlineExceeded as error:
             return self.not_run(table, error, head, dialect)
@@ -122,12 +125,14 @@ class Inference:
         exchange.request = exchange.request or new_id()
         counters = self._counters.releases[exchange.release]
         counters.add(exchange.status, exchange.latency_us, exchange.rows)
+        if exchange.fallback:
+            counters.fallbacks[exchange.fallback] += 1
         for feature, rows in exchange.filled.items():
             counters.filled[feature] += len(rows)
         sampling = exchange.table.table.capture
         if sampling.share < 1:
             exchange.sampled = sampling.takes(exchange.request)
-        if exchange.sampled or (sampling.keep_errors and exchange.status != _OK):
+        if exchange.sampled or (sampling.keep_errors and (exchange.status != _OK or exchange.fallback)):
             self._capture.add(exchange)
         else:
             counters.unsampled += exchange.rows
@@ -204,7 +209,13 @@ def _told(
     exchange: Exchange, dialect: Dialect[Any], asked: Any, loaded: LoadedRoute, outputs: list[NDArray[Any]]
 ) -> Answer:
     exchange.scores = loaded.scores(outputs, exchange.rows)
-    return dialect.answer(asked, exchange, loaded, outputs)
+    if loaded.classes:
+        exchange.probabilities = loaded.probabilities(outputs, exchange.rows)
+        exchange.labels = loaded.labels(outputs, exchange.rows)
+    answer = dialect.answer(asked, exchange, loaded, outputs)
+    if exchange.fallback:
+        return answer._replace(headers=(*answer.headers, (HEADER, exchange.fallback.encode())))
+    return answer
 
 
 def _check_deadline(head: Head, timeout_us: int | None) -> None:

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--routing", type=Path, required=True, help="the routing table, or a folder of them, watched")
     parser.add_argument("--blobs", type=Path, required=True, help="folder of the models, by digest")
     parser.add_argument("--spool", type=Path, required=True, help="folder for segments until they are sent")
+    parser.add_argument("--environments", type=Path, help="folder of the environments of locked models")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, help="answer gRPC there, too")
     parser.add_argument("--host", default="127.0.0.1")

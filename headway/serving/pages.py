@@ -20,7 +20,9 @@ from headway.serving.router import LoadedRoute, LoadedTable, Router
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 Page = Callable[[], Answer]
-_PLATFORMS = {Form.ONNX: "onnxruntime_onnx", Form.SKOPS: "sklearn_skops", Form.MLFLOW: "mlflow_pyfunc"}
+_PLATFORMS = {Form.ONNX: "onnxruntime_onnx", Form.SKOPS: "sklearn_skops", Form.MLFLOW: "mlflow_pyfunc",
+              Form.LIGHTGBM: "lightgbm_text", Form.XGBOOST: "xgboost_ubj", Form.TORCH: "pytorch_export",
+              Form.PYTHON: "python_function", Form.GRAPH: "headway_graph"}  # fmt: skip
 
 
 class Pages:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from headway.errors import BadTensor, ContractBroken, HeadwayError, Invalid
 from headway.kernel.naming import nearest
@@ -43,9 +44,16 @@ class Predicted(msgspec.Struct, gc=False):
     label: Any
     """What the model says of this row in one value; None when it gives a score only."""
     score: float | None
+    """Of several classes, the probability of the likeliest."""
     release: str
     model: str
     version: int
+    fallback: str | msgspec.UnsetType = msgspec.UNSET
+    """What answered in the place of the release that should: another one, or `constant`."""
+    probabilities: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    """By class, where the model tells several apart."""
+    outputs: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    """All that the model gives, where that is more than label and score."""
 
 
 _decoder = msgspec.json.Decoder(Prediction)
@@ -69,9 +77,18 @@ class NamedPrediction:
 
     def answer(self, asked: Prediction, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
         route, [score] = loaded.route, exchange.scores or [float("nan")]
-        place = _label_place(route.signature)
+        place = route.signature.label_place
         label = None if place is None else outputs[place].ravel().tolist()[0]
-        return Answer(200, encode(Predicted(exchange.request, label, score, route.release, route.model, route.version)))
+        said = Predicted(exchange.request, label, score, route.release, route.model, route.version)
+        if exchange.fallback:
+            said.fallback = exchange.fallback
+        if loaded.classes:
+            said.label = loaded.labels(outputs, 1)[0]
+            said.probabilities = dict(zip(map(str, loaded.classes), exchange.probabilities[0].tolist(), strict=True))
+        elif _gives_more(route.signature):
+            names = [spec.name for spec in route.signature.outputs]
+            said.outputs = {name: _plain(each) for name, each in zip(names, outputs, strict=True)}
+        return Answer(200, encode(said))
 
     def refuse(self, status: int, message: str, error: Exception) -> Answer:
         """Features that do not fit are 422, as those that break the contract; `fields` names them."""
@@ -163,8 +180,21 @@ def _feature(datatype: Datatype, rule: ColumnRule | None) -> dict[str, Any]:
     return schema | {name: bound for name, bound in bounds.items() if bound is not None} | levels | unit
 
 
+def _gives_more(signature: Signature) -> bool:
+    """Whether there are outputs beside label and score, or several columns that are no probabilities of two classes."""
+    place = signature.label_place
+    width = next(spec.shape[1:] for spec in signature.outputs if spec.name == signature.score)
+    return len(signature.outputs) > 1 + (place is not None) or (place is None and width not in ((), (1,)))
+
+
+def _plain(output: NDArray[Any]) -> Any:
+    """The values of the only row: one value, or a list."""
+    values = output.ravel().tolist()
+    return values[0] if len(values) == 1 else values
+
+
 def _answered(signature: Signature) -> dict[str, Any]:
-    place = _label_place(signature)
+    place = signature.label_place
     label = "null" if place is None else _TYPES.get(signature.outputs[place].datatype, "number")
     properties = {
         "id": {"type": "string"},
@@ -174,15 +204,17 @@ def _answered(signature: Signature) -> dict[str, Any]:
         "model": {"type": "string"},
         "version": {"type": "integer"},
     }
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _label_place(signature: Signature) -> int | None:
-    """The first output beside the score with one value per row."""
-    for place, spec in enumerate(signature.outputs):
-        if spec.name != signature.score and spec.shape[1:] in ((), (1,)):
-            return place
-    return None
+    if signature.classes:
+        names = [str(name) for name in signature.classes]
+        chances = {name: {"type": "number"} for name in names}
+        texts = isinstance(signature.classes[0], str)
+        properties["label"] = {"type": "string" if texts else "integer", "enum": list(signature.classes)}
+        properties["probabilities"] = {"type": "object", "required": names, "properties": chances}
+    elif _gives_more(signature):
+        properties["outputs"] = {"type": "object"}
+    required = list(properties)
+    properties["fallback"] = {"type": "string", "description": "what answered in the place of a model that failed"}
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def _fields(error: Exception) -> list[str]:

@@ -84,7 +84,7 @@ def _responder(
     parquet: ParquetRequests | None,
 ) -> Responder:  # fmt: skip
     apart = settings.spool / "workers" / str(settings.slot or 0)
-    router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
+    router, counters = Router(settings.routing, files, apart, onnx, settings.environments), ServerCounters()
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),

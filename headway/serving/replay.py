@@ -11,10 +11,11 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.client.client import Client
 from headway.client.predictions import Prediction
@@ -23,12 +24,12 @@ from headway.kernel.clock import Instant
 from headway.kernel.paging import MOST, every
 from headway.kernel.records import Value
 from headway.kernel.statistics import Interval, clustered_interval
-from headway.lifecycle.models.records import Form
-from headway.lifecycle.predictions.records import Segment
-from headway.lifecycle.predictions.rules import loss
-from headway.lifecycle.rollouts.routing import Route
+from headway.lifecycle.models.records import ClassName
+from headway.lifecycle.predictions.records import LabelValue, Segment
+from headway.lifecycle.predictions.rules import class_loss, class_place, loss
+from headway.lifecycle.rollouts.fallbacks import CONSTANT
+from headway.serving.releases import Releases
 from headway.serving.router import LoadedRoute
-from headway.serving.runtimes import OnnxRuntime
 
 _LABELS = 10_000
 
@@ -46,10 +47,15 @@ class Replayed(Value):
     identical: bool
     features: dict[str, Any]
     outputs: dict[str, list[Any]]
+    label: str = ""
+    """Of several classes, what `release` says now."""
+    captured_label: str = ""
+    steady: bool = True
+    """Asked twice, it said the same: otherwise the model is not deterministic, and no replay can be identical."""
 
 
 class Replay(Value):
-    """Many of them. `failed` rows were answered with an error and cannot be compared.
+    """Many of them. `failed` rows were answered with an error, or by a constant, and cannot be compared.
 
     `loss` is the mean squared error of `release` minus that of what was answered, over the `labelled` rows: below zero
     `release` is better. Its interval counts days, not rows, and is None below two days.
@@ -69,19 +75,8 @@ class Replay(Value):
     days: int
     loss: float | None
     interval: Interval | None
-
-
-def load_release(client: Client, identifier: str) -> LoadedRoute:
-    """A release as a model server would load it; raises `NotFound`, or `Invalid` when its model cannot be loaded."""
-    release = client.releases.get(identifier)
-    version = client.models.version(release.model_version)
-    if version.form is not Form.ONNX:
-        raise Invalid(f"{version.label} is {version.form}, which runs in a worker of its deployment: ask the endpoint")
-    route = Route(
-        release=release.id, model=version.model, version=version.number, blob=release.blob,
-        signature=version.signature, percent=100, contract=version.contract,
-    )  # fmt: skip
-    return LoadedRoute(route, OnnxRuntime(client.blobs.get(release.blob), version.signature))
+    unsteady: int = 0
+    """Rows that the release which answered then answers in two ways when it is asked twice: it is not deterministic."""
 
 
 def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
@@ -91,14 +86,19 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     request of several rows, each of which is a prediction.
     """
     found = _found(client, prediction)
-    loaded = load_release(client, release or found.release)
     frame = _frame(client, client.predictions.segment(found.segment))[found.row]
     row = frame.row(0, named=True)
     if row["_status"] != 200:
         raise Invalid(f"prediction {prediction} was refused then: {row['_error']}")
-    outputs = _outputs(loaded, frame)
+    if row.get("_fallback") == CONSTANT and not release:
+        raise Invalid(f"prediction {prediction} was answered by a constant: {row['_error']}; name a release to ask")
+    with Releases(client, client.deployments.get(found.deployment).python) as releases:
+        loaded = releases.get(release or found.release)
+        outputs = _outputs(loaded, frame)
+        steady = _bits(outputs) == _bits(_outputs(loaded, frame))
     score = loaded.scores(outputs, 1)[0]
     names = [spec.name for spec in loaded.route.signature.outputs]
+    chances = tuple(loaded.probabilities(outputs, 1)[0].tolist()) if loaded.classes else ()
     return Replayed(
         prediction=found.id,
         deployment=found.deployment,
@@ -107,7 +107,10 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
         captured=found.score,
         release=loaded.route.release,
         score=score,
-        identical=_same(found.score, score),
+        identical=_same(found.score, score) and found.probabilities == chances,
+        steady=steady,
+        label=str(loaded.labels(outputs, 1)[0]) if chances else "",
+        captured_label=str(row.get("_label") or ""),
         features={name: row[name] for name in loaded.inputs.columns},
         outputs={name: output.ravel().tolist() for name, output in zip(names, outputs, strict=True)},
     )
@@ -141,18 +144,14 @@ def replay_all(
 
     Raises `NotFound` when there are none.
     """
-    loaded: dict[str, LoadedRoute] = {}
     sums = _Sums()
-    for segment in segments(client, deployment, start, end):
-        frame = rows_of(client, segment, start, end)
-        sums.failed += frame.filter(pl.col("_status") != 200).height
-        for (answered_by,), part in frame.filter(pl.col("_status") == 200).group_by("_release", maintain_order=True):
-            wanted = release or str(answered_by)
-            if wanted not in loaded:
-                loaded[wanted] = load_release(client, wanted)
-            scores = np.asarray(loaded[wanted].scores(_outputs(loaded[wanted], part), part.height))
-            sums.add(part, scores, _labels(client, part["_prediction"].to_list()))
-        progress(frame.height)
+    with Releases(client, client.deployments.get(deployment).python) as releases:
+        for segment in segments(client, deployment, start, end):
+            frame = rows_of(client, segment, start, end)
+            sums.failed += frame.height - _answered(frame).height
+            for (answered_by,), part in _answered(frame).group_by("_answered_by", maintain_order=True):
+                _replay_part(client, releases, release, str(answered_by), part, sums)
+            progress(frame.height)
     if sums.rows + sums.failed == 0:
         raise NotFound(f"no prediction of {deployment!r} was captured in that time")
     return sums.replay(deployment, release)
@@ -173,17 +172,39 @@ def rows_of(client: Client, segment: Segment, start: datetime | None, end: datet
     return frame if end is None else frame.filter(pl.col("_event_at") < end)
 
 
+def _replay_part(
+    client: Client, releases: Releases, release: str, answered_by: str, part: pl.DataFrame, sums: _Sums
+) -> None:  # fmt: skip
+    """The rows of `part`, which `answered_by` answered then."""
+    loaded = releases.get(release or answered_by)
+    answers = _answers(loaded, _outputs(loaded, part), part.height)
+    if loaded.route.release == answered_by:
+        answers = _as_asked(loaded, part, answers, sums)
+    before = releases.get(answered_by).classes if loaded.classes else ()
+    sums.add(part, answers, _labels(client, part["_prediction"].to_list()), before)
+
+
+class Answers(NamedTuple):
+    """What a release says of some rows now; of several classes, by row the probability of each."""
+
+    scores: Any
+    classes: tuple[ClassName, ...]
+    probabilities: list[list[float]]
+
+
 class _Sums:
     def __init__(self) -> None:
-        self.rows = self.failed = self.identical = self.labelled = 0
+        self.rows = self.failed = self.identical = self.labelled = self.unsteady = 0
         self._worst, self._most = "", 0.0
         self._captured = self._score = 0.0
         self._days: defaultdict[str, list[float]] = defaultdict(list)
 
-    def add(self, part: pl.DataFrame, scores: Any, labels: dict[str, float]) -> None:
-        captured = part["_score"].fill_null(math.nan).to_numpy()
-        gaps = np.where(np.isnan(captured) & np.isnan(scores), 0.0, np.abs(captured - scores))
-        gaps = np.where(np.isnan(gaps), math.inf, gaps)
+    def add(
+        self, part: pl.DataFrame, answers: Answers, labels: dict[str, LabelValue], before: tuple[ClassName, ...]
+    ) -> None:
+        """`before` are the classes of what was answered then."""
+        scores, captured = answers.scores, part["_score"].fill_null(math.nan).to_numpy()
+        gaps, then_chances = _gaps(part, answers), _chances(part)
         self.rows += part.height
         self.identical += int((gaps == 0).sum())
         worst = int(gaps.argmax())
@@ -192,9 +213,16 @@ class _Sums:
         self._captured += float(np.nansum(captured))
         self._score += float(np.nansum(scores))
         days = part["_event_at"].dt.date().cast(pl.String).to_list()
-        for name, day, then, now in zip(part["_prediction"].to_list(), days, captured, scores, strict=True):
-            if name in labels and math.isfinite(then) and math.isfinite(now):
-                self._days[day].append(loss(now, labels[name]) - loss(then, labels[name]))
+        rows = zip(part["_prediction"].to_list(), days, captured, scores, strict=True)
+        for row, (name, day, then, now) in enumerate(rows):
+            if name not in labels or not (math.isfinite(then) and math.isfinite(now)):
+                continue
+            if not answers.classes:
+                self._days[day].append(loss(now, float(labels[name])) - loss(then, float(labels[name])))
+            elif (chances := then_chances[row]) and before:
+                was = class_loss(chances, class_place(before, labels[name]))
+                place = class_place(answers.classes, labels[name])
+                self._days[day].append(class_loss(answers.probabilities[row], place) - was)
 
     def replay(self, deployment: str, release: str) -> Replay:
         groups = [(len(losses), math.fsum(losses)) for losses in self._days.values()]
@@ -205,6 +233,7 @@ class _Sums:
             rows=self.rows,
             failed=self.failed,
             identical=self.identical,
+            unsteady=self.unsteady,
             max_difference=self._most,
             worst=self._worst,
             mean_captured=self._captured / rows,
@@ -220,6 +249,15 @@ def _frame(client: Client, segment: Segment) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(client.blobs.get(segment.blob)))
 
 
+def _answered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that some release answered, with its name in `_answered_by`."""
+    answered = frame.filter(pl.col("_status") == 200)
+    if "_fallback" not in frame.columns:
+        return answered.with_columns(pl.col("_release").alias("_answered_by"))
+    instead = pl.coalesce("_fallback", "_release").alias("_answered_by")
+    return answered.filter((pl.col("_fallback") != CONSTANT).fill_null(True)).with_columns(instead)
+
+
 def _outputs(loaded: LoadedRoute, frame: pl.DataFrame) -> list[Any]:
     missing = [name for name in loaded.inputs.columns if name not in frame.columns]
     if missing:
@@ -228,8 +266,59 @@ def _outputs(loaded: LoadedRoute, frame: pl.DataFrame) -> list[Any]:
     return loaded.runtime.run(feed)
 
 
-def _labels(client: Client, predictions: Iterable[str]) -> dict[str, float]:
-    names, found = list(predictions), {}
+def _answers(loaded: LoadedRoute, outputs: list[Any], rows: int) -> Answers:
+    chances = loaded.probabilities(outputs, rows).tolist() if loaded.classes else []
+    return Answers(np.asarray(loaded.scores(outputs, rows)), loaded.classes, chances)
+
+
+def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers, sums: _Sums) -> Answers:
+    """`answers` with the rows that differ asked again as they were then: the last bits of a sum depend on how many rows
+    are added up at once."""
+    apart = set(part.filter(pl.Series(_gaps(part, answers) > 0))["_request"].to_list())
+    if not apart:
+        return answers
+    whole = part.with_row_index("_place").filter(pl.col("_request").is_in(apart))
+    for _, rows in whole.group_by("_request", maintain_order=True):
+        outputs = _outputs(loaded, rows)
+        one = _answers(loaded, outputs, rows.height)
+        if (_gaps(rows, one) > 0).any() and _bits(outputs) != _bits(_outputs(loaded, rows)):
+            sums.unsteady += rows.height
+        for at, place in enumerate(rows["_place"].to_list()):
+            answers.scores[place] = one.scores[at]
+            if loaded.classes:
+                answers.probabilities[place] = one.probabilities[at]
+    return answers
+
+
+def _bits(outputs: list[Any]) -> list[Any]:
+    """What can be compared bit for bit, NaN included."""
+    return [output.tolist() if output.dtype == object else output.tobytes() for output in outputs]
+
+
+def _chances(part: pl.DataFrame) -> list[list[float] | None]:
+    """By row, the probabilities of several classes as they were captured."""
+    return part["_probabilities"].to_list() if "_probabilities" in part.columns else [None] * part.height
+
+
+def _gaps(part: pl.DataFrame, answers: Answers) -> NDArray[np.float64]:
+    """By row, how far what was captured is from `answers`; of several classes, in the one where it is furthest."""
+    captured, scores = part["_score"].fill_null(math.nan).to_numpy(), answers.scores
+    gaps = np.where(np.isnan(captured) & np.isnan(scores), 0.0, np.abs(captured - scores))
+    gaps = np.where(np.isnan(gaps), math.inf, gaps)
+    if not answers.classes:
+        return gaps
+    wide = zip(_chances(part), answers.probabilities, gaps, strict=True)
+    return np.array([_furthest(then, now, gap) for then, now, gap in wide])
+
+
+def _furthest(then: list[float] | None, now: list[float], gap: float) -> float:
+    if not then or len(then) != len(now):
+        return gap
+    return max(abs(one - other) for one, other in zip(then, now, strict=True))
+
+
+def _labels(client: Client, predictions: Iterable[str]) -> dict[str, LabelValue]:
+    names, found = list(predictions), dict[str, LabelValue]()
     for at in range(0, len(names), _LABELS):
         found.update(client.predictions.labels(names[at : at + _LABELS]))
     return found

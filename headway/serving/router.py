@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from copy import copy
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -16,11 +17,13 @@ from headway.errors import Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form
+from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
+from headway.serving.graphs import GraphRuntime
 from headway.serving.memory import OnnxModels
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
-from headway.serving.workers import WorkerRuntime
+from headway.serving.workers import WorkerRuntime, patient
 
 POLL_INTERVAL_S = 0.1
 _RETRY_S = 5.0
@@ -41,8 +44,13 @@ class LoadedRoute:
         if route.signature.score not in numeric:
             raise Invalid(f"release {route.release}: no output of numbers is named {route.signature.score!r}")
         self._score_place = numeric.index(route.signature.score)
+        self._picks = list(range(len(numeric)))
+        self.classes, self._label_place = route.signature.classes, route.signature.label_place
         try:
-            self.scores(runtime.run(self.inputs.example()), rows=1)
+            outputs = runtime.run(self.inputs.example())
+            self.scores(outputs, rows=1)
+            if self.classes:
+                self.probabilities(outputs, rows=1)
         except (
             Raised
         ) as error:  # a worker's model may take no row but sensible ones, and its gate has asked it for many
@@ -51,22 +59,55 @@ class LoadedRoute:
             raise Invalid(f"release {route.release}: the model cannot score one row: {error}") from error
 
     def scores(self, outputs: list[NDArray[Any]], rows: int) -> list[float]:
-        """The last column of the output that the signature names as its score."""
-        scores: list[float] = outputs[self._score_place].reshape(rows, -1)[:, -1].tolist()
+        """The last column of the output that the signature names as its score; of several classes, the greatest."""
+        wide = outputs[self._score_place].reshape(rows, -1)
+        scores: list[float] = (wide.max(axis=1) if self.classes else wide[:, -1]).tolist()
         return scores
+
+    def answering_for(self, primary: LoadedRoute) -> LoadedRoute:
+        """This one with the signature of `primary`, for which it can stand in."""
+        view = copy(self)
+        names = [spec.name for spec in self.route.signature.outputs]
+        view._picks = [names.index(spec.name) for spec in primary.route.signature.outputs]
+        view.route = self.route.but(signature=primary.route.signature)
+        view.classes, view._label_place, view._score_place = primary.classes, primary._label_place, primary._score_place
+        return view
+
+    def picked(self, outputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The runtime's outputs in the order of the signature that is answered by."""
+        return [outputs[place] for place in self._picks]
+
+    def probabilities(self, outputs: list[NDArray[Any]], rows: int) -> NDArray[Any]:
+        """By row, the probability of each class; raises `Invalid` when there are not as many as classes."""
+        wide = outputs[self._score_place].reshape(rows, -1)
+        if wide.shape[1] != len(self.classes):
+            raise Invalid(f"the model gives {wide.shape[1]} probabilities for {len(self.classes)} classes")
+        return wide
+
+    def labels(self, outputs: list[NDArray[Any]], rows: int) -> list[Any]:
+        """By row, the class that the model says; without a label output, the likeliest."""
+        if self._label_place is not None:
+            labels: list[Any] = outputs[self._label_place].reshape(rows).tolist()
+            return labels
+        return [self.classes[place] for place in self.probabilities(outputs, rows).argmax(axis=1).tolist()]
 
 
 class LoadedTable:
     """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
 
-    def __init__(self, table: RoutingTable, routes: tuple[LoadedRoute, ...], shadow: LoadedRoute | None = None) -> None:
-        self.table, self.routes = table, routes
-        self.loaded = (*routes, shadow) if shadow else routes
+    def __init__(
+        self, table: RoutingTable, routes: tuple[LoadedRoute, ...], shadow: LoadedRoute | None = None,
+        fallback: LoadedRoute | None = None,
+    ) -> None:  # fmt: skip
+        self.table, self.routes, self._fallback = table, routes, fallback
+        self._standing: dict[str, LoadedRoute | None] = {}
+        self.loaded = (*routes, *(each for each in (shadow, fallback) if each))
         self.infer_path = f"/v2/models/{table.deployment}/infer"
         self._by_release = {loaded.route.release: loaded for loaded in routes}
         self._pins = PinIndex(table.pins) if table.pins else None
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
-        self.apart = any(isinstance(loaded.runtime, WorkerRuntime) for loaded in routes)
+        answering = (*routes, fallback) if fallback else routes
+        self.apart = any(patient(loaded.runtime) is not None for loaded in answering)
         """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}
         self._mirrored_percent = 100
@@ -77,6 +118,15 @@ class LoadedTable:
             self._mirrored_percent = table.shadow.percent
             others = (loaded.route.release for loaded in routes)
             self.mirrors = {release: shadow for release in others if release != shadow.route.release}
+
+    def standing_in(self, loaded: LoadedRoute) -> LoadedRoute | None:
+        """The release that answers when the model of `loaded` fails, if there is one that can."""
+        release = loaded.route.release
+        if self._fallback is None or self._fallback.route.release == release:
+            return None
+        if release not in self._standing:
+            self._standing[release] = _view_for(loaded, self._fallback)
+        return self._standing[release]
 
     def named(self, version: str) -> LoadedRoute:
         """The route of this version of the model; raises `NotFound`."""
@@ -100,6 +150,16 @@ class LoadedTable:
         return self._by_release[self.table.choose(key).release]
 
 
+def _view_for(primary: LoadedRoute, standing: LoadedRoute) -> LoadedRoute | None:
+    try:
+        must_stand_in(primary.route.signature, standing.route.signature)
+    except Invalid as error:
+        facts = {"release": standing.route.release, "for": primary.route.release, "error": str(error)}
+        log.warning("fallback does not fit", extra={"facts": facts})
+        return None
+    return standing.answering_for(primary)
+
+
 class BlobFolder:
     """Content-addressed files on the local disk: `b3:<hex>` is `<hex[:2]>/<hex[2:]>`."""
 
@@ -121,10 +181,14 @@ class BlobFolder:
 class Router:
     """Holds the active table. A table that cannot be loaded is refused: the one before keeps serving.
 
-    `workers` is a folder of its own, for the files of models that run in workers.
+    `workers` is a folder of its own, for the files of models that run in workers; `environments` has those of locks.
     """
 
-    def __init__(self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None) -> None:
+    def __init__(
+        self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None,
+        environments: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._environments = environments
         self._file, self._models, self._workers = file, models, workers
         self._onnx = OnnxModels(models) if onnx is None else onnx
         self._laid_out = 0
@@ -193,7 +257,9 @@ class Router:
         table = read_table(self._file.read_bytes())
         _check(table, self.active.table if self.active else None)
         loaded = {old.route.but(percent=0): old for old in self.active.loaded} if self.active else {}
-        beside = [table.shadow.route] if table.shadow else []
+        shadow = table.shadow.route if table.shadow else None
+        fallback = table.fallback.route if table.fallback else None
+        beside = [route for route in (shadow, fallback) if route]
         fresh = list[LoadedRoute]()
         try:
             for route in (*table.routes, *beside):
@@ -202,7 +268,8 @@ class Router:
                     fresh.append(self._load_route(route))
                     loaded[same] = fresh[-1]
             routes = tuple(loaded[route.but(percent=0)] for route in table.routes)
-            return LoadedTable(table, routes, loaded[beside[0].but(percent=0)] if beside else None)
+            others = [loaded[route.but(percent=0)] if route else None for route in (shadow, fallback)]
+            return LoadedTable(table, routes, *others)
         except BaseException:
             for each in fresh:
                 each.runtime.close()
@@ -220,7 +287,11 @@ class Router:
         if route.form is Form.ONNX:
             return self._onnx.get(route.blob, route.signature)
         self._laid_out += 1
-        return WorkerRuntime(route, self._models, self._workers / str(self._laid_out))
+        if route.form is Form.GRAPH:
+            return GraphRuntime(
+                route, self._models, self._onnx, self._workers / str(self._laid_out), self._environments
+            )
+        return WorkerRuntime(route, self._models, self._workers / str(self._laid_out), self._environments)
 
 
 def _check(table: RoutingTable, active: RoutingTable | None) -> None:

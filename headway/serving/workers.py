@@ -11,16 +11,17 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
 
+from headway.engines.runtimes.environments import locked
 from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import HeadwayError, NotTrusted, Unavailable
-from headway.lifecycle.models.records import Form, PythonRuntime
+from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.runtimes import ModelFiles
+from headway.serving.runtimes import ModelFiles, Runtime
 from headway.serving.tensors import Feed
 
 MOST_WAITING = 64
@@ -34,6 +35,21 @@ log = logging.getLogger(__name__)
 Outputs = list[NDArray[Any]]
 
 
+class PatientRuntime(Protocol):
+    """What may have to be waited for."""
+
+    apart: bool
+
+    def submit(self, feed: Feed) -> Future[Outputs]:
+        """The outputs as they will be."""
+        ...
+
+
+def patient(runtime: Runtime) -> PatientRuntime | None:
+    """`runtime` as one that is asked apart, if it has to be waited for."""
+    return cast(PatientRuntime, runtime) if getattr(runtime, "apart", False) else None
+
+
 class _Asked(NamedTuple):
     feed: Feed
     answer: Future[Outputs]
@@ -44,13 +60,16 @@ class WorkerRuntime:
     """The worker of `route`, started, with its model laid out in `folder`, which it takes away when it is closed.
 
     Raises `NotTrusted` for a model that may hold any code and that nobody has let run, `Invalid` for one that does not
-    load, `Unavailable` when there can be no process.
+    load, `Unavailable` when there can be no process, or its packages are not among the `environments`.
     """
 
-    def __init__(self, route: Route, models: ModelFiles, folder: Path) -> None:
-        if route.form is Form.MLFLOW and not route.trust:
+    apart = True
+
+    def __init__(self, route: Route, models: ModelFiles, folder: Path, environments: Path | None = None) -> None:
+        if route.form.may_hold_code and not route.trust:
             raise NotTrusted(f"release {route.release} may hold any code, and no operator has let it run")
-        runtime = route.python or PythonRuntime()
+        label = f"{route.model}@{route.version}"
+        runtime = locked(route.python or PythonRuntime(), route.lock, environments, label)
         self._folder, self._release, self._limit_s = folder, route.release, runtime.time_limit_s
         path = laid_out(route.form, route.blob, models.get, folder)
         self._plan = Plan(form=route.form, path=path, runtime=runtime, signature=route.signature, feeding=route.feeding)

@@ -158,7 +158,7 @@ def test_a_model_is_not_judged_by_what_it_learnt_from(author: Client, start: Sta
 
 
 def test_an_unknown_task(start: Start) -> None:
-    with start() as run, pytest.raises(Invalid, match="binary, regression"):
+    with start() as run, pytest.raises(Invalid, match="binary, multiclass, regression"):
         run.log_model("m", b"onnx", training=[], evaluation="judge@1", task="clustering")
 
 

@@ -190,8 +190,10 @@ def test_what_is_no_fitted_estimator_of_these_columns_is_refused(
         to_onnx(fitted, numbers.rename({"visits": "visit"}))
     with pytest.raises(Invalid, match="2 columns without names"):
         to_onnx(LogisticRegression().fit(numbers.to_numpy(), truth), frame)
-    with pytest.raises(Invalid, match="classes a, b, c"):
-        to_onnx(LogisticRegression().fit(numbers, np.resize(["a", "b", "c"], ROWS)), numbers)
+    alone = LogisticRegression().fit(numbers, truth)
+    alone.classes_ = np.array(["a"])
+    with pytest.raises(Invalid, match="the classes a; it takes one label of two classes or more"):
+        to_onnx(alone, numbers)
     dated = numbers.with_columns(visits=pl.from_epoch("visits"))
     with pytest.raises(Invalid, match="'visits' holds Datetime"):
         to_onnx(Pipeline([("c", columns()), ("m", LogisticRegression())]).fit(frame, truth), frame.with_columns(dated))

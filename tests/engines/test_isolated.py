@@ -176,7 +176,7 @@ def test_types_that_are_on_no_list_are_not_loaded(tmp_path: Path) -> None:
     skops.io.dump(FunctionTransformer(os.path.join).fit(rows), tmp_path / "unknown.skops")
     allowed = sorted(ALLOWED_TYPES)
     about = Skops(str(tmp_path / "known.skops"), allowed, None).about()
-    assert about == {"features": [], "width": 2, "classes": 2, "label": "INT64"}
+    assert about == {"features": [], "width": 2, "classes": 2, "names": [0, 1], "label": "INT64"}
     with pytest.raises(ValueError, match=r"on no list: .*join"):
         Skops(str(tmp_path / "unknown.skops"), allowed, None)
 

@@ -78,6 +78,19 @@ def test_boosted_trees_answer_as_trained(
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_boosted_trees_tell_three_classes_apart(
+    library: str, frame: pl.DataFrame, truth: np.ndarray[Any, Any]
+) -> None:  # fmt: skip
+    numbers = frame.select("weight", "visits").cast(pl.Float32)
+    places = truth + (numbers["weight"].to_numpy() > 0.5)
+    named = places if library == "xgboost" else np.array(["low", "some", "high"])[places]
+    model = booster(library, "Classifier")().fit(numbers.to_numpy(), named)
+    made = export(model, numbers, numbers)
+    assert (made.form, made.parity.proven, made.parity.labels_apart) == (Form.ONNX, True, 0)
+    assert made.signature.classes == tuple(model.classes_.tolist())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_boosted_trees_inside_a_pipeline(library: str, frame: pl.DataFrame, truth: np.ndarray[Any, Any]) -> None:
     model = make_pipeline(columns(), booster(library, "Classifier")()).fit(frame, truth)
     made = export(model, frame, frame)

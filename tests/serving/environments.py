@@ -25,6 +25,10 @@ class Environment:
         if not self._folder.is_dir():
             self._build(requirements)
 
+    @property
+    def python(self) -> str:
+        return str(self._folder / "bin" / "python")
+
     def run(self, script: str, *arguments: str, timeout_s: float = 120) -> Any:
         """What the script prints, as JSON."""
         command = [str(self._folder / "bin" / "python"), str(SCRIPTS / script), *arguments]

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.models.classes import class_places
 from headway.engines.models.opening import ScoringModel, open_onnx
 from headway.engines.models.scoring import OnnxModel
 from headway.engines.tables.frames import kind_of_column, read_table, utc_days
@@ -20,7 +21,7 @@ from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.gates.check import Subject
-from headway.lifecycle.gates.statistics import squared_losses
+from headway.lifecycle.gates.statistics import class_losses, squared_losses
 from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import ModelVersion, Task
 
@@ -88,16 +89,24 @@ class Trial:
 
     @cached_property
     def scores(self) -> Floats:
-        """Of all held-out rows."""
+        """Of all held-out rows, shape [rows]; of several classes, [rows, classes]."""
         return self.model.score(self.held_out.frame)
 
     @cached_property
-    def labels(self) -> Floats:
-        """Of all held-out rows, NaN where the truth is not known; 0 and 1 for a binary task."""
+    def label(self) -> pl.Series:
+        """The held-out column that is the truth."""
         name = self.held_out.used_as(Use.LABEL)
         if name is None:
             raise Invalid("no contract says which held-out column is the label; give the dataset one with a label")
-        column = self.held_out.frame[name]
+        return self.held_out.frame[name]
+
+    @cached_property
+    def labels(self) -> Floats:
+        """Of all held-out rows, NaN where the truth is not known; 0 and 1 for a binary task. Of several classes, the
+        place of what happened among them, -1 where the model does not know it."""
+        column, name = self.label, self.label.name
+        if self.version.task is Task.MULTICLASS:
+            return class_places(column, self.version.signature.classes)
         if kind_of_column(column.dtype) not in (Kind.INT, Kind.FLOAT, Kind.BOOL):
             raise Invalid(f"the label {name!r} holds {column.dtype}; it must be a number")
         labels: Floats = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -131,15 +140,33 @@ class Trial:
 
     @cached_property
     def losses(self) -> Floats:
-        """The squared error of each labelled row, as for served predictions."""
-        return squared_losses(self.truth, self.scores[self.known])
+        """The squared error of each labelled row, as for served predictions; of several classes, summed over them."""
+        return self._losses(self.truth, self.scores[self.known])
 
     @cached_property
     def baseline_losses(self) -> dict[str, Floats]:
         return {name: self.losses_of(OnnxModel(onnx)) for name, onnx in self.baselines.items()}
 
     def losses_of(self, other: ScoringModel) -> Floats:
-        return squared_losses(self.truth, other.score(self.labelled))
+        truth = self.truth
+        if self.version.task is Task.MULTICLASS:
+            if not other.signature.classes:
+                raise Invalid("it is compared with a model that tells no classes apart")
+            truth = class_places(self.label[self.known], other.signature.classes)
+        return self._losses(truth, other.score(self.labelled))
+
+    def _losses(self, truth: Floats, scores: Floats) -> Floats:
+        several = self.version.task is Task.MULTICLASS
+        return class_losses(truth, scores) if several else squared_losses(truth, scores)
+
+    @cached_property
+    def certainty(self) -> tuple[Floats, Floats]:
+        """Of each labelled row: the probability that is to be calibrated, and whether it came so, 0 or 1. Of several
+        classes it is that of the likeliest."""
+        scores = self.scores[self.known]
+        if self.version.task is not Task.MULTICLASS:
+            return scores, self.truth
+        return scores.max(axis=1), (scores.argmax(axis=1) == self.truth).astype(np.float64)
 
     @cached_property
     def subject(self) -> Subject:

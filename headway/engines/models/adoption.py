@@ -20,6 +20,7 @@ from headway.engines.runtimes.python import MIB, Plan, PythonWorker
 from headway.errors import Invalid, Unavailable
 from headway.kernel.records import digest, encode
 from headway.lifecycle.models.records import (
+    ClassName,
     Datatype,
     Feeding,
     Form,
@@ -102,6 +103,7 @@ def skops_signature(path: Path, flavours: Flavours | None = None, score: str | N
         inputs = tuple(TensorSpec(name=name, datatype=Datatype.FP64, shape=(-1, 1)) for name in names) or (
             TensorSpec(name="input", datatype=Datatype.FP64, shape=(-1, width)),
         )
+    classes: tuple[ClassName, ...] = tuple(about["names"]) if about["classes"] > 2 else ()
     if about["classes"]:
         outputs: tuple[TensorSpec, ...] = (
             TensorSpec(name="label", datatype=Datatype(about["label"]), shape=(-1,)),
@@ -109,7 +111,8 @@ def skops_signature(path: Path, flavours: Flavours | None = None, score: str | N
         )
     else:
         outputs = (TensorSpec(name="variable", datatype=Datatype.FP64, shape=(-1, 1)),)
-    return Signature(inputs=inputs, outputs=outputs, score=score or outputs[-1].name)
+    chosen = score or outputs[-1].name
+    return Signature(inputs=inputs, outputs=outputs, score=chosen, classes=classes)
 
 
 def _sklearn(

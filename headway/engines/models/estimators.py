@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import polars as pl
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import (
@@ -78,7 +79,7 @@ def estimator_to_onnx(
 
 
 def must_be_convertible(estimator: Any) -> None:
-    """Raises `Invalid` for what is no fitted estimator of a number, or of the probability of one of two classes."""
+    """Raises `Invalid` for what is no fitted estimator of a number, or of the probabilities of classes."""
     name = type(estimator).__name__
     known = isinstance(estimator, BaseEstimator) or library_of(estimator)
     if not known or not hasattr(estimator, "get_params") or not hasattr(estimator, "predict"):
@@ -91,9 +92,10 @@ def must_be_convertible(estimator: Any) -> None:
         return
     if not hasattr(estimator, "predict_proba"):
         raise Invalid(f"{name} gives no probabilities; wrap it in CalibratedClassifierCV, or choose one that does")
-    if len(estimator.classes_) != 2:
-        classes = ", ".join(map(str, estimator.classes_[:5]))
-        raise Invalid(f"{name} was fitted on the classes {classes}; it takes two, of which the second is scored")
+    classes = np.asarray(estimator.classes_)
+    if classes.ndim != 1 or len(classes) < 2:
+        told = ", ".join(map(str, classes.ravel()[:5].tolist()))
+        raise Invalid(f"{name} was fitted on the classes {told}; it takes one label of two classes or more")
 
 
 def _takes_columns(estimator: Any) -> bool:

@@ -13,14 +13,17 @@ import polars as pl
 from skops.io import dumps, get_untrusted_types
 
 from headway.engines.models.adoption import skops_signature
+from headway.engines.models.classes import noted, several_classes
 from headway.engines.models.estimators import estimator_to_onnx, must_be_convertible
 from headway.engines.models.features import datatype_of, feature_names
 from headway.engines.models.graphs import packed, unpacked
-from headway.engines.models.networks import is_network, network_to_onnx
+from headway.engines.models.native import native_file, torch_signature
+from headway.engines.models.networks import is_network, network_file, network_to_onnx
 from headway.engines.models.opening import WorkerModel
 from headway.engines.models.proof import parity, parity_of
 from headway.engines.models.scoring import feeds, score, signature_of
 from headway.engines.models.variants import Candidate, fastest, refusal_of
+from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan
 from headway.engines.runtimes.skops import ALLOWED_TYPES
 from headway.errors import Invalid, Unavailable
@@ -47,9 +50,9 @@ class Export:
 def export(model: Any, example: pl.DataFrame, rows: pl.DataFrame, score: str | None = None) -> Export:
     """`model` in the fastest form that is proven on `rows`, as `to_onnx` takes it.
 
-    Forms in single precision are tried first, then one in double precision, then the estimator itself by skops, for an
-    isolated worker. Where nothing is proven it is the single precision form, whose parity no gate lets pass. Raises
-    `Invalid` for what is neither converted nor kept by skops.
+    Forms in single precision are tried first, then one in double precision, then the model itself, for an
+    isolated worker: by skops, or in the file of LightGBM, XGBoost or torch. Where nothing is proven it is the single
+    precision form, whose parity no gate lets pass. Raises `Invalid` for what is neither converted nor kept so.
     """
     tried: list[Candidate] = []
     try:
@@ -62,21 +65,20 @@ def export(model: Any, example: pl.DataFrame, rows: pl.DataFrame, score: str | N
             return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
         why = note
     except Invalid as error:
-        if is_network(model):
-            raise
         kept, variants, why, refused = None, (), str(error), error
     try:
         native = _native(model, rows, score)
     except (Invalid, Unavailable) as error:
         if kept is None:
-            raise Invalid(f"{refused}; nor can skops keep it: {error}") from None
+            raise Invalid(f"{refused}; nor can it be served as it is: {error}") from None
         assert kept.parity
-        note = f"not proven: {why}; and not served by skops: {error}"[:500]
+        note = f"not proven: {why}; and not served as it is: {error}"[:500]
         return Export(kept.onnx, signature_of(kept.onnx, score), kept.parity, variants=variants, note=note)
-    tail = Variant(name="skops", size=len(native.data), max_difference=native.parity.max_difference, kept=True)
+    told, size = native.form.value, len(native.data)
+    tail = Variant(name=told, size=size, max_difference=native.parity.max_difference, kept=True)
     return Export(
-        native.data, native.signature, native.parity, Form.SKOPS,
-        (*(each.but(kept=False) for each in variants), tail), f"served by skops: {why}"[:500],
+        native.data, native.signature, native.parity, native.form,
+        (*(each.but(kept=False) for each in variants), tail), f"served by {told}: {why}"[:500],
     )  # fmt: skip
 
 
@@ -86,14 +88,14 @@ def to_onnx(model: Any, example: pl.DataFrame, *, exact: bool = False) -> bytes:
     It is a fitted estimator of scikit-learn, LightGBM, XGBoost or CatBoost, a pipeline of these, or a PyTorch network
     of one tensor of floats. `example` holds the features as they were in training. Floats become FP32 (`exact`: FP64),
     where NaN is a missing one, and so do integers of which some are missing; other integers are INT64, booleans BOOL,
-    texts BYTES. A classifier of two classes gives `label` [rows] and `probabilities` [rows, 2], a regressor `variable`
+    texts BYTES. A classifier gives `label` [rows] and `probabilities` [rows, classes], a regressor `variable`
     [rows, 1], a network `score`. Raises `Invalid`, naming what stands in the way, for a model that is not fitted or
     does not convert.
     """
     if is_network(model):
         columns = _columns(model, example)
         return unpacked(network_to_onnx(model, len(columns)), columns)
-    return estimator_to_onnx(model, example, exact=exact)
+    return noted(estimator_to_onnx(model, example, exact=exact), several_classes(model))
 
 
 def _candidates(model: Any, example: pl.DataFrame, rows: pl.DataFrame) -> Iterator[Candidate]:
@@ -121,6 +123,7 @@ def _tried(name: str, model: Any, make: Any, rows: pl.DataFrame) -> Candidate:
 
 
 def _proved(name: str, model: Any, onnx: bytes, rows: pl.DataFrame) -> Candidate:
+    onnx = noted(onnx, several_classes(model))
     return Candidate(name, onnx, parity(model, onnx, rows))
 
 
@@ -148,11 +151,22 @@ def _optimised(onnx: bytes) -> bytes:
 
 
 def _native(model: Any, rows: pl.DataFrame, score: str | None) -> Export:
-    """The estimator as a skops file, and the proof that a worker answers with it as it does here.
+    """The model in a file of its own library, or of skops, and the proof that a worker answers with it as it does here.
 
     Raises `Invalid` for types on no list, `Unavailable` when no worker starts.
     """
+    columns = list(_columns(model, rows))
+    if is_network(model):
+        data = network_file(model, len(columns))
+        signature = torch_signature(data, columns)
+        return _worked(Form.TORCH, data, signature.but(score=score or signature.score), model, rows)
     must_be_convertible(model)
+    if made := native_file(model, columns):
+        return _worked(*made, model, rows)
+    return _by_skops(model, rows, score)
+
+
+def _by_skops(model: Any, rows: pl.DataFrame, score: str | None) -> Export:
     try:
         data = dumps(model)
         strange = sorted(set(get_untrusted_types(data=data)) - ALLOWED_TYPES)
@@ -164,9 +178,16 @@ def _native(model: Any, rows: pl.DataFrame, score: str | None) -> Export:
         file = Path(folder) / f"{digest(data)[3:19]}.skops"
         file.write_bytes(data)
         signature = _asked_as(skops_signature(file, score=score), rows)
-        worker = WorkerModel(Plan(Form.SKOPS, file, signature=signature))
+    return _worked(Form.SKOPS, data, signature, model, rows)
+
+
+def _worked(form: Form, data: bytes, signature: Signature, model: Any, rows: pl.DataFrame) -> Export:
+    """Proven in a worker of this interpreter; raises as `WorkerModel` does."""
+    with tempfile.TemporaryDirectory(prefix="headway-native-") as folder:
+        file = laid_out(form, digest(data), lambda _: data, Path(folder))
+        worker = WorkerModel(Plan(form, file, signature=signature))
         try:
-            return Export(data, signature, parity_of(model, worker, rows), Form.SKOPS)
+            return Export(data, signature, parity_of(model, worker, rows), form)
         finally:
             worker.close()
 

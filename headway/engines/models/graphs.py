@@ -11,12 +11,13 @@ from onnx import ModelProto, TensorProto, helper
 from headway.engines.models.packing import INPUT, METADATA_KEY
 from headway.lifecycle.models.records import Datatype
 
-_ELEMENTS = {
+ELEMENTS = {
     Datatype.BOOL: TensorProto.BOOL,
     Datatype.INT32: TensorProto.INT32,
     Datatype.INT64: TensorProto.INT64,
     Datatype.FP32: TensorProto.FLOAT,
     Datatype.FP64: TensorProto.DOUBLE,
+    Datatype.BYTES: TensorProto.STRING,
 }
 
 
@@ -33,8 +34,8 @@ def unpacked(model: bytes, columns: Mapping[str, Datatype]) -> bytes:
     element = proto.graph.input[0].type.tensor_type.elem_type
     inputs, nodes, wide = [], [], []
     for name, datatype in columns.items():
-        inputs.append(helper.make_tensor_value_info(name, _ELEMENTS[datatype], [None, 1]))
-        wide.append(name if _ELEMENTS[datatype] == element else f"{INPUT}/{name}")
+        inputs.append(helper.make_tensor_value_info(name, ELEMENTS[datatype], [None, 1]))
+        wide.append(name if ELEMENTS[datatype] == element else f"{INPUT}/{name}")
         if wide[-1] != name:
             nodes.append(helper.make_node("Cast", [name], [wide[-1]], to=element))
     nodes.append(helper.make_node("Concat", wide, [INPUT], axis=1))

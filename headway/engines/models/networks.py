@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -48,6 +49,21 @@ def network_to_onnx(model: Any, width: int) -> bytes:
             f"PyTorch does not bring {type(model).__name__} into ONNX for one tensor of {width} floats a row "
             f"({told[0][:300]}); it takes one tensor [rows, features] and gives one tensor of scores"
         ) from error
+
+
+def network_file(model: Any, width: int) -> bytes:
+    """`model` as `torch.export` saves it, for any number of rows; raises `Invalid` when torch cannot trace it."""
+    torch = sys.modules["torch"]
+    try:
+        with _evaluating(model) as module:
+            rows = ({0: torch.export.Dim("rows")},)
+            program = torch.export.export(module, (torch.zeros(_EXAMPLE_ROWS, width),), dynamic_shapes=rows)
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            return buffer.getvalue()
+    except Exception as error:  # torch raises all sorts
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise Invalid(f"torch.export cannot trace {type(model).__name__}: {told[0][:300]}") from error
 
 
 def network_answers(model: Any, names: Sequence[str], frame: pl.DataFrame) -> NDArray[np.float64]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds
+from headway.engines.models.composing import GraphModel, RunPart
+from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
+from headway.engines.runtimes.environments import locked
+from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import Invalid
-from headway.lifecycle.models.records import ModelVersion, Signature
+from headway.lifecycle.models.graphs import ModelGraph, Part, read_graph
+from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime, Signature
 
 
 class ScoringModel(Protocol):
@@ -19,11 +27,12 @@ class ScoringModel(Protocol):
     def signature(self) -> Signature: ...
 
     def run(self, feed: Feeds) -> NDArray[np.float64]:
-        """The last column of the score output, shape [rows]; raises `Invalid` when the model stops."""
+        """The last column of the score output, shape [rows], or all, [rows, classes], where it tells classes apart;
+        raises `Invalid` when the model stops."""
         ...
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
+        """As `run` for each row; raises `Invalid` when the model does not take the columns of `frame`."""
         ...
 
 
@@ -37,19 +46,53 @@ class WorkerModel:
         self._place = names.index(plan.signature.score)
 
     def run(self, feed: Feeds) -> NDArray[np.float64]:
+        return scores_in(self.signature, self.outputs(feed)[self._place])
+
+    def outputs(self, feed: Feeds) -> list[NDArray[Any]]:
+        """In the signature's order; raises `Invalid` when the model stops."""
         try:
-            answer: NDArray[Any] = self._worker.run(feed)[self._place]
+            return self._worker.run(feed)
         except Raised as error:
             raise Invalid(f"the model cannot score these rows: {error}"[:500]) from error
-        scores: NDArray[np.float64] = answer.reshape(len(answer), -1)[:, -1].astype(np.float64)
-        return scores
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         parts = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(BATCH_ROWS)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate(parts) if parts else no_scores(self.signature)
 
     def close(self) -> None:
         self._worker.end()
+
+
+def open_graph(
+    version: ModelVersion, data: bytes, get: Callable[[str], bytes], runtime: PythonRuntime,
+    environments: Path | None = None,
+) -> GraphModel:  # fmt: skip
+    """A graph part by part, until it is closed; `get` gives a blob's bytes. Raises as its parts do."""
+    return open_parts(read_graph(data), version.signature, get, runtime, environments)
+
+
+def open_parts(
+    graph: ModelGraph, signature: Signature, get: Callable[[str], bytes], runtime: PythonRuntime,
+    environments: Path | None = None,
+) -> GraphModel:  # fmt: skip
+    with ExitStack() as failing:
+        parts = {
+            node.name: _part(node.part, get, locked(runtime, node.part.lock, environments, node.part.label), failing)
+            for node in graph.nodes if node.part
+        }  # fmt: skip
+        return GraphModel(graph, signature, parts, failing.pop_all().close)
+
+
+def _part(part: Part, get: Callable[[str], bytes], runtime: PythonRuntime, open_until: ExitStack) -> RunPart:
+    if part.form is Form.ONNX:
+        model = OnnxModel(get(part.blob), part.signature.score, part.signature)
+        return lambda feed: model.outputs(feed)
+    folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-part-")))
+    worker = WorkerModel(
+        Plan(part.form, laid_out(part.form, part.blob, get, folder), runtime, part.signature, part.feeding)
+    )
+    open_until.callback(worker.close)
+    return worker.outputs
 
 
 def open_onnx(version: ModelVersion, data: bytes) -> OnnxModel:

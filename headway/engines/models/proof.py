@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from headway.engines.models.boosters import library_of
+from headway.engines.models.classes import several_classes
+from headway.engines.models.composing import GraphModel
 from headway.engines.models.features import feature_names
 from headway.engines.models.networks import is_network, network_answers
 from headway.engines.models.opening import ScoringModel
 from headway.engines.models.scoring import OnnxModel
+from headway.errors import Invalid
 from headway.lifecycle.models.records import Parity, WorstRow
 
 _NOWHERE_NEAR = sys.float_info.max
@@ -28,7 +31,7 @@ def parity(model: Any, onnx: bytes, frame: pl.DataFrame, tolerance: float = 1e-4
 
     Differences are in units of the trained answer where that is above 1, since single precision has seven digits. A
     score that is no finite number on either side is as far off as can be. Labels of a classifier are compared too, but
-    for rows whose score is within `tolerance` of one half, where either label is as good. Of rows in double precision
+    for rows whose score is within `tolerance` of where another label would be as good. Of rows in double precision
     it is told how many get another answer from the trained model itself once they are rounded to single precision.
     """
     return parity_of(model, OnnxModel(onnx), frame, tolerance)
@@ -41,10 +44,16 @@ def parity_of(model: Any, served_form: ScoringModel, frame: pl.DataFrame, tolera
     served = served_form.score(frame)
     features = frame.select(feature_names(model, frame))
     trained = _scores(model, features)
+    if served.shape != trained.shape:
+        raise Invalid(f"the served form gives {list(served.shape)} scores, the trained one {list(trained.shape)}")
     difference = _difference(served, trained)
     worst = int(difference.argmax())
+    seen = trained[worst], served[worst]
+    if trained.ndim == 2:
+        place = int(np.abs(served[worst] - trained[worst]).argmax())
+        seen = trained[worst, place], served[worst, place]
     return Parity(
-        rows=served.size,
+        rows=len(served),
         max_difference=float(difference[worst]),
         worst_row=worst,
         tolerance=tolerance,
@@ -54,10 +63,33 @@ def parity_of(model: Any, served_form: ScoringModel, frame: pl.DataFrame, tolera
             features={name: _plain(value) for name, value in features.row(worst, named=True).items()}
             if features.width <= _SHOWN_FEATURES
             else {},
-            trained=_plain(float(trained[worst])),
-            served=_plain(float(served[worst])),
+            trained=_plain(float(seen[0])),
+            served=_plain(float(seen[1])),
         ),
     )
+
+
+def parity_between(whole: GraphModel, served_form: OnnxModel, frame: pl.DataFrame, tolerance: float = 1e-4) -> Parity:
+    """How far the joined form of a graph is from its parts one after the other; raises `Invalid` as they do."""
+    if frame.is_empty():
+        return Parity(rows=0, max_difference=0.0, worst_row=0, tolerance=tolerance)
+    served, apart = served_form.score(frame), whole.score(frame)
+    difference = _difference(served, apart)
+    worst = int(difference.argmax())
+    place = int(np.abs(np.atleast_1d(served[worst] - apart[worst])).argmax())
+    labels = 0
+    if (at := whole.signature.label_place) is not None:
+        name = whole.signature.outputs[at].name
+        told = whole.column(frame, name).astype(str) != served_form.column(frame, name).astype(str)
+        labels = int((told & (_lead(apart) > tolerance)).sum())
+    return Parity(
+        rows=len(served), max_difference=float(difference[worst]), worst_row=worst, tolerance=tolerance,
+        labels_apart=labels,
+        worst=WorstRow(
+            features={}, trained=_plain(float(np.atleast_1d(apart[worst])[place])),
+            served=_plain(float(np.atleast_1d(served[worst])[place])),
+        ),
+    )  # fmt: skip
 
 
 def _scores(model: Any, features: pl.DataFrame) -> NDArray[np.float64]:
@@ -65,8 +97,8 @@ def _scores(model: Any, features: pl.DataFrame) -> NDArray[np.float64]:
         return network_answers(model, features.columns, features)[:, -1]
     asked = _asked(model, features)
     answers = model.predict_proba(asked) if is_classifier(model) else model.predict(asked)
-    scores: NDArray[np.float64] = np.asarray(answers, dtype=np.float64).reshape(features.height, -1)[:, -1]
-    return scores
+    scores: NDArray[np.float64] = np.asarray(answers, dtype=np.float64).reshape(features.height, -1)
+    return scores if several_classes(model) else scores[:, -1]
 
 
 def _asked(model: Any, features: pl.DataFrame) -> Any:
@@ -78,9 +110,10 @@ def _asked(model: Any, features: pl.DataFrame) -> Any:
 
 
 def _difference(scores: NDArray[np.float64], trained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By row; of several classes, in the one that differs most."""
     difference: NDArray[np.float64] = np.abs(scores - trained) / np.maximum(1.0, np.abs(trained))
     difference[~np.isfinite(difference)] = _NOWHERE_NEAR
-    return difference
+    return difference if difference.ndim == 1 else difference.max(axis=1)
 
 
 def _labels_apart(
@@ -93,8 +126,17 @@ def _labels_apart(
     labels = np.asarray(model.predict(_asked(model, features))).reshape(-1)
     # ONNX says the classes False and True by 0 and 1.
     told = (labels.astype(int) if labels.dtype == bool else labels).astype(str)
-    clear = np.abs(trained - 0.5) > tolerance
+    clear = _lead(trained) > tolerance
     return int(((served_form.column(features, "label").astype(str) != told) & clear).sum())
+
+
+def _lead(trained: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a score is from where the label would be another one."""
+    if trained.ndim == 1:
+        return np.abs(trained - 0.5)
+    ordered = np.sort(trained, axis=1)
+    lead: NDArray[np.float64] = (ordered[:, -1] - ordered[:, -2]) / 2
+    return lead
 
 
 def _rounded_apart(model: Any, features: pl.DataFrame, trained: NDArray[np.float64], tolerance: float) -> int:

@@ -10,6 +10,7 @@ import onnxruntime
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.models.classes import classes_of
 from headway.engines.models.datatypes import ONNX_DATATYPES
 from headway.engines.models.packing import Packing
 from headway.engines.tables.dtypes import DTYPES
@@ -47,33 +48,59 @@ class OnnxModel:
             for spec in (_tensor("input", node) for node in self._session.get_inputs())
         )
         outputs = tuple(_tensor("output", node) for node in self._session.get_outputs())
-        self.signature = Signature(inputs=inputs, outputs=outputs, score=score or _usual_score(outputs))
-        _must_be_score(self.signature)
+        told = Signature(inputs=inputs, outputs=outputs, score=score or _usual_score(outputs))
+        _must_be_score(told)
+        self.signature = told.but(classes=classes_of(self._session, data, told))
 
     @property
     def output_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.signature.outputs)
 
     def run(self, feed: Feeds) -> NDArray[np.float64]:
-        """The last column of the score output, shape [rows]; raises `Invalid` when the model stops."""
-        return self._run(feed, self.signature.score).astype(np.float64)
+        """The last column of the score output, shape [rows], or all of them, [rows, classes], where it tells classes
+        apart; raises `Invalid` when the model stops."""
+        return scores_in(self.signature, self._run(feed, self.signature.score))
+
+    def outputs(self, feed: Feeds) -> list[NDArray[Any]]:
+        """All outputs in the signature's order; raises `Invalid` when the model stops."""
+        try:
+            found: list[NDArray[Any]] = self._session.run(list(self.output_names), self._packing.pack(feed))
+        except Exception as error:  # its exceptions share no class
+            raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
+        return found
 
     def column(self, frame: pl.DataFrame, output: str) -> NDArray[Any]:
         """The last column of any output, one entry per row; raises `Invalid` as `score` does."""
-        return np.concatenate([self._run(feeds(self.signature, part), output) for part in _parts(frame)])
+        answers = (self._run(feeds(self.signature, part), output) for part in _parts(frame))
+        return np.concatenate([answer.reshape(len(answer), -1)[:, -1] for answer in answers])
 
     def _run(self, feed: Feeds, output: str) -> NDArray[Any]:
         try:
             answer = self._session.run([output], self._packing.pack(feed))[0]
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
-        last: NDArray[Any] = answer.reshape(len(answer), -1)[:, -1]
-        return last
+        found: NDArray[Any] = answer
+        return found
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """One score per row, shape [rows]; raises `Invalid` when the model does not take the columns of `frame`."""
+        """As `run` for each row; raises `Invalid` when the model does not take the columns of `frame`."""
         parts = [self.run(feeds(self.signature, part)) for part in _parts(frame)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate(parts) if parts else no_scores(self.signature)
+
+
+def scores_in(signature: Signature, answer: NDArray[Any]) -> NDArray[np.float64]:
+    """What a model is judged by in its score output: the last column, or those of all classes.
+
+    Raises `Invalid` when there are not as many columns as classes.
+    """
+    wide: NDArray[np.float64] = answer.reshape(len(answer), -1).astype(np.float64)
+    if signature.classes and wide.shape[1] != len(signature.classes):
+        raise Invalid(f"output {signature.score!r} has {wide.shape[1]} columns for {len(signature.classes)} classes")
+    return wide if signature.classes else wide[:, -1]
+
+
+def no_scores(signature: Signature) -> NDArray[np.float64]:
+    return np.empty((0, len(signature.classes)) if signature.classes else 0)
 
 
 def _parts(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -86,7 +113,7 @@ def signature_of(onnx: bytes, score: str | None = None) -> Signature:
 
 
 def score(onnx: bytes | OnnxModel, frame: pl.DataFrame) -> NDArray[np.float64]:
-    """One score per row of `frame`, shape [rows]: the last column of the model's score output."""
+    """The scores of the rows of `frame`, as `OnnxModel.run` gives them."""
     model = onnx if isinstance(onnx, OnnxModel) else OnnxModel(onnx)
     return model.score(frame)
 

@@ -10,6 +10,11 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.folders import read_folder
 from headway.lifecycle.models.records import Form
 
+_ENDS = {
+    Form.ONNX: ".onnx", Form.SKOPS: ".skops", Form.LIGHTGBM: ".txt", Form.XGBOOST: ".ubj", Form.TORCH: ".pt2",
+}  # fmt: skip
+"""What files are called, since some libraries look at it."""
+
 
 def laid_out(form: Form, blob: str, get: Callable[[str], bytes], folder: Path) -> Path:
     """Write the model that `blob` is below `folder`; the path of the file, or of the folder that it is.
@@ -17,8 +22,8 @@ def laid_out(form: Form, blob: str, get: Callable[[str], bytes], folder: Path) -
     Raises what `get` raises, `LedgerBroken` for bytes that are not those of their digest, `Invalid` for a blob that
     does not list a model's files.
     """
-    if form is not Form.MLFLOW:
-        return _written(folder / "model.skops", _proven(blob, get))
+    if not form.is_folder:
+        return _written(folder / f"model{_ENDS[form]}", _proven(blob, get))
     for file in read_folder(_proven(blob, get)).files:
         _written(folder / "model" / file.name, _proven(file.blob, get))
     return folder / "model"

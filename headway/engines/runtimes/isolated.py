@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import json
 import mmap
 import os
@@ -26,11 +27,12 @@ from typing import Any
 
 import numpy as np
 
-INLINE_BYTES = 64 * 1024
-"""A tensor larger than this goes through shared memory."""
+INLINE_BYTES = 16 * 1024
+"""A tensor larger than this goes through shared memory, the cheaper way from there on (`benchmarks/workers.py`)."""
 MOST_HEADER_BYTES = 4 * 2**20
 DTYPES = {"BOOL": "?", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 _LENGTH = struct.Struct("<I")
+_ALIGNED = 64
 Tensors = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -64,7 +66,7 @@ def send(stream: socket.socket, header: Any, tensors: Tensors, memory: Memory) -
     large = [name for name in packed if memory.there and len(packed[name]) > INLINE_BYTES]
     ends, at = {}, 0
     for name in large:
-        ends[name], at = at, at + len(packed[name])
+        ends[name], at = at, at + -(-len(packed[name]) // _ALIGNED) * _ALIGNED
     if large:
         shared = memory.view(at, grow=True)
         for name in large:
@@ -78,8 +80,11 @@ def send(stream: socket.socket, header: Any, tensors: Tensors, memory: Memory) -
     stream.sendall(b"".join([_LENGTH.pack(len(text)), text, *(packed[name] for name in packed if name not in ends)]))
 
 
-def receive(read: Callable[[int], bytes], memory: Memory) -> tuple[Any, Tensors]:
-    """The next message; `read` gives exactly so many bytes. Raises `ValueError` for what is none."""
+def receive(read: Callable[[int], bytes], memory: Memory, borrow: bool = False) -> tuple[Any, Tensors]:
+    """The next message; `read` gives exactly so many bytes. Raises `ValueError` for what is none.
+
+    Large tensors are copied out of the shared memory, or, with `borrow`, are in it until the next message.
+    """
     (size,) = _LENGTH.unpack(read(_LENGTH.size))
     if size > MOST_HEADER_BYTES:
         raise ValueError("a header is too long")
@@ -89,7 +94,9 @@ def receive(read: Callable[[int], bytes], memory: Memory) -> tuple[Any, Tensors]
         length, at = int(each["size"]), int(each["at"])
         if at < 0 and length > max(INLINE_BYTES, 0 if memory.there else sys.maxsize):
             raise ValueError("a tensor is too long")
-        data = read(length) if at < 0 else bytes(memory.view(at + length)[at : at + length])
+        data = read(length) if at < 0 else memory.view(at + length)[at : at + length]
+        if at >= 0 and not (borrow and each["datatype"] != "BYTES"):
+            data = bytes(data)
         tensors[str(each["name"])] = _unpacked(data, str(each["datatype"]), [int(n) for n in each["shape"]])
     return header, tensors
 
@@ -101,21 +108,23 @@ def _datatype(array: np.ndarray[Any, Any]) -> str:
     return "BYTES"
 
 
-def _packed(array: np.ndarray[Any, Any]) -> bytes:
+def _packed(array: np.ndarray[Any, Any]) -> bytes | memoryview:
+    """The elements one after the other; numbers where they are, which may be the array's own memory."""
     if _datatype(array) != "BYTES":
-        return np.ascontiguousarray(array).tobytes()
+        plain = np.ascontiguousarray(array).reshape(-1)
+        return plain.view(np.uint8).data if plain.size else b""
     texts = [str(text).encode() for text in array.ravel().tolist()]
     return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
 
 
-def _unpacked(data: bytes, datatype: str, shape: list[int]) -> np.ndarray[Any, Any]:
+def _unpacked(data: bytes | memoryview, datatype: str, shape: list[int]) -> np.ndarray[Any, Any]:
     if datatype != "BYTES":
         return np.frombuffer(data, np.dtype(DTYPES[datatype])).reshape(shape)
     texts, at = [], 0
     while at < len(data):
         (size,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size + size
-        texts.append(data[at - size : at].decode())
+        texts.append(bytes(data[at - size : at]).decode())
     return np.array(texts, dtype=object).reshape(shape)
 
 
@@ -208,7 +217,7 @@ class Skops:
         count = len(classes) if classes is not None and hasattr(self._estimator, "predict_proba") else 0
         return {
             "features": self._names, "width": int(getattr(self._estimator, "n_features_in_", 0)),
-            "classes": count,
+            "classes": count, "names": [] if classes is None else np.asarray(classes).tolist(),
             "label": "BYTES" if classes is None or np.asarray(classes).dtype.kind in "OUS" else "INT64",
         }  # fmt: skip
 
@@ -305,10 +314,11 @@ KINDS: dict[str, Any] = {"skops": Skops, "mlflow": Mlflow}
 def serve(stream: socket.socket, asked: Memory, answered: Memory, bounds: list[int]) -> None:
     read = reader_of(stream)
     told, _ = receive(read, asked)
+    kinds = KINDS if told["kind"] in KINDS else _beside("native.py").KINDS
     try:
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, told["path"]]
         confine(bounds[0], bool(bounds[1]), [path for path in prefixes if path], os.getcwd())
-        model = KINDS[told["kind"]](told["path"], told["allowed"], told["signature"])
+        model = kinds[told["kind"]](told["path"], told["allowed"], told["signature"])
         answer = model.about()
     except BaseException as error:
         traceback.print_exc()
@@ -316,13 +326,25 @@ def serve(stream: socket.socket, asked: Memory, answered: Memory, bounds: list[i
         return
     send(stream, {"ready": answer}, {}, answered)
     while True:
-        _, feed = receive(read, asked)
+        _, feed = receive(read, asked, borrow=True)
         try:
             outputs = model.run(feed)
             send(stream, {}, outputs, answered)
         except Exception as error:
             traceback.print_exc()
             send(stream, {"failed": _said(error)}, {}, answered)
+
+
+def _beside(name: str) -> Any:
+    """A module in the folder of this file, which `-I` keeps from being found by its name."""
+    spec = importlib.util.spec_from_file_location(
+        name.removesuffix(".py"), os.path.join(os.path.dirname(__file__), name)
+    )
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _said(error: BaseException) -> str:

@@ -124,7 +124,8 @@ class PythonWorker:
         plan = self._plan
         told = {
             "kind": plan.form, "path": str(plan.path), "allowed": sorted(ALLOWED_TYPES),
-            "signature": {**to_builtins(plan.signature), "feeding": plan.feeding} if plan.signature else None,
+            "signature": {**to_builtins(plan.signature), "feeding": plan.feeding,
+                          "tensor": plan.signature.inputs[0].datatype} if plan.signature else None,
         }  # fmt: skip
         answer, _ = self._exchanged(told, {}, plan.runtime.start_limit_s)
         if "failed" in answer:

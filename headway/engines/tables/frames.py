@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
@@ -17,8 +18,10 @@ from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.profiling import learn_layout, profile
 from headway.lifecycle.datasets.reference import Reference
 from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
+from headway.lifecycle.monitors.classes import LABEL
 from headway.lifecycle.predictions.records import Captured, Comparison, Counts, Difference, SegmentContent
 from headway.lifecycle.predictions.rules import MOST_LARGEST
+from headway.lifecycle.rollouts.fallbacks import CONSTANT
 from headway.lifecycle.rollouts.records import TOLERANCES
 
 MOST_LEVELS = 1000
@@ -31,6 +34,8 @@ LATENCY_BOUNDS_US = (
 """A request counts under the first bound it does not exceed; the last one takes all that is slower than a minute."""
 _CAPTURE_COLUMNS = ("_prediction", "_release", "_event_at", "_status", "_latency_us", "_score")
 _MIRROR_COLUMNS = ("_mirror_release", "_mirror_score")
+_CLASS_COLUMNS = ("_probabilities", "_mirror_probabilities")
+_CHANCES = pl.List(pl.Float64)
 _MAGIC = b"PAR1"
 
 
@@ -150,9 +155,9 @@ def reference_of(frame: pl.DataFrame, names: Collection[str], time: str | None) 
 
 def features_of(segment: bytes) -> pl.DataFrame:
     """The rows of a captured segment that are of its sample: their features, and beside them `_prediction`, `_release`,
-    `_day`, `_status`."""
+    `_day`, `_status`, and, of several classes, `_label`."""
     frame = _read_segment(segment).filter("_sampled")
-    features = [name for name in frame.columns if not name.startswith("_")]
+    features = [name for name in frame.columns if not name.startswith("_") or name == LABEL]
     return frame.select(*features, "_prediction", "_release", utc_days(frame["_event_at"]).alias("_day"), "_status")
 
 
@@ -162,8 +167,9 @@ class PolarsSegmentReader:
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         """A request that never reached a release is counted under no name, and is not in the index.
 
-        An error is any answer but 200, whoever's fault it was: a release that refuses good requests must be seen. Only
-        the sample is counted, where a share is captured: rows that were kept for their error would raise its rate.
+        An error is any answer but 200, whoever's fault it was, and any that something else gave in its place: a release
+        that refuses good requests must be seen. Only the sample is counted, where a share is captured: rows that were
+        kept for their error would raise its rate.
         """
         frame = _read_segment(data)
         if frame.is_empty():
@@ -187,15 +193,19 @@ def _read_segment(data: bytes) -> pl.DataFrame:
     if missing := [name for name in _CAPTURE_COLUMNS if name not in frame.columns]:
         raise Invalid(f"this is no segment of captured predictions: it has no {', '.join(missing)}")
     absent = [pl.lit(None, pl.String).alias(name) for name in _MIRROR_COLUMNS if name not in frame.columns]
+    if "_fallback" not in frame.columns:
+        absent.append(pl.lit(None, pl.String).alias("_fallback"))
+    absent += [pl.lit(None, _CHANCES).alias(name) for name in _CLASS_COLUMNS if name not in frame.columns]
     if "_sampled" not in frame.columns:  # written by whoever captures everything
         absent.append(pl.lit(True).alias("_sampled"))
     try:
         frame = frame.with_columns(absent).with_columns(
-            pl.col("_prediction", "_release", "_mirror_release").cast(pl.String),
+            pl.col("_prediction", "_release", "_mirror_release", "_fallback").cast(pl.String),
             pl.col("_event_at").cast(pl.Datetime("us", "UTC")),
             pl.col("_status").cast(pl.Int32),
             pl.col("_sampled").cast(pl.Boolean).fill_null(True),
             pl.col("_latency_us", "_score", "_mirror_score").cast(pl.Float64).fill_nan(None),
+            pl.col(_CLASS_COLUMNS).cast(_CHANCES),
         )
     except pl.exceptions.PolarsError as error:
         raise Invalid(f"this is no segment of captured predictions: {str(error).splitlines()[0][:200]}") from error
@@ -208,21 +218,28 @@ def _captured(frame: pl.DataFrame, deployment: str, segment: str) -> Iterable[Ca
     indexed = frame.with_row_index("_row").filter(
         pl.col("_release").is_not_null(), pl.col("_prediction").fill_null("") != ""
     )
-    columns = indexed.select(
-        "_prediction", "_row", "_release", "_event_at", "_score", "_mirror_release", "_mirror_score"
+    # What a constant said is nobody's prediction: it is found, and adds nothing to anybody's quality.
+    constant = (pl.col("_fallback") == CONSTANT).fill_null(False)
+    indexed = indexed.with_columns(
+        pl.when(constant).then(None).otherwise(pl.col("_score")).alias("_score"),
+        pl.when(constant | pl.col("_fallback").is_null()).then("_release").otherwise("_fallback").alias("_release"),
     )
-    for prediction, row, release, event_at, score, rival, rival_score in columns.iter_rows():
+    columns = indexed.select(
+        "_prediction", "_row", "_release", "_event_at", "_score", "_mirror_release", "_mirror_score", *_CLASS_COLUMNS
+    )
+    for prediction, row, release, event_at, score, rival, rival_score, chances, rival_chances in columns.iter_rows():
         yield Captured(
             id=prediction, deployment=deployment, segment=segment, row=row, release=release, event_at=event_at,
-            score=score, mirror_release=rival, mirror_score=rival_score,
+            score=score, mirror_release=rival, mirror_score=rival_score, probabilities=_finite(chances),
+            mirror_probabilities=_finite(rival_chances),
         )  # fmt: skip
 
 
 def _comparisons(frame: pl.DataFrame) -> Iterable[Comparison]:
     both = frame.filter(pl.col("_release").is_not_null(), pl.col("_mirror_release").is_not_null())
     for (release, rival), rows in both.group_by("_release", "_mirror_release", maintain_order=True):
-        scored = rows.drop_nulls(["_score", "_mirror_score"]).select("_prediction", "_score", "_mirror_score")
-        apart = (scored["_score"] - scored["_mirror_score"]).abs()
+        scored = rows.drop_nulls(["_score", "_mirror_score"])
+        apart = _apart(scored)
         places = np.searchsorted(TOLERANCES, apart.to_numpy(), side="left")
         furthest = scored.filter(apart > 0)[apart.filter(apart > 0).arg_sort(descending=True)[:MOST_LARGEST]]
         yield Comparison(
@@ -232,9 +249,30 @@ def _comparisons(frame: pl.DataFrame) -> Iterable[Comparison]:
             failed=rows.height - scored.height,
             largest=tuple(
                 Difference(prediction=prediction or "", score=score, rival_score=rival_score)
-                for prediction, score, rival_score in furthest.iter_rows()
+                for prediction, score, rival_score in furthest.select(
+                    "_prediction", "_score", "_mirror_score"
+                ).iter_rows()
             ),
         )
+
+
+def _apart(scored: pl.DataFrame) -> pl.Series:
+    """How far both scores of each row are apart; of the same number of classes, in the one where they are furthest."""
+    apart = (scored["_score"] - scored["_mirror_score"]).abs()
+    if scored["_probabilities"].null_count() == scored.height:
+        return apart
+    pairs = zip(scored["_probabilities"].to_list(), scored["_mirror_probabilities"].to_list(), apart, strict=True)
+    found = [
+        max(abs(one - other) for one, other in zip(mine, theirs, strict=True))
+        if mine and theirs and len(mine) == len(theirs) else alone
+        for mine, theirs, alone in pairs
+    ]  # fmt: skip
+    return pl.Series(found, dtype=pl.Float64)
+
+
+def _finite(chances: list[float] | None) -> tuple[float, ...]:
+    """Nothing for what has a probability that is no number: it cannot be judged."""
+    return tuple(chances) if chances and all(chance is not None and math.isfinite(chance) for chance in chances) else ()
 
 
 def _counts(release: str, rows: pl.DataFrame) -> Counts:
@@ -243,6 +281,6 @@ def _counts(release: str, rows: pl.DataFrame) -> Counts:
     return Counts(
         release=release,
         requests=rows.height,
-        errors=int((rows["_status"] != 200).sum()),
+        errors=int(((rows["_status"] != 200) | rows["_fallback"].is_not_null()).sum()),
         latency={bound: count for bound, count in zip(LATENCY_BOUNDS_US, counted, strict=True) if count},
     )

@@ -22,6 +22,7 @@ import msgspec
 
 from headway.engines import processes
 from headway.engines.processes import Child
+from headway.engines.runtimes.environments import FOLDER
 from headway.engines.targets.places import Place, Places
 from headway.kernel.records import digest, encode
 from headway.kernel.version import VERSION
@@ -160,6 +161,7 @@ class ProcessTarget:
             *self._command, "--routing", str(place.told), "--blobs", str(self._blobs), "--spool", str(place.spool),
             "--port", str(port), "--host", _HOST, "--control-file", str(self._control_file),
             "--token-file", str(self._token_file), "--workers", str(workers),
+            "--environments", str(self._folder.parent / FOLDER),
         ]  # fmt: skip
         pid = processes.start(command, place.log, {**os.environ, **_ENVIRONMENT})
         started = Child(pid=pid, mark=str(place.told), port=port, workers=workers, build=BUILD)

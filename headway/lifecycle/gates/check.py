@@ -28,9 +28,9 @@ class Subject(Value):
     frame: Any
     """The held-out rows as a polars DataFrame, labels included."""
     scores: Any
-    """What the served form of the model answers: floats, shape [rows]."""
+    """What the served form of the model answers: floats, shape [rows]; of several classes, [rows, classes]."""
     labels: Any
-    """The truth: floats, shape [rows]; NaN where it is not known."""
+    """The truth: floats, shape [rows]; NaN where it is not known. Of several classes, the place among them."""
 
 
 class Check:

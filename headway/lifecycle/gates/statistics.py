@@ -135,6 +135,28 @@ def squared_losses(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     return np.square(_differences(scores, labels))
 
 
+def class_losses(places: ArrayLike, chances: ArrayLike) -> NDArray[np.float64]:
+    """Per row, the sum over classes of (P(class) - 1 if it happened else 0)^2 (Brier 1950), from 0 to 2.
+
+    `places` [n] says which column of `chances` [n, classes] happened; -1 stands for a class that the model does not
+    know, to which it gave no chance. Raises `Invalid` for what is not finite.
+    """
+    truth, given = _classified(places, chances)
+    losses: NDArray[np.float64] = np.square(given).sum(axis=1) + 1 - 2 * _happened(truth, given)
+    return losses
+
+
+def class_log_loss(places: ArrayLike, chances: ArrayLike) -> float:
+    """Minus the mean logarithm of the probability given to what happened; as `class_losses` takes it."""
+    return float(-np.log(np.clip(_happened(*_classified(places, chances)), _SMALLEST, 1.0)).mean())
+
+
+def class_accuracy(places: ArrayLike, chances: ArrayLike) -> float:
+    """The share of rows whose likeliest class is what happened; as `class_losses` takes it."""
+    truth, given = _classified(places, chances)
+    return float((given.argmax(axis=1) == truth).mean())
+
+
 def log_loss(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(log_losses(labels, scores).mean())
 
@@ -218,6 +240,19 @@ def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     if first.shape != second.shape:
         raise Invalid(f"both must be of the same rows; there are {first.size} and {second.size}")
     return first - second
+
+
+def _classified(places: ArrayLike, chances: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    truth, given = _losses(places, "classes").astype(np.intp), np.asarray(chances, dtype=np.float64)
+    if given.ndim != 2 or len(given) != len(truth) or not np.isfinite(given).all():
+        raise Invalid(f"there must be a finite probability for each class of each row, not {list(given.shape)}")
+    return truth, given
+
+
+def _happened(truth: NDArray[np.intp], given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability given to what happened."""
+    told: NDArray[np.float64] = given[np.arange(len(truth)), np.maximum(truth, 0)]
+    return np.where(truth < 0, 0.0, told)
 
 
 def _scored(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -41,13 +41,26 @@ class TensorSpec(Value):
         return tuple(f"{self.name}_{place}" for place in range(self.shape[1]))
 
 
+ClassName = str | int
+
+
 class Signature(Value):
     """What a model takes and gives. `score` names the output whose last column is the number that quality is
-    judged by: the probability of the positive class, or the estimate of a regression."""
+    judged by: the probability of the positive class, or the estimate of a regression. With `classes`, three or more,
+    it is the output with a probability for each of them, in their order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     score: str
+    classes: tuple[ClassName, ...] = ()
+
+    @property
+    def label_place(self) -> int | None:
+        """Among the outputs, the first beside the score with one value per row."""
+        for place, spec in enumerate(self.outputs):
+            if spec.name != self.score and spec.shape[1:] in ((), (1,)):
+                return place
+        return None
 
     def naming(self, columns: tuple[str, ...]) -> Signature:
         """With names for the columns of its only input; raises `Invalid` where that does not fit."""
@@ -62,6 +75,8 @@ class Signature(Value):
 
 class Task(StrEnum):
     BINARY = "binary"
+    MULTICLASS = "multiclass"
+    """One of three classes or more, each with its probability."""
     REGRESSION = "regression"
 
 
@@ -114,6 +129,26 @@ class Form(StrEnum):
     """A skops file of types on a list, run in an isolated worker."""
     MLFLOW = "mlflow"
     """A `ModelFolder` of MLflow, which may hold any code: run in an isolated worker, once it is trusted."""
+    LIGHTGBM = "lightgbm"
+    """A text file of LightGBM, run in an isolated worker."""
+    XGBOOST = "xgboost"
+    """A UBJSON or JSON file of XGBoost, run in an isolated worker."""
+    TORCH = "torch"
+    """A program of torch.export, whose loading runs what the file says: in an isolated worker, once it is trusted."""
+    PYTHON = "python"
+    """A `ModelFolder` with a function in `model.py`: run in an isolated worker, once it is trusted."""
+
+    GRAPH = "graph"
+    """A `ModelGraph` of other versions, run part by part, each as its own form is."""
+
+    @property
+    def may_hold_code(self) -> bool:
+        """Whether it is run only once an operator has trusted it; of a graph it is each part that says so."""
+        return self in (Form.MLFLOW, Form.TORCH, Form.PYTHON)
+
+    @property
+    def is_folder(self) -> bool:
+        return self in (Form.MLFLOW, Form.PYTHON)
 
 
 class Feeding(StrEnum):
@@ -252,6 +287,10 @@ class ModelVersion(Record, prefix="mv"):
     """What the folder lists, if it is one: held as long as the version is."""
     as_logged: bool = False
     """What is served is byte by byte what was registered: nothing was converted."""
+    parts: tuple[str, ...] = ()
+    """The model versions that it is composed of."""
+    lock: BlobDigest | None = None
+    """The packages of its worker, pinned."""
 
     @property
     def label(self) -> str:
@@ -278,6 +317,12 @@ class AddVersion(Value):
     feeding: Feeding = Feeding.FRAME
     registration: str = ""
     """The registration that it is made from, as `name@number`: it keeps that number."""
+    parts: tuple[str, ...] = ()
+    """The model versions that it is composed of, by id."""
+    lock: str = ""
+    """Digest of the packages that its worker has, as `checked_lock` writes them."""
+    as_given: bool = False
+    """The blob is what its author handed over, byte by byte: there is nothing that it could differ from."""
 
 
 class Registered(Value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headway.errors import AlreadyExists, Invalid, NotFound, NotTrusted
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
@@ -14,14 +16,18 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
+from headway.lifecycle.models.graphs import read_graph
+from headway.lifecycle.models.locks import checked_lock
 from headway.lifecycle.models.records import (
     AddVersion,
     Form,
     Model,
+    ModelFile,
     ModelFolder,
     ModelVersion,
     Registered,
     Registration,
+    Task,
     Trust,
 )
 from headway.lifecycle.models.store import ModelStore, ModelVersionStore, RegistrationStore, TrustStore
@@ -63,19 +69,19 @@ class ModelService:
         run = command.run or (source.registration.run if source else "")
         if run or not source:
             self._runs.get(run)
-        training = tuple(self._datasets.version(reference).id for reference in command.training)
-        evaluation = self._datasets.version(command.evaluation).id
-        if evaluation in training:
-            raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
+        parts = [self.version(reference) for reference in command.parts]
+        training, evaluation = self._data(command, parts)
         for baseline in command.baselines:
             self._blobs.get(checked_digest(baseline.blob))
+        self._check_lock(command)
         as_logged = self._as_logged(command, data, source)
         with self._journal.act(by.name, "model.add", why=command.note) as act:
             known = self._known(command, source)
             if known:
                 return known
-            files = read_folder(data).files if command.form is Form.MLFLOW else ()
-            held = [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
+            files = self._files(command, data, parts)
+            held = [command.lock] if command.lock else []
+            held += [*(baseline.blob for baseline in command.baselines), *(file.blob for file in files)]
             must_be_kept(self._blobs, command.blob, *held)
             line = self._store.named(name)
             if line is None:
@@ -86,7 +92,8 @@ class ModelService:
             version = self._made(command, source, number, len(data)).but(
                 run=run, training=training, evaluation=evaluation, as_logged=as_logged, files=files
             )
-            act.save(self._versions, version, came_from=[run, version.registration, *training, evaluation])
+            come_from = [run, version.registration, *version.parts, *training, evaluation]
+            act.save(self._versions, version, came_from=come_from)
             announce_version(act, version)
             return version
 
@@ -113,7 +120,48 @@ class ModelService:
             feeding=command.feeding,
             registration=source.registration.id if source else "",
             registered_by=source.registration.registered_by if source else "",
+            lock=command.lock or None,
+            parts=tuple(self.version(reference).id for reference in command.parts),
         )
+
+    def _data(self, command: AddVersion, parts: Sequence[ModelVersion]) -> tuple[tuple[str, ...], str]:
+        """What it learnt from, and what it is judged on; a graph has learnt what its parts have."""
+        told = [self._datasets.version(reference).id for reference in command.training]
+        training = tuple(dict.fromkeys([*told, *(learnt for part in parts for learnt in part.training)]))
+        evaluation = self._datasets.version(command.evaluation).id
+        if (command.task is Task.MULTICLASS) != bool(command.signature.classes):
+            classes = ", ".join(map(str, command.signature.classes[:5])) or "no classes"
+            raise Invalid(
+                f"task {command.task} does not fit a model of {classes}; multiclass names three classes or more"
+            )
+        if evaluation in training:
+            raise Invalid(f"{command.evaluation} is both trained on and held out; evaluate on other rows")
+        return training, evaluation
+
+    def _check_lock(self, command: AddVersion) -> None:
+        if not command.lock:
+            return
+        if command.form is Form.ONNX:
+            raise Invalid("an ONNX model runs without a worker, and so without packages of its own")
+        text = self._blobs.get(checked_digest(command.lock)).decode(errors="replace")
+        if checked_lock(text) != text:
+            raise Invalid("the lock is not written as locks are: sorted, one package a line")
+
+    def _files(self, command: AddVersion, data: bytes, parts: Sequence[ModelVersion]) -> tuple[ModelFile, ...]:
+        """What must be kept for as long as the version is: the files of a folder, the parts of a graph.
+
+        Raises `Invalid` for a graph of other models than the versions that it names.
+        """
+        if command.form.is_folder:
+            return read_folder(data).files
+        if command.form is not Form.GRAPH:
+            return ()
+        named = {node.part.version: node.part for node in read_graph(data).nodes if node.part}
+        known = {part.id: part for part in parts}
+        if named.keys() != known.keys() or any(known[each].blob != part.blob for each, part in named.items()):
+            raise Invalid("the graph is not made of the model versions that it names; compose it again")
+        held = [ModelFile(name=part.label, blob=part.blob, size=part.size) for part in parts]
+        return tuple(held + [file for part in parts for file in part.files])
 
     def _next_number(self, line: Model) -> int:
         newest, registered = self._versions.of(line.name), self._registrations.of(line.name)
@@ -134,12 +182,12 @@ class ModelService:
         return known
 
     def _as_logged(self, command: AddVersion, data: bytes, source: Registered | None) -> bool:
-        folder = read_folder(data) if command.form is Form.MLFLOW else None
+        folder = read_folder(data) if command.form.is_folder else None
         for file in folder.files if folder else ():
             if not self._blobs.has(file.blob):
                 raise NotFound(f"no blob {file.blob} for {file.name!r}; put it first")
         if source is None:
-            return False
+            return command.as_given and command.parity is None
         if source.registration.model != command.model:
             raise Invalid(f"{command.registration} is a registration of another model than {command.model[:100]!r}")
         whole = ModelFolder(files=source.files)
@@ -182,7 +230,7 @@ class ModelService:
         """Say that this version's content may be run, whatever it is. Raises `Invalid` where no word is needed."""
         by.must(Permission.OPERATE)
         version = self.version(reference)
-        if version.form is not Form.MLFLOW:
+        if not version.form.may_hold_code:
             raise Invalid(f"{version.label} is {version.form}, which runs nothing of its own and needs no trust")
         if not why.strip():
             raise Invalid("trust needs a reason: whoever reads the ledger will want to know it")
@@ -219,7 +267,10 @@ class ModelService:
 
     def trusted(self, version: ModelVersion) -> Trust | None:
         """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""
-        if version.form is not Form.MLFLOW:
+        if version.form is Form.GRAPH:
+            given = [self.trusted(self.version(part)) for part in version.parts]
+            return next(filter(None, given), None)
+        if not version.form.may_hold_code:
             return None
         found = self.word_on(version)
         if found is not None and found.withdrawn_at is not None:

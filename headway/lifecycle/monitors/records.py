@@ -13,6 +13,8 @@ from headway.lifecycle.gates.records import Outcome
 class Watches(StrEnum):
     DRIFT = "drift"
     QUALITY = "quality"
+    CLASSES = "classes"
+    """How often each class is predicted."""
 
 
 class Monitor(Record, prefix="mo"):

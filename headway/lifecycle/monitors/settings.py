@@ -30,6 +30,7 @@ class QualitySettings(QualityRule):
 SETTINGS: Mapping[Watches, type[DriftSettings] | type[QualitySettings]] = {
     Watches.DRIFT: DriftSettings,
     Watches.QUALITY: QualitySettings,
+    Watches.CLASSES: DriftSettings,
 }
 
 

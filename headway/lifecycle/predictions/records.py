@@ -82,6 +82,9 @@ class Captured(Value):
     score: float | None
     mirror_release: str | None = None
     mirror_score: float | None = None
+    probabilities: tuple[float, ...] = ()
+    """Of a release of several classes: by class, in the order of its signature; `score` is the greatest."""
+    mirror_probabilities: tuple[float, ...] = ()
 
 
 class SegmentContent(Value):
@@ -95,9 +98,13 @@ class SegmentContent(Value):
     comparisons: tuple[Comparison, ...] = ()
 
 
+LabelValue = float | str
+
+
 class Label(Value):
     prediction: str
-    value: float
+    value: LabelValue
+    """The number, or the class by its name or number."""
     at: Instant | None = None
     """When the truth was known; now, if left out."""
 
@@ -116,6 +123,8 @@ class Labelled(Value):
     joined: int
     repeated: int
     unknown: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
+    """Predictions whose label is none of the classes that their release knows: they count as wrong."""
 
 
 class Quality(Value):

@@ -1,18 +1,29 @@
 """How labels turn into realised quality.
 
-Loss is the squared error of the score: the Brier score of a probability, the squared error of a regression. It is
-proper, bounded for probabilities, and its sums can be added over any days and releases.
+Loss is the squared error of the score: the Brier score of a probability, the squared error of a regression; of several
+classes, the sum of it over the classes. It is proper, bounded for probabilities, and its sums can be added over any
+days and releases.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 
 from headway.lifecycle.environments.records import Reward
-from headway.lifecycle.predictions.records import Captured, Comparison, Difference, Differences, Label, Quality, Segment
+from headway.lifecycle.models.records import ClassName
+from headway.lifecycle.predictions.records import (
+    Captured,
+    Comparison,
+    Difference,
+    Differences,
+    Label,
+    LabelValue,
+    Quality,
+    Segment,
+)
 from headway.lifecycle.rollouts.records import TOLERANCES, PairedDay, RewardDay, Rollout
 
 MOST_LARGEST = 10
@@ -25,7 +36,30 @@ def loss(score: float, label: float) -> float:
     return gap * gap
 
 
-def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Quality]:
+Classes = Callable[[str], tuple[ClassName, ...]]
+"""The classes of a release, or none."""
+
+
+def class_place(classes: Sequence[ClassName], value: LabelValue) -> int:
+    """Where the class that a label names stands; -1 for one that is none of them. 3, 3.0 and "3" are the same class."""
+    told = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    names = [str(name) for name in classes]
+    return names.index(told) if told in names else -1
+
+
+def class_loss(probabilities: Sequence[float], place: int) -> float:
+    """The sum over classes of (P(class) - 1 if it happened else 0)^2; a class at -1 was given no chance."""
+    happened = probabilities[place] if place >= 0 else 0.0
+    return sum(chance * chance for chance in probabilities) + 1 - 2 * happened
+
+
+def _loss(score: float, probabilities: Sequence[float], label: Label, release: str, classes: Classes) -> float:
+    if not probabilities:
+        return loss(score, float(label.value))
+    return class_loss(probabilities, class_place(classes(release), label.value))
+
+
+def joined(captured: Mapping[str, Captured], labels: Iterable[Label], classes: Classes = lambda _: ()) -> list[Quality]:
     """The sums that these labels add, by deployment, release, day of the event and rival.
 
     A prediction that failed has no score and adds nothing, and neither does one whose loss is beyond all measure; one
@@ -36,11 +70,14 @@ def joined(captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[Qu
         one = captured[label.prediction]
         if one.score is None:
             continue
-        mine = loss(one.score, label.value)
+        mine = _loss(one.score, one.probabilities, label, one.release, classes)
         if mine > _LARGEST:
             continue
-        theirs = math.inf if one.mirror_score is None else loss(one.mirror_score, label.value)
-        if one.mirror_release and theirs <= _LARGEST:
+        alike = bool(one.probabilities) == bool(one.mirror_probabilities)
+        theirs = math.inf
+        if one.mirror_release and one.mirror_score is not None and alike:
+            theirs = _loss(one.mirror_score, one.mirror_probabilities, label, one.mirror_release, classes)
+        if theirs <= _LARGEST:
             _add(sums, one, one.release, one.mirror_release, mine, mine - theirs)
             _add(sums, one, one.mirror_release, one.release, None, theirs - mine)
         else:

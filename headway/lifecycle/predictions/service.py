@@ -14,8 +14,17 @@ from headway.kernel.journal import Journal
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.reader import SegmentReader
-from headway.lifecycle.predictions.records import AddLabels, Captured, Differences, Label, Labelled, Quality, Segment
-from headway.lifecycle.predictions.rules import compared, joined, paired_days, rewarded
+from headway.lifecycle.predictions.records import (
+    AddLabels,
+    Captured,
+    Differences,
+    Label,
+    Labelled,
+    LabelValue,
+    Quality,
+    Segment,
+)
+from headway.lifecycle.predictions.rules import class_place, compared, joined, paired_days, rewarded
 from headway.lifecycle.predictions.store import PredictionStore, SegmentStore
 from headway.lifecycle.rollouts.deployments import DeploymentService
 from headway.lifecycle.rollouts.records import PairedDay, RewardDay, Rollout, Shadow, Tally
@@ -106,10 +115,25 @@ class PredictionService:
             fresh = [
                 wanted[name] if wanted[name].at else wanted[name].but(at=now) for name in captured if name not in known
             ]
+            strange = self._strange(captured, fresh)
             self._predictions.label(fresh)
-            self._predictions.add_quality(joined(captured, fresh))
+            self._predictions.add_quality(joined(captured, fresh, self._deployments.classes))
             self._reward(captured, fresh)
-        return Labelled(joined=len(fresh), repeated=len(captured) - len(fresh), unknown=unknown)
+        return Labelled(
+            joined=len(fresh), repeated=len(captured) - len(fresh), unknown=unknown, strange=strange
+        )  # fmt: skip
+
+    def _strange(self, captured: Mapping[str, Captured], labels: Iterable[Label]) -> tuple[str, ...]:
+        """The predictions whose label names no class of theirs; raises `Invalid` for a text where a number belongs."""
+        found = []
+        for label in labels:
+            one = captured[label.prediction]
+            classes = self._deployments.classes(one.release)
+            if classes and class_place(classes, label.value) < 0:
+                found.append(one.id)
+            elif not classes and isinstance(label.value, str):
+                raise Invalid(f"the label of prediction {one.id[:100]!r} is a text; its model predicts a number")
+        return tuple(found)
 
     def _reward(self, captured: Mapping[str, Captured], fresh: Sequence[Label]) -> None:
         for deployment in sorted({one.deployment for one in captured.values()}):
@@ -123,7 +147,7 @@ class PredictionService:
             raise PredictionUnknown(f"no prediction {identifier[:100]!r} was captured")
         return found
 
-    def labels(self, ids: Sequence[str]) -> dict[str, float]:
+    def labels(self, ids: Sequence[str]) -> dict[str, LabelValue]:
         """The truths that are known of these predictions; raises `Invalid` for too many."""
         if len(ids) > MOST_LABELS:
             raise Invalid(f"ask for up to {MOST_LABELS} labels at a time, not {len(ids)}")

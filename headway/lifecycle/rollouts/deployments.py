@@ -13,18 +13,20 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page
 from headway.lifecycle.environments.service import EnvironmentService
-from headway.lifecycle.models.records import Form, PythonRuntime
+from headway.lifecycle.models.records import ClassName, Form, PythonRuntime, Signature
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
 from headway.lifecycle.releases.service import ReleaseService
+from headway.lifecycle.rollouts.fallbacks import Fallback, must_be_answer, must_stand_in
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import TOLERANCES, Deployment, Pin, Shadow, Share, Standing, TrafficChange
-from headway.lifecycle.rollouts.routing import Route, RoutingTable, ShadowRoute
+from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 from headway.lifecycle.rollouts.store import DeploymentStore, TrafficStore
 
 MOST_PINS = 1000
 LONGEST_KEY = 200
+MOST_PATIENCE_MS = 600_000
 
 
 class DeploymentService:
@@ -119,7 +121,15 @@ class DeploymentService:
             pins=pins,
             shadow=self._shadow_route(deployment),
             server=deployment.server,
+            fallback=self._fallback_route(deployment),
         )
+
+    def _fallback_route(self, deployment: Deployment) -> FallbackRoute | None:
+        told = deployment.fallback
+        if told is None or not deployment.traffic:
+            return None
+        route = self._route(Share(release=told.release, percent=0), deployment) if told.release else None
+        return FallbackRoute(route=route, constant=told.constant, after_ms=told.after_ms)
 
     def _shadow_route(self, deployment: Deployment) -> ShadowRoute | None:
         shadow = deployment.shadow
@@ -127,6 +137,16 @@ class DeploymentService:
             return None
         route = self._route(Share(release=shadow.release, percent=0), deployment)
         return ShadowRoute(route=route, percent=shadow.percent)
+
+    def classes(self, release: str) -> tuple[ClassName, ...]:
+        """The classes that a release tells apart; none where it gives a number, or is not known here."""
+        try:
+            return self._signature(release).classes
+        except NotFound:
+            return ()
+
+    def _signature(self, release: str) -> Signature:
+        return self._models.version(self._releases.get(release).model_version).signature
 
     def _route(self, share: Share, deployment: Deployment) -> Route:
         release = self._releases.get(share.release)
@@ -143,6 +163,7 @@ class DeploymentService:
             form=version.form,
             feeding=version.feeding,
             python=deployment.python if version.form is not Form.ONNX else None,
+            lock=version.lock or "",
             trust=trust.id if trust else "",
         )
 
@@ -228,6 +249,40 @@ class DeploymentService:
     def traffic(self, deployment: str, *, limit: int = 100, before: str | None = None) -> Page[TrafficChange]:
         return self._traffic.list(deployment, limit=limit, before=before)
 
+    def fallback(self, deployment: str, fallback: Fallback, why: str, *, by: Actor) -> Deployment:
+        """Let a release, then a constant, answer when the model that should does not, in the place of any other chain.
+
+        The release may be of another model. Raises `Invalid` for one of another environment, for one or a constant
+        that cannot stand in for what serves, and for a chain of nothing; `Conflict` before anything serves.
+        """
+        by.must(Permission.OPERATE)
+        if not fallback.release and not fallback.constant:
+            raise Invalid("name a release, a constant or both to answer in the place of a model that fails")
+        if not 0 <= fallback.after_ms <= MOST_PATIENCE_MS:
+            raise Invalid(f"after_ms must be from 0 to {MOST_PATIENCE_MS}, not {fallback.after_ms}")
+        with self._journal.act(by.name, "deployment.fallback", why=why) as act:
+            place = self.get(deployment)
+            if place.serving is None:
+                raise Conflict(f"{deployment} serves nothing yet; ship a model version to it first")
+            signature = self._signature(place.serving)
+            if fallback.release:
+                signed = self._releases.check(fallback.release)
+                if signed.environment != place.environment:
+                    raise Invalid(f"{signed.id} is released for {signed.environment}, not for {place.environment}")
+                must_stand_in(signature, self._signature(signed.id))
+            if fallback.constant:
+                must_be_answer(fallback.constant, signature)
+            return place if place.fallback == fallback else self.serve(act, place.but(fallback=fallback), why)
+
+    def unfallback(self, deployment: str, why: str, *, by: Actor) -> Deployment:
+        """Let failures be failures again."""
+        by.must(Permission.OPERATE)
+        with self._journal.act(by.name, "deployment.unfallback", why=why) as act:
+            place = self.get(deployment)
+            if place.fallback is None:
+                raise NotFound(f"{deployment} has no fallback")
+            return self.serve(act, place.but(fallback=None), why)
+
     def fitting(self, place: Deployment, release: str) -> Release:
         """The release, if it may serve there; raises `Invalid` if not, and `Refused` where its signature is broken."""
         signed = self._releases.check(release)
@@ -256,6 +311,7 @@ class DeploymentService:
             event_at=event_at,
             pins=moved.pins,
             shadow=moved.shadow,
+            fallback=moved.fallback,
             standing=standing,
         )
         act.save(self._traffic, change, came_from=[rollout])

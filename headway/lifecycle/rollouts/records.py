@@ -7,6 +7,7 @@ from datetime import date, datetime
 from headway.kernel.records import Record, State, Value
 from headway.lifecycle.environments.records import Reward
 from headway.lifecycle.models.records import PythonRuntime
+from headway.lifecycle.rollouts.fallbacks import Fallback
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
 
@@ -55,6 +56,7 @@ class Deployment(Record, prefix="dp"):
     capture: Sampling = EVERYTHING
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
+    fallback: Fallback | None = None
 
     @property
     def serving(self) -> str | None:
@@ -88,6 +90,7 @@ class TrafficChange(Record, prefix="tc"):
     shadow: Shadow | None = None
     standing: tuple[Standing, ...] = ()
     """Why a bandit moved the shares: the evidence of that moment."""
+    fallback: Fallback | None = None
 
 
 class RolloutState(State):

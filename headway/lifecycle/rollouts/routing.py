@@ -7,7 +7,7 @@ the file says; `generation` tells both sides how far the other is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import blake3
 import msgspec
@@ -38,6 +38,8 @@ class Route(Value):
     feeding: Feeding = Feeding.FRAME
     python: PythonRuntime | None = None
     """What runs a model that is not ONNX; None for the platform's own interpreter."""
+    lock: str = ""
+    """The packages of its worker: digest of the lock whose environment it runs in."""
     trust: str = ""
     """The operator's word that this blob may be run, where its form takes one."""
 
@@ -47,6 +49,18 @@ class ShadowRoute(Value):
 
     route: Route
     percent: int
+
+
+class FallbackRoute(Value):
+    """What answers when the model of a route fails: `route`, then `constant`, by output; as `Fallback` has it."""
+
+    route: Route | None = None
+    constant: dict[str, Any] = {}
+    after_ms: int = 0
+
+    @property
+    def named(self) -> str:
+        return self.route.release if self.route else ""
 
 
 class RoutingTable(Value):
@@ -64,6 +78,7 @@ class RoutingTable(Value):
     shadow: ShadowRoute | None = None
     server: str = ""
     """The model server that serves it beside others; empty for one of its own."""
+    fallback: FallbackRoute | None = None
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.

@@ -11,6 +11,7 @@ from headway.kernel.clock import Instant
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.predictions.records import Differences, Quality
+from headway.lifecycle.rollouts.fallbacks import Fallback
 from headway.lifecycle.rollouts.records import Deployment, Shadow, TrafficChange
 from headway.lifecycle.rollouts.target import Endpoint
 from headway.server.routing import App, By, aware, get, post
@@ -31,6 +32,12 @@ class ClearPins(Value):
     why: str
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+
+
+class SetFallback(Fallback):
+    """Command: what answers in the place of a model that fails."""
+
+    why: str = ""
 
 
 class SetShadow(Shadow):
@@ -123,5 +130,18 @@ def differences(
     return app.platform.predictions.differences(name, rival, day)
 
 
-STEERING = (pin, unpin, shadow, unshadow)
+@post("/v1/deployments/{name:str}/fallback", status_code=200)
+def fallback(name: FromPath[str], data: JSONBody[SetFallback], app: App, by: By) -> Deployment:
+    """Say what answers when the model that should does not: a release, then a constant."""
+    asked = Fallback(release=data.release, constant=data.constant, after_ms=data.after_ms)
+    return app.platform.rollouts.fallback(name, asked, data.why, by=by)
+
+
+@post("/v1/deployments/{name:str}/unfallback", status_code=200)
+def unfallback(name: FromPath[str], data: JSONBody[Why], app: App, by: By) -> Deployment:
+    """End the fallback: failures are failures again."""
+    return app.platform.rollouts.unfallback(name, data.why, by=by)
+
+
+STEERING = (pin, unpin, shadow, unshadow, fallback, unfallback)
 ROUTES = (deployments, deployment, endpoint, traffic, served, quality, differences, *STEERING)

@@ -6,14 +6,14 @@ from litestar.params import FromPath, FromQuery, JSONBody, RawBody
 from msgspec.structs import asdict
 
 from headway.kernel.paging import Page
-from headway.lifecycle.predictions.records import AddLabels, Captured, FindLabels, Labelled, Segment
+from headway.lifecycle.predictions.records import AddLabels, Captured, FindLabels, Labelled, LabelValue, Segment
 from headway.server.routing import TABLE, App, By, get, post, put
 
 
 class Prediction(Captured):
     """A captured prediction and, once it is known, the truth."""
 
-    label: float | None = None
+    label: LabelValue | None = None
 
 
 @put("/v1/deployments/{name:str}/segments/{digest:str}", opt={"body": TABLE})
@@ -53,7 +53,7 @@ def one_segment(identifier: FromPath[str], app: App) -> Segment:
 
 
 @post("/v1/labels/find", status_code=200)
-def find_labels(data: JSONBody[FindLabels], app: App) -> dict[str, float]:
+def find_labels(data: JSONBody[FindLabels], app: App) -> dict[str, LabelValue]:
     """The truths that are known of these predictions."""
     return app.platform.predictions.labels(data.predictions)
 

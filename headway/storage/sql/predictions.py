@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 from sqlalchemy import BigInteger, Column, Connection, Double, Index, Row, Table, func, select
 
@@ -40,6 +41,8 @@ PREDICTIONS = Table(
     Column("score", Double),
     Column("mirror_release", TEXT),
     Column("mirror_score", Double),
+    Column("probabilities", TEXT),
+    Column("mirror_probabilities", TEXT),
     sqlite_with_rowid=False,
 )
 LAST_EVENTS = Table(
@@ -54,6 +57,7 @@ LABELS = Table(
     Column("prediction", TEXT, primary_key=True),
     Column("value", Double, nullable=False),
     Column("at", BigInteger),
+    Column("name", TEXT),
     sqlite_with_rowid=False,
 )
 _SUMS = ("n", "loss", "loss_squares", "paired_n", "paired", "paired_squares")
@@ -72,6 +76,7 @@ REWARDS = Table(
 )
 
 _AT_ONCE = 500
+_read_floats = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
 class SqlSegmentStore(SqlRecordStore[Segment]):
@@ -153,11 +158,16 @@ class SqlPredictionStore:
     def find(self, ids: Sequence[str]) -> dict[str, Captured]:
         with self._engine.reading() as connection:
             rows = _rows(connection, PREDICTIONS, PREDICTIONS.c.id, ids)
-            return {row.id: Captured(**{**row._mapping, "event_at": from_us(row.event_at)}) for row in rows}
+            return {row.id: _captured(row) for row in rows}
 
     def label(self, labels: Sequence[Label]) -> None:
         rows = [
-            {"prediction": label.prediction, "value": label.value, "at": label.at and to_us(label.at)}
+            {
+                "prediction": label.prediction,
+                "value": 0.0 if isinstance(label.value, str) else label.value,
+                "at": label.at and to_us(label.at),
+                "name": label.value if isinstance(label.value, str) else None,
+            }
             for label in labels
         ]
         if rows:
@@ -168,7 +178,9 @@ class SqlPredictionStore:
         with self._engine.reading() as connection:
             return {
                 row.prediction: Label(
-                    prediction=row.prediction, value=row.value, at=None if row.at is None else from_us(row.at)
+                    prediction=row.prediction,
+                    value=row.value if row.name is None else row.name,
+                    at=None if row.at is None else from_us(row.at),
                 )
                 for row in _rows(connection, LABELS, LABELS.c.prediction, ids)
             }
@@ -225,7 +237,26 @@ def _row(captured: Captured) -> tuple[Any, ...]:
         _number(captured.score),
         captured.mirror_release,
         _number(captured.mirror_score),
+        _packed(captured.probabilities),
+        _packed(captured.mirror_probabilities),
     )
+
+
+def _captured(row: Row[Any]) -> Captured:
+    told = {
+        "event_at": from_us(row.event_at),
+        "probabilities": _unpacked(row.probabilities),
+        "mirror_probabilities": _unpacked(row.mirror_probabilities),
+    }
+    return Captured(**{**row._mapping, **told})
+
+
+def _packed(probabilities: Sequence[float]) -> str | None:
+    return msgspec.json.encode(probabilities).decode() if probabilities else None
+
+
+def _unpacked(text: str | None) -> tuple[float, ...]:
+    return _read_floats(text) if text else ()
 
 
 def _number(score: float | None) -> float | None:

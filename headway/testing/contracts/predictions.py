@@ -41,6 +41,16 @@ class PredictionStoreContract:
             state.stores.predictions.index([captured])
         assert state.stores.predictions.find([captured.id])[captured.id] == captured.but(score=None, mirror_score=None)
 
+    def test_the_probabilities_of_classes_and_labels_by_name(self, state: State) -> None:
+        several = _captured(state, 0).but(probabilities=(0.1, 0.2 + 0.1, 0.6), mirror_probabilities=(1.0, 0.0))
+        number = _captured(state, 1)
+        labels = [Label(prediction=several.id, value="straße"), Label(prediction=number.id, value=2.0)]
+        with state.act():
+            state.stores.predictions.index([several, number])
+            state.stores.predictions.label(labels)
+        assert state.stores.predictions.find([several.id, number.id]) == {several.id: several, number.id: number}
+        assert list(state.stores.predictions.labels([several.id, number.id]).values()) == labels
+
     def test_the_last_event_of_a_deployment(self, state: State) -> None:
         now = state.clock.now()
         times = [now + timedelta(microseconds=shift) for shift in (5, 9, 7)]

@@ -24,19 +24,19 @@ Floats = NDArray[np.float64]
 
 
 def calibration(trial: Trial, settings: CalibrationSettings) -> Finding:
-    if trial.version.task is not Task.BINARY:
+    if trial.version.task is Task.REGRESSION:
         return Finding(outcome=Outcome.UNPROVEN, reason="only probabilities can be calibrated; take this check out")
     if few := too_few(trial, settings.min_rows, settings.min_days):
         return Finding(outcome=Outcome.UNPROVEN, reason=few)
-    scores = trial.scores[trial.known]
+    scores, truth = trial.certainty
     if not np.isfinite(scores).all():
         return Finding(outcome=Outcome.UNPROVEN, reason="some scores are not finite; see the check `parity`")
     bins = _tenths(scores)
     groups = np.arange(len(scores)) % _GROUPS if trial.days is None else trial.days
-    estimate, interval = expected_calibration_error(scores, trial.truth, bins, groups, settings.alpha)
+    estimate, interval = expected_calibration_error(scores, truth, bins, groups, settings.alpha)
     numbers = {
         "ece": estimate, "low": interval.low, "high": interval.high, "level": interval.level, "n": len(scores),
-        "independent": trial.unit, "max_ece": settings.max_ece, "bins": _told(scores, trial.truth, bins),
+        "independent": trial.unit, "max_ece": settings.max_ece, "bins": _told(scores, truth, bins),
     }  # fmt: skip
     reason = (
         f"expected calibration error {estimate:.4f} ({interval.low:.4f} to {interval.high:.4f}), "

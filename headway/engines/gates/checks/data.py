@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from headway.engines.gates.checks.separation import separation
+from headway.engines.gates.checks.separation import LEAST_OF_A_LABEL, separation
 from headway.engines.gates.trial import Table, Trial
 from headway.engines.tables.frames import kind_of_column, summary_of
 from headway.errors import Invalid
@@ -111,10 +111,10 @@ def _use(contract: Contract | None, name: str) -> Use | None:
 
 
 def _telling_columns(trial: Trial, settings: LeakageSettings) -> Part:
-    binary = trial.version.task is Task.BINARY
-    most, what = (settings.max_auc, "AUC") if binary else (settings.max_correlation, "rank correlation")
+    regression = trial.version.task is Task.REGRESSION
+    most, what = (settings.max_correlation, "rank correlation") if regression else (settings.max_auc, "AUC")
     try:
-        told = {name: separation(trial.labelled[name], trial.truth, binary=binary) for name in trial.inputs}
+        told = {name: _told(trial, name) for name in trial.inputs}
     except Invalid as error:
         return Part(Outcome.UNPROVEN, str(error))
     ranked = sorted(told.items(), key=lambda item: -item[1])
@@ -122,6 +122,18 @@ def _telling_columns(trial: Trial, settings: LeakageSettings) -> Part:
     if leaks := [f"{name!r} alone tells the label ({what} {value:.3f})" for name, value in ranked if value > most]:
         return Part(Outcome.FAIL, "; ".join(leaks), numbers)
     return Part(Outcome.PASS, "", numbers)
+
+
+def _told(trial: Trial, name: str) -> float:
+    """How well a column alone tells the label; of several classes, the one that it tells best from all others."""
+    if trial.version.task is not Task.MULTICLASS:
+        return separation(trial.labelled[name], trial.truth, binary=trial.version.task is Task.BINARY)
+    classes, counts = np.unique(trial.truth, return_counts=True)
+    usual = classes[(counts >= LEAST_OF_A_LABEL) & (len(trial.truth) - counts >= LEAST_OF_A_LABEL)]
+    if not len(usual):
+        raise Invalid(f"no class has {LEAST_OF_A_LABEL} labelled rows beside others, too few to look for a leak")
+    column = trial.labelled[name]
+    return max(separation(column, (trial.truth == each).astype(np.float64), binary=True) for each in usual)
 
 
 def _order_in_time(held_out: Table, training: Table) -> Part:

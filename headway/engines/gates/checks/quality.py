@@ -126,6 +126,12 @@ def _held_out(trial: Trial) -> dict[str, Any]:
         chances = np.clip(trial.scores[trial.known], 0.0, 1.0)
         for measure in (statistics.auc, statistics.log_loss, statistics.accuracy):
             numbers[measure.__name__] = measure(trial.truth, chances)
+    if trial.version.task is Task.MULTICLASS and len(trial.truth):
+        chances = np.clip(trial.scores[trial.known], 0.0, 1.0)
+        numbers["log_loss"] = statistics.class_log_loss(trial.truth, chances)
+        numbers["accuracy"] = statistics.class_accuracy(trial.truth, chances)
+        numbers["unknown_classes"] = int((trial.truth < 0).sum())
+        numbers["predicted"] = _predicted(trial)
     return numbers
 
 
@@ -141,6 +147,15 @@ def _by_day(trial: Trial) -> list[dict[str, Any]]:
         for day, count, loss, square in rows
         if day != NO_DAY
     ]
+
+
+def _predicted(trial: Trial) -> dict[str, list[int]]:
+    """By day, how often each class was the likeliest: what served predictions are later held against."""
+    if trial.days is None:
+        return {}
+    places, width = trial.scores[trial.known].argmax(axis=1), len(trial.version.signature.classes)
+    days = [day for day in np.unique(trial.days).tolist() if day != NO_DAY]
+    return {day: np.bincount(places[trial.days == day], minlength=width).tolist() for day in days}
 
 
 def _mean(losses: np.ndarray[Any, np.dtype[np.float64]]) -> float:

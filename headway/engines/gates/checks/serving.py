@@ -70,11 +70,12 @@ def _fault(trial: Trial) -> str:
         scores = trial.scores
     except Invalid as error:
         return str(error)
-    strange = int((~np.isfinite(scores)).sum())
+    wide = scores.reshape(len(scores), -1)
+    strange = int((~np.isfinite(wide).all(axis=1)).sum())
     if strange:
         return f"{strange} of {len(scores)} held-out rows get a score that is not finite"
-    outside = int(((scores < -_ROUNDING) | (scores > 1 + _ROUNDING)).sum())
-    if trial.version.task is Task.BINARY and outside:
+    outside = int(((wide < -_ROUNDING) | (wide > 1 + _ROUNDING)).any(axis=1).sum())
+    if trial.version.task is not Task.REGRESSION and outside:
         return f"{outside} of {len(scores)} held-out rows get a score outside 0 to 1, which is no probability"
     return ""
 

@@ -1,0 +1,97 @@
+"""Answers in the place of a model that failed: another release, then a constant; the answer always says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.errors import HeadwayError, Invalid, Unavailable
+from headway.lifecycle.rollouts.fallbacks import CONSTANT, must_be_answer
+from headway.lifecycle.rollouts.routing import FallbackRoute
+from headway.serving.exchange import Exchange
+from headway.serving.router import LoadedRoute, LoadedTable
+from headway.serving.tensors import ELEMENTS, Batch
+from headway.serving.workers import patient
+
+Outputs = list[NDArray[Any]]
+HEADER = b"headway-fallback"
+
+log = logging.getLogger(__name__)
+
+
+async def outputs_apart(loaded: LoadedRoute, batch: Batch, table: LoadedTable) -> Outputs:
+    """What the model gives, without keeping others waiting; raises `Unavailable` when it takes too long and something
+    else is to answer then."""
+    if (waiting := patient(loaded.runtime)) is None:
+        return loaded.runtime.run(batch.feed)
+    answer = asyncio.wrap_future(waiting.submit(batch.feed))
+    told = table.table.fallback
+    if told is None or not told.after_ms:
+        return await answer
+    try:
+        return await asyncio.wait_for(answer, told.after_ms / 1000)
+    except TimeoutError:
+        raise Unavailable(f"release {loaded.route.release} took more than {told.after_ms} ms") from None
+
+
+def instead(exchange: Exchange, loaded: LoadedRoute, batch: Batch, error: Exception) -> tuple[LoadedRoute, Outputs]:
+    """What answers for `loaded`, which failed with `error`, and its outputs in the order of `loaded`'s signature.
+
+    Raises `error` where nothing can.
+    """
+    told, standing = exchange.table.table.fallback, exchange.table.standing_in(loaded)
+    if told is None:
+        raise error
+    try:
+        if standing is not None:
+            outputs = standing.runtime.run(standing.inputs.feed(loaded.inputs.by_column(batch)))
+            return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
+    except Exception as failure:  # the next of the chain answers, or the first error is told
+        log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})
+    return _constant(exchange, loaded, batch, told, error)
+
+
+async def instead_apart(
+    exchange: Exchange, loaded: LoadedRoute, batch: Batch, error: Exception
+) -> tuple[LoadedRoute, Outputs]:
+    """`instead`, without keeping others waiting."""
+    told, standing = exchange.table.table.fallback, exchange.table.standing_in(loaded)
+    if told is None:
+        raise error
+    waiting = patient(standing.runtime) if standing else None
+    if standing is None or waiting is None:
+        return instead(exchange, loaded, batch, error)
+    try:
+        feed = standing.inputs.feed(loaded.inputs.by_column(batch))
+        outputs = await asyncio.wrap_future(waiting.submit(feed))
+        return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
+    except Exception as failure:  # as above
+        log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})
+    return _constant(exchange, loaded, batch, told, error)
+
+
+def _constant(
+    exchange: Exchange, loaded: LoadedRoute, batch: Batch, told: FallbackRoute, error: Exception
+) -> tuple[LoadedRoute, Outputs]:
+    if not told.constant:
+        raise error
+    try:
+        must_be_answer(told.constant, loaded.route.signature)
+    except Invalid:  # it was told for another signature
+        raise error from None
+    outputs = []
+    for spec in loaded.route.signature.outputs:
+        value = told.constant[spec.name]
+        row = np.array(value, dtype=ELEMENTS[spec.datatype].dtype).reshape(spec.shape[1:])
+        outputs.append(np.broadcast_to(row, (batch.rows, *row.shape)).copy())
+    return _noted(exchange, loaded, error, CONSTANT), outputs
+
+
+def _noted(exchange: Exchange, answering: LoadedRoute, error: Exception, by: str) -> LoadedRoute:
+    told = str(error) if isinstance(error, HeadwayError) else f"{type(error).__name__}: {error}"
+    exchange.fallback, exchange.error = by, told[:2000]
+    return answering
