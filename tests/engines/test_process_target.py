@@ -27,7 +27,7 @@ from tests.engines.world import SIGNATURE
 TENSOR = SIGNATURE.inputs[0]
 
 
-def waited(look: Callable[[], object], patience_s: float = 20.0) -> bool:
+def waited(look: Callable[[], object], patience_s: float = 60.0) -> bool:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if look():
