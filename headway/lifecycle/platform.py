@@ -102,14 +102,10 @@ def wire(
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     declared = Declared(s.policies, clock)
-    room = Room(declared.quotas, s.runs, s.metrics)
-    datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
-    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
-    models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
+    room, datasets, runs, models, tracking = _development(s, j, blobs, inspector, declared, *t)
     delivery = environments, gates, releases, deployments, rollouts = _delivery(s, j, models, signer, *t)
     changes = ChangeService(j, s.changes, s.leases, runs, models, *delivery, *t)
     triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
-    tracking = _tracking(s, j, runs, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
@@ -155,6 +151,17 @@ def _feature_views(s: Stores) -> tuple[FeatureViewStore, MaterialisationStore, O
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
     return s.models, s.model_versions, s.registrations, s.trusts, s.artifacts
+
+
+def _development(
+    s: Stores, journal: Journal, blobs: BlobStore, inspector: Inspector, declared: Declared, clock: Clock, ids: Ids
+) -> tuple[Room, DatasetService, RunService, ModelService, Tracking]:
+    j, t = journal, (clock, ids)
+    room = Room(declared.quotas, s.runs, s.metrics)
+    datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
+    runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
+    models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
+    return room, datasets, runs, models, _tracking(s, j, runs, *t)
 
 
 def _delivery(

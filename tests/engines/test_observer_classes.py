@@ -82,7 +82,7 @@ def test_classes_that_are_predicted_more_often_raise_an_alert(shares: tuple[int,
         "classes", DEPLOYMENT, Watches.CLASSES, {"arl": 200.0, "min_rows": 50}, by=SYSTEM
     )  # fmt: skip
     moved = {f"d2026_01_0{day}": shares for day in range(3, 8)}
-    release = world.platform.rollouts.deployment(DEPLOYMENT).serving or ""
+    release = world.platform.deployments.get(DEPLOYMENT).serving or ""
     for day in range(1, 9):
         world.capture(release, at=world.at_noon(day))
         Observer(world.platform, days(**moved)).step()  # type: ignore[arg-type]
@@ -98,6 +98,6 @@ def test_a_model_of_numbers_has_no_classes_to_watch() -> None:
     world = World()
     world.settle(world.open())
     world.platform.monitors.declare("classes", DEPLOYMENT, Watches.CLASSES, {}, by=SYSTEM)
-    world.capture(world.platform.rollouts.deployment(DEPLOYMENT).serving or "", at=world.at_noon(2))
+    world.capture(world.platform.deployments.get(DEPLOYMENT).serving or "", at=world.at_noon(2))
     Observer(world.platform, days()).step()  # type: ignore[arg-type]
     assert windows(world) == []

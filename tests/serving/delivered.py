@@ -43,7 +43,7 @@ class Delivered:
         return self.client.start_run(experiment, OnnxExporter(self.client))
 
     def declare(self, deployment: str, model: str, **settings: Any) -> None:
-        self.platform.rollouts.declare(deployment, "production", model, by=SYSTEM, **settings)
+        self.platform.deployments.declare(deployment, "production", model, by=SYSTEM, **settings)
 
     def release(self, version: ModelVersion, deployment: str) -> Release:
         """Signed by break-glass, for tests of what comes after it."""
@@ -67,7 +67,7 @@ class Delivered:
         folder = self._folder / f"server-{len(self._servers)}"
         folder.mkdir()
         server = Server(folder, Blobs(self._folder / ".headway" / "blobs"), *options)
-        server.route(self.platform.rollouts.routing(deployment))
+        server.route(self.platform.deployments.routing(deployment))
         self._servers.append(server)
         return server.start()
 

@@ -188,13 +188,13 @@ def test_a_fallback_by_sdk_and_command_line(world: Delivered, server: Server, ve
         main, ["deployment", "fallback", "trips", release, "--constant", told, "--why", "both", *home]
     )  # fmt: skip
     assert (done.exit_code, done.output) == (0, "when its model fails, trips answers by ways@1, then a constant\n")
-    table = world.platform.rollouts.routing("trips")
+    table = world.platform.deployments.routing("trips")
     assert table.fallback is not None
     assert (table.fallback.named, table.fallback.constant) == (release, constant)
     wrong = CliRunner().invoke(main, ["deployment", "fallback", "trips", "--constant", "[1]", "--why", "no", *home])
     assert (wrong.exit_code, "no JSON object" in wrong.output) == (2, True)
     done = CliRunner().invoke(main, ["deployment", "unfallback", "trips", "--why", "enough", *home])
     assert done.output == "trips has no fallback\n"
-    assert world.platform.rollouts.routing("trips").fallback is None
+    assert world.platform.deployments.routing("trips").fallback is None
     described = CliRunner().invoke(main, ["model", "show", version.id, *home])
     assert "bus, car, train" in described.output

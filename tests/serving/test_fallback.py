@@ -218,22 +218,22 @@ class TestDeclared:
 
     def test_it_is_in_the_routing_table_and_the_history(self) -> None:
         world = World()
-        rollouts, constant = world.platform.rollouts, {"score": 0.5}
+        deployments, constant = world.platform.deployments, {"score": 0.5}
         with pytest.raises(Conflict, match="serves nothing yet"):
-            rollouts.fallback(DEPLOYMENT, Fallback(constant=constant), "", by=SYSTEM)
+            deployments.fallback(DEPLOYMENT, Fallback(constant=constant), "", by=SYSTEM)
         world.settle(world.open())
-        release = rollouts.deployment(DEPLOYMENT).serving or ""
+        release = deployments.get(DEPLOYMENT).serving or ""
         with pytest.raises(Invalid, match="a release, a constant or both"):
-            rollouts.fallback(DEPLOYMENT, Fallback(), "", by=SYSTEM)
-        signature = rollouts.routing(DEPLOYMENT).routes[0].signature
+            deployments.fallback(DEPLOYMENT, Fallback(), "", by=SYSTEM)
+        signature = deployments.routing(DEPLOYMENT).routes[0].signature
         told = {spec.name: 0.5 if "FP" in spec.datatype else 0 for spec in signature.outputs}
-        before = rollouts.deployment(DEPLOYMENT).generation
-        rollouts.fallback(DEPLOYMENT, Fallback(release=release, constant=told, after_ms=9), "why not", by=SYSTEM)
-        routing = rollouts.routing(DEPLOYMENT)
+        before = deployments.get(DEPLOYMENT).generation
+        deployments.fallback(DEPLOYMENT, Fallback(release=release, constant=told, after_ms=9), "why not", by=SYSTEM)
+        routing = deployments.routing(DEPLOYMENT)
         assert routing.fallback
         assert (routing.generation, routing.fallback.named, routing.fallback.constant) == (before + 1, release, told)
-        [newest, *_] = rollouts.traffic(DEPLOYMENT).items
+        [newest, *_] = deployments.traffic(DEPLOYMENT).items
         assert (newest.why, newest.traffic) == ("why not", (Share(release=release, percent=100),))
         assert newest.fallback == Fallback(release=release, constant=told, after_ms=9)
-        rollouts.unfallback(DEPLOYMENT, "enough", by=SYSTEM)
-        assert rollouts.routing(DEPLOYMENT).fallback is None
+        deployments.unfallback(DEPLOYMENT, "enough", by=SYSTEM)
+        assert deployments.routing(DEPLOYMENT).fallback is None

@@ -52,7 +52,7 @@ class ProcessTarget:
     def __init__(
         self, folder: Path, blobs: Path, control_file: Path, token_file: Path, command: Sequence[str] = COMMAND
     ) -> None:
-        self._places = Places(folder, folder.with_name("servers"))
+        self._places, self._environments = Places(folder, folder.with_name("servers")), folder.parent / FOLDER
         self._blobs, self._control_file, self._token_file = blobs, control_file, token_file
         self._command = command
         self._lock = threading.RLock()
@@ -161,7 +161,7 @@ class ProcessTarget:
             *self._command, "--routing", str(place.told), "--blobs", str(self._blobs), "--spool", str(place.spool),
             "--port", str(port), "--host", _HOST, "--control-file", str(self._control_file),
             "--token-file", str(self._token_file), "--workers", str(workers),
-            "--environments", str(self._folder.parent / FOLDER),
+            "--environments", str(self._environments),
         ]  # fmt: skip
         pid = processes.start(command, place.log, {**os.environ, **_ENVIRONMENT})
         started = Child(pid=pid, mark=str(place.told), port=port, workers=workers, build=BUILD)

@@ -28,9 +28,9 @@ class Reward(StrEnum):
     """What a label says of the answer it is for, the higher the better. The first three lie from 0 to 1."""
 
     CORRECT = "correct"
-    """1 where score and label are on the same side of one half, else 0."""
+    """1 where score and label are on the same side of one half, or the likeliest class is that of the label, else 0."""
     BRIER = "brier"
-    """1 less the squared error of a probability."""
+    """1 less the squared error of a probability; of several classes 1 less half of the sum of these."""
     OUTCOME = "outcome"
     """The label itself, such as 1 for what was bought."""
     LOSS = "loss"

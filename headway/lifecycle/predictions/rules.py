@@ -73,13 +73,12 @@ def joined(captured: Mapping[str, Captured], labels: Iterable[Label], classes: C
         mine = _loss(one.score, one.probabilities, label, one.release, classes)
         if mine > _LARGEST:
             continue
-        alike = bool(one.probabilities) == bool(one.mirror_probabilities)
-        theirs = math.inf
-        if one.mirror_release and one.mirror_score is not None and alike:
-            theirs = _loss(one.mirror_score, one.mirror_probabilities, label, one.mirror_release, classes)
+        rival, theirs = one.mirror_release or "", math.inf
+        if rival and one.mirror_score is not None and bool(one.probabilities) == bool(one.mirror_probabilities):
+            theirs = _loss(one.mirror_score, one.mirror_probabilities, label, rival, classes)
         if theirs <= _LARGEST:
-            _add(sums, one, one.release, one.mirror_release, mine, mine - theirs)
-            _add(sums, one, one.mirror_release, one.release, None, theirs - mine)
+            _add(sums, one, one.release, rival, mine, mine - theirs)
+            _add(sums, one, rival, one.release, None, theirs - mine)
         else:
             _add(sums, one, one.release, "", mine, None)
     return list(sums.values())
@@ -106,7 +105,9 @@ def _add(
     )
 
 
-def rewarded(rollout: Rollout, captured: Mapping[str, Captured], labels: Iterable[Label]) -> list[RewardDay]:
+def rewarded(
+    rollout: Rollout, captured: Mapping[str, Captured], labels: Iterable[Label], classes: Classes = lambda _: ()
+) -> list[RewardDay]:
     """The sums that these labels add to what the releases of a bandit have earned, by release and day of the event.
 
     Predictions of other releases, of events from before the rollout, and those that failed add nothing.
@@ -120,25 +121,32 @@ def rewarded(rollout: Rollout, captured: Mapping[str, Captured], labels: Iterabl
             continue
         day = one.event_at.date()
         none = RewardDay(release=one.release, day=day)
-        sums[one.release, day] = sums.get((one.release, day), none) + _reward(rollout.reward, one, label, none)
+        sums[one.release, day] = sums.get((one.release, day), none) + _reward(rollout.reward, one, label, none, classes)
     return list(sums.values())
 
 
-def _reward(kind: Reward, one: Captured, label: Label, none: RewardDay) -> RewardDay:
-    assert one.score is not None
-    match kind:
-        case Reward.CORRECT:
-            value = float((one.score >= 0.5) == (label.value >= 0.5))
-        case Reward.BRIER:
-            value = 1 - loss(one.score, label.value)
-        case Reward.LOSS:
-            value = -loss(one.score, label.value)
-        case Reward.OUTCOME | Reward.VALUE:
-            value = label.value
+def _reward(kind: Reward, one: Captured, label: Label, none: RewardDay, classes: Classes) -> RewardDay:
+    value = _worth(kind, one, label, classes)
     low, high = (0.0, 1.0) if kind.bounded else (-_LARGEST, _LARGEST)
     if not low <= value <= high:
         return none.but(outside=1)
     return none.but(n=1, total=value, squares=value * value)
+
+
+def _worth(kind: Reward, one: Captured, label: Label, classes: Classes) -> float:
+    """The reward by its words; NaN for a text that is to be a number."""
+    assert one.score is not None
+    if kind in (Reward.OUTCOME, Reward.VALUE):
+        return math.nan if isinstance(label.value, str) else label.value
+    lost = _loss(one.score, one.probabilities, label, one.release, classes)
+    if kind is Reward.LOSS:
+        return -lost
+    if not one.probabilities:
+        return 1 - lost if kind is Reward.BRIER else float((one.score >= 0.5) == (float(label.value) >= 0.5))
+    if kind is Reward.BRIER:
+        return 1 - lost / 2  # of several classes the loss goes up to 2
+    place = class_place(classes(one.release), label.value)
+    return float(place >= 0 and one.probabilities[place] == max(one.probabilities))
 
 
 def paired_days(sums: Iterable[Quality], release: str, rival: str) -> tuple[PairedDay, ...]:

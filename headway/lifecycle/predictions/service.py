@@ -95,10 +95,10 @@ class PredictionService:
         by.must(Permission.LABEL)
         if not 0 < len(command.labels) <= MOST_LABELS:
             raise Invalid(f"send 1 to {MOST_LABELS} labels at a time, not {len(command.labels)}")
-        if beyond := next((label for label in command.labels if not abs(label.value) <= LARGEST_LABEL), None):
-            raise Invalid(
-                f"the label of {beyond.prediction[:100]!r} is {beyond.value:g}; {LARGEST_LABEL:g} is the most"
-            )
+        for label in command.labels:
+            if not isinstance(label.value, str) and not abs(label.value) <= LARGEST_LABEL:
+                told = f"{label.value:g}; {LARGEST_LABEL:g} is the most"
+                raise Invalid(f"the label of {label.prediction[:100]!r} is {told}")
         wanted = {label.prediction: label for label in command.labels}
         if len(wanted) < len(command.labels):
             raise Invalid("two labels in this batch name the same prediction; send one for each")
@@ -138,7 +138,7 @@ class PredictionService:
     def _reward(self, captured: Mapping[str, Captured], fresh: Sequence[Label]) -> None:
         for deployment in sorted({one.deployment for one in captured.values()}):
             for rollout in self._rollouts.open(deployment):
-                if rollout.playing and (sums := rewarded(rollout, captured, fresh)):
+                if rollout.playing and (sums := rewarded(rollout, captured, fresh, self._deployments.classes)):
                     self._predictions.add_rewards(rollout.id, sums)
 
     def find(self, identifier: str) -> Captured:

@@ -134,13 +134,13 @@ def differences(
 def fallback(name: FromPath[str], data: JSONBody[SetFallback], app: App, by: By) -> Deployment:
     """Say what answers when the model that should does not: a release, then a constant."""
     asked = Fallback(release=data.release, constant=data.constant, after_ms=data.after_ms)
-    return app.platform.rollouts.fallback(name, asked, data.why, by=by)
+    return app.platform.deployments.fallback(name, asked, data.why, by=by)
 
 
 @post("/v1/deployments/{name:str}/unfallback", status_code=200)
 def unfallback(name: FromPath[str], data: JSONBody[Why], app: App, by: By) -> Deployment:
     """End the fallback: failures are failures again."""
-    return app.platform.rollouts.unfallback(name, data.why, by=by)
+    return app.platform.deployments.unfallback(name, data.why, by=by)
 
 
 STEERING = (pin, unpin, shadow, unshadow, fallback, unfallback)

@@ -81,6 +81,24 @@ def test_what_a_label_earns(reward: Reward, score: float, label: float, wanted: 
         assert (sums.total, sums.squares) == (pytest.approx(wanted), pytest.approx(wanted * wanted))
 
 
+@pytest.mark.parametrize(
+    ("reward", "label", "wanted"),
+    [
+        (Reward.CORRECT, "b", 1.0), (Reward.CORRECT, "a", 0.0), (Reward.CORRECT, "strange", 0.0),
+        (Reward.BRIER, "b", 1 - (0.2**2 + 0.4**2 + 0.2**2) / 2), (Reward.LOSS, "b", -(0.2**2 + 0.4**2 + 0.2**2)),
+        (Reward.VALUE, "b", None), (Reward.VALUE, 3.0, 3.0),
+    ],
+)  # fmt: skip
+def test_what_the_label_of_a_class_earns(reward: Reward, label: str | float, wanted: float | None) -> None:
+    one = captured("p", 0.6).but(probabilities=(0.2, 0.6, 0.2))
+    labels = [Label(prediction="p", value=label)]
+    [sums] = rewarded(BANDIT.but(reward=reward), {"p": one}, labels, lambda release: ("a", "b", "c"))
+    if wanted is None:
+        assert (sums.n, sums.outside) == (0, 1)
+    else:
+        assert (sums.n, sums.total) == (1, pytest.approx(wanted))
+
+
 def test_what_is_no_evidence_of_a_bandit_earns_nothing() -> None:
     one, label = captured("p", 0.7), [Label(prediction="p", value=1.0)]
     for other in (
