@@ -71,8 +71,11 @@ def _still_serves(client: httpx2.Client) -> None:
 
 
 def test_every_bound_of_the_schema(home: Path) -> None:
-    done = asked(home, "--phases", "coverage", "--max-time", "15", "--seed", "1")
-    assert done.returncode == 0, done.stdout[-6000:]
+    for seconds in (15, 120):  # on a machine that is busy with other things, none is made within the first
+        done = asked(home, "--phases", "coverage", "--max-time", str(seconds), "--seed", "1")
+        assert done.returncode == 0, done.stdout[-6000:]
+        if re.search(r"Tested: [1-9]", done.stdout):
+            break
     unheard = re.search(r"Authentication failed: (\d+)", done.stdout)
     assert unheard is None or int(unheard[1]) <= 3, "an owner may all but judge"
     tested = re.search(r"Tested: (\d+)", done.stdout)
