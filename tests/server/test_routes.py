@@ -90,9 +90,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     body = {"model": "late", "blob": blob, "signature": SIGNATURE, "task": "binary", "run": ids["run"]}
     yield "/v1/models/versions", {**body, "training": ["flights@1"], "evaluation": "held-out"}
     yield "/v1/models/versions", registered_version(ids["registration"], body)
-    yield "/v1/models/versions/crafted@1/trust", {"why": "made here"}
-    yield "/v1/models/versions/crafted@1/distrust", {"why": "made elsewhere"}
-    yield "/v1/models/versions/crafted@1/trust", {"why": "made here after all"}
+    yield from ((f"/v1/models/versions/crafted@1/{verb}", {"why": "so"}) for verb in ("trust", "distrust", "trust"))
     yield "/v1/gates/verdicts", {"environment": "production", "model_version": "late@1", "findings": {}}
     yield f"/v1/releases/{ids['release']}/check", None
     yield "/v1/labels/find", {"predictions": ["p/2", "nobody"]}
