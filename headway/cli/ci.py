@@ -102,9 +102,11 @@ def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Rep
 @contextmanager
 def _places(invocation: Invocation) -> Iterator[tuple[Client, Client | None]]:
     """The home of this checkout, which is written to, and the server that is read from, if one is named."""
-    from headway.cli.ci_runs import home_at  # noqa: PLC0415
+    from headway.cli.ci_runs import home_at, share  # noqa: PLC0415
     from headway.client.home import find_home  # noqa: PLC0415
 
     with home_at(find_home(invocation.home)) as here:
-        named = invocation.url or os.environ.get("HEADWAY_URL")
-        yield here, invocation.client if named else None
+        there = invocation.client if invocation.url or os.environ.get("HEADWAY_URL") else None
+        if there is not None:
+            share(here, there)
+        yield here, there

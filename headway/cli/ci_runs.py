@@ -10,41 +10,50 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headway import sdk
 from headway.cli.ci_report import Ran
 from headway.client.client import Client
 from headway.client.connect import connect
-from headway.client.runs import Pipelines
 from headway.errors import HeadwayError, NotFound
 from headway.lifecycle.changes.project import Project
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.runs.pipeline import Pipeline
-from headway.lifecycle.runs.records import StepResult, StepRun, StepState
+from headway.lifecycle.runs.records import Code, StepResult, StepRun, StepState
+from headway.lifecycle.runs.session import Session
 
 _OVER = (StepState.DONE, StepState.CACHED, StepState.FAILED)
 
 
-class SharedResults(Pipelines):
-    """The results of steps of a home, and behind them those of the server: found there, they are taken over."""
+class SharedSession:
+    """A session of a home that also finds the results of steps that the server has, and takes them over."""
 
-    def __init__(self, here: Client, there: Client) -> None:
-        self._here, self._there, self._own = here, there, here.pipelines
+    def __init__(self, own: Session, here: Client, there: Client) -> None:
+        self._own, self._here, self._there = own, here, there
 
-    def result(self, key: str) -> StepResult | None:
-        found = self._own.result(key)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def cached(self, key: str) -> StepResult | None:
+        found = self._own.cached(key)
         if found is None and (found := self._there.pipelines.result(key)) is not None:
-            for output in found.outputs:
-                self._here.blobs.put(self._there.blobs.get(output.blob))
+            parts = [found.made_of.parts] if found.made_of and found.made_of.parts else []
+            for blob in (*(output.blob for output in found.outputs), *parts):
+                self._here.blobs.put(self._there.blobs.get(blob))
             found = self._own.keep(found)
         return found
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("result", "_here", "_there", "_own") or name.startswith("__"):
-            return super().__getattribute__(name)
-        return getattr(super().__getattribute__("_own"), name)
+
+def share(here: Client, there: Client) -> None:
+    """Have the sessions of `here` look `there` too."""
+    own = here.session
+
+    def session(run: str, pipeline: str, code: Code) -> Session:
+        return cast(Session, SharedSession(own(run, pipeline, code), here, there))
+
+    here.session = session  # type: ignore[method-assign]  # of this one client
 
 
 @contextmanager
@@ -92,7 +101,6 @@ def run_on_all(
     if there is not None:
         for each in datasets:
             _take_over(here, there, each)
-        here.pipelines = SharedResults(here, there)
     return _ran(here, name, pipeline, params, folder)
 
 

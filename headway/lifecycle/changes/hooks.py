@@ -98,7 +98,8 @@ def push_of(headers: Mapping[str, str], body: bytes) -> Push | None:
         return None
     if not _COMMIT.fullmatch(commit) or not commit.strip("0"):  # a branch that was deleted
         return None
-    commits = [each for each in said.get("commits") or () if isinstance(each, dict)]
+    listed = said.get("commits")
+    commits = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     newest = next((each for each in commits if each.get("id") == commit), {})
     pusher = said.get("pusher")
     by = pusher.get("name") if isinstance(pusher, dict) else said.get("user_username")
