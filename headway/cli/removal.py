@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +11,12 @@ from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation, why
 from headway.cli.output import print_json
 from headway.cli.wording import short
-from headway.client.client import Client
-from headway.lifecycle.retention.records import Standing
 
-Find = Callable[[Client, str], str]
+if TYPE_CHECKING:
+    from headway.client.client import Client
+    from headway.lifecycle.retention.records import Standing
+
+Find = Callable[["Client", str], str]
 """The id of what was named on the command line."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from headway.client.client import Client
-from headway.client.home import SPOOLS, find_home, is_here, owner_token, running_server
+from headway.client.home import SPOOLS, HomeFolder, find_home, is_here, owner_token, running_server
 from headway.client.http import Connection
 from headway.errors import Unreachable
 
@@ -39,5 +39,6 @@ def connect(
             raise Unreachable(f"no server runs on {folder}; start one with `headway up`, or name one by HEADWAY_URL")
         transport = local(folder)
     secret = token or env.get("HEADWAY_TOKEN") or ("" if address and not is_here(address) else owner_token(folder))
-    connection = Connection(address or "http://localhost", secret, transport=transport)
+    place = HomeFolder(folder, shared=not (url or env.get("HEADWAY_URL")))
+    connection = Connection(address or "http://localhost", secret, transport=transport, place=place)
     return Client(connection, spools=folder / SPOOLS)

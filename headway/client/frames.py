@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,12 @@ def parquet_of(table: Any) -> bytes:
 
 def frame_of(parquet: bytes) -> polars.DataFrame:
     frame: polars.DataFrame = _polars().read_parquet(BytesIO(parquet))
+    return frame
+
+
+def joined(parts: Sequence[bytes]) -> polars.DataFrame:
+    """The rows of all parts, in order."""
+    frame: polars.DataFrame = _polars().concat([frame_of(part) for part in parts], how="vertical_relaxed")
     return frame
 
 

@@ -15,6 +15,8 @@ from headway.kernel.ledger import LedgerStore
 from headway.kernel.lineage import LineageStore
 from headway.kernel.quotas import QuotasNow
 from headway.lifecycle.changes.service import ChangeService
+from headway.lifecycle.datasets.comparison import ComparisonService
+from headway.lifecycle.datasets.files import DatasetFileService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
@@ -53,6 +55,8 @@ from headway.lifecycle.webhooks.store import Outbound
 class Platform:
     access: AccessService
     datasets: DatasetService
+    dataset_files: DatasetFileService
+    comparisons: ComparisonService
     experiments: ExperimentService
     runs: RunService
     artifacts: ArtifactService
@@ -91,6 +95,7 @@ def wire(
     declared = Declared(s.policies, clock)
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
+    dataset_files = DatasetFileService(j, datasets, blobs)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
@@ -103,6 +108,8 @@ def wire(
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
+        dataset_files=dataset_files,
+        comparisons=ComparisonService(datasets, dataset_files, blobs),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),

@@ -8,15 +8,17 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Lock
+from typing import cast
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
-from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, blob_place, checked_digest, checked_part
 from headway.kernel.records import digest as digest_of
 
 _DISCARDED = "discarded/"
@@ -39,14 +41,40 @@ class ObjectBlobStore:
         while True:
             with _reached(self._root):
                 if not self._intact(digest):
-                    self._store.put(_place(digest), data)
+                    self._store.put(blob_place(digest), data)
                     self._count(len(data))
                 if not isinstance(self._root, Path):
                     return digest
                 with suppress(FileNotFoundError):  # it was discarded meanwhile: once more, then it is brought back
-                    os.utime(self._root / _place(digest))
-                    _sync(self._root, self._root / _place(digest))
+                    os.utime(self._root / blob_place(digest))
+                    _sync(self._root, self._root / blob_place(digest))
                     return digest
+
+    def adopt(self, file: Path, digest: str) -> None:
+        size = file.stat().st_size
+        if not isinstance(self._root, Path):
+            if not self.has(digest):
+                with _reached(self._root), file.open("rb") as opened:
+                    self._store.put(blob_place(digest), opened)
+                self._count(size)
+            file.unlink()
+            return
+        place = self._root / blob_place(checked_digest(digest))
+        with _reached(self._root):
+            known = self.has(digest)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(file)
+            _sync_file(file)  # before it has the name that says what it holds
+            try:
+                file.replace(place)
+            except OSError:  # another filesystem
+                self._put_mapped(file, size)
+                file.unlink()
+                return
+            for folder in (place.parent, self._root):
+                _sync_file(folder)
+        if not known:
+            self._count(size)
 
     def get(self, digest: str) -> bytes:
         data = self._read(digest)
@@ -56,8 +84,20 @@ class ObjectBlobStore:
             raise LedgerBroken(f"blob {digest} is not as it was written; restore it from a backup", digest=digest)
         return data
 
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        place = blob_place(checked_digest(digest))
+        with _reached(self._root):
+            try:
+                found = self._store.head(place)
+            except (FileNotFoundError, NotFoundError):
+                if not self._brought_back(digest):
+                    raise NotFound(f"no blob {digest}", digest=digest) from None
+                found = self._store.head(place)
+            checked_part(start, length, found["size"])
+            return bytes(self._store.get_range(place, start=start, length=length)) if length else b""
+
     def has(self, digest: str) -> bool:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root):
             try:
                 self._store.head(place)
@@ -67,14 +107,14 @@ class ObjectBlobStore:
 
     def delete(self, digest: str) -> None:
         """Remove the blob at once; one that is not there is as good as removed."""
-        self._remove(_place(checked_digest(digest)))
+        self._remove(blob_place(checked_digest(digest)))
         self.destroy(digest)
 
     def all(self) -> Iterator[KeptBlob]:
         return self._list("")
 
     def discard(self, digest: str) -> None:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root), suppress(FileNotFoundError, NotFoundError):
             if isinstance(self._root, Path):
                 os.utime(self._root / place)  # before it moves: killed in between, it is only younger
@@ -84,7 +124,7 @@ class ObjectBlobStore:
         return self._list(_DISCARDED)
 
     def destroy(self, digest: str) -> None:
-        self._remove(_DISCARDED + _place(checked_digest(digest)))
+        self._remove(_DISCARDED + blob_place(checked_digest(digest)))
 
     def used(self) -> BlobsUsed:
         if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
@@ -94,12 +134,19 @@ class ObjectBlobStore:
                 self._counted, self._counted_at = BlobsUsed(objects=len(sizes), bytes=sum(sizes)), now
         return self._counted
 
+    def _put_mapped(self, file: Path, size: int) -> None:
+        if size == 0:  # an empty file cannot be mapped
+            self.put(b"")
+            return
+        with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as v:
+            self.put(cast(bytes, v))
+
     def _count(self, size: int) -> None:
         with self._counting:
             self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
 
     def address(self, digest: str) -> str:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         if not isinstance(self._root, Path):
             return f"{self._root.rstrip('/')}/{place}"
         if not (self._root / place).exists():
@@ -122,7 +169,7 @@ class ObjectBlobStore:
 
     def _brought_back(self, digest: str) -> bool:
         """Whether it is among the blobs again; another may have brought it back, or put it anew, in between."""
-        place = _place(digest)
+        place = blob_place(digest)
         try:
             self._store.rename(_DISCARDED + place, place)
         except (FileNotFoundError, NotFoundError):
@@ -133,7 +180,7 @@ class ObjectBlobStore:
         return True
 
     def _read(self, digest: str) -> bytes | None:
-        place = _place(checked_digest(digest))
+        place = blob_place(checked_digest(digest))
         with _reached(self._root):
             while True:
                 try:
@@ -160,19 +207,18 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
         raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {_first_line(error)}") from error
 
 
-def _place(digest: str) -> str:
-    name = digest.removeprefix("b3:")
-    return f"{name[:2]}/{name[2:]}"
-
-
 def _sync(root: Path, path: Path) -> None:
     """Bring a file to disk, then the names that lead to it."""
     for each in (path, path.parent, root):
-        handle = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_file(each)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

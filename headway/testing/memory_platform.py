@@ -9,6 +9,7 @@ A dataset's bytes are the JSON of its `Summary`, a segment's those of its `Segme
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from headway.errors import GateRefused, Invalid, Unavailable
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
-from headway.lifecycle.datasets.reference import Reference
+from headway.lifecycle.datasets.reference import Reference, merged, read_reference
 from headway.lifecycle.datasets.schema import Summary
 from headway.lifecycle.platform import Platform, wire
 from headway.lifecycle.predictions.records import SegmentContent
@@ -48,6 +49,13 @@ class JsonTables:
         layout = Layout(columns={})
         empty = Reference(layout=layout, whole=Profile(layout=layout.digest, rows=0, columns={}))
         return encode(self.references.get(data, empty))
+
+    def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
+        return encode(merged(read_reference(reference), read_reference(self.reference(data, contract))))
+
+    def joined(self, parts: Sequence[bytes]) -> bytes:
+        found = [_read(part, Summary) for part in parts]
+        return encode(found[0].but(rows=sum(summary.rows for summary in found)))
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         content = _read(data, SegmentContent)

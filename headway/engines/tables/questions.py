@@ -30,6 +30,20 @@ class ReferenceOf(Value, tag="reference"):
     contract: Contract | None
 
 
+class ExtendedOf(Value, tag="extended"):
+    """Asks for an encoded `Reference` with the rows of `data` counted too."""
+
+    reference: bytes
+    data: bytes
+    contract: Contract | None
+
+
+class JoinedOf(Value, tag="joined"):
+    """Asks for the rows of all parts as one Parquet."""
+
+    parts: tuple[bytes, ...]
+
+
 class ContentOf(Value, tag="content"):
     """Asks for the `SegmentContent` of a segment."""
 
@@ -46,7 +60,7 @@ class DayProfileOf(Value, tag="day_profile"):
     layout: Layout
 
 
-Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf
+Question = SummaryOf | ReferenceOf | ExtendedOf | JoinedOf | ContentOf | DayProfileOf
 
 
 class Found(Value, tag="found"):

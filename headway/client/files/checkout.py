@@ -1,0 +1,159 @@
+"""Bringing the files of a version into a folder: each whole or not at all, and none outside of that folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from headway.client.blobs import Blobs
+from headway.client.files import contents
+from headway.client.files.index import FolderIndex, IndexFile, index_of
+from headway.client.files.pieces import PackIndexes, PieceReader
+from headway.client.files.places import Destination
+from headway.client.files.scanning import Found, found_of
+from headway.client.http import Connection
+from headway.errors import Conflict, Invalid, LedgerBroken, NotFound
+from headway.kernel.records import Value
+from headway.lifecycle.datasets.globs import matcher
+from headway.lifecycle.datasets.listing import Entry, checked_paths, clashes, listing_digest
+from headway.lifecycle.datasets.records import DatasetVersion, Form
+from headway.lifecycle.datasets.tree import entries_of
+
+_MOST_NAMED = 5
+Advance = Callable[[int], None]
+
+
+class CheckedOut(Value):
+    """What a checkout did; `kept` files held the same already."""
+
+    version: str
+    files: int
+    written: int
+    kept: int
+    removed: int
+
+
+class _Plan(NamedTuple):
+    write: list[Entry]
+    keep: dict[str, Found]
+    remove: list[str]
+
+
+def files_of(connection: Connection, version: DatasetVersion) -> tuple[list[Entry], PieceReader]:
+    """The files of a version, and where their bytes are read. Nothing that the server says of them is taken on trust:
+    `Invalid` is raised for paths that lead elsewhere, `LedgerBroken` for a listing that is not the version's."""
+    if version.form is not Form.FILES:
+        raise Invalid(f"{version.label} is a table, not files; `client.datasets.read` reads it")
+    blobs = Blobs(connection)
+    reader = PieceReader(blobs, PackIndexes(blobs, connection.place.cache).places(version.packs))
+    entries = list(entries_of(bytes.fromhex(version.root.removeprefix("b3:")), reader.get))
+    checked_paths([each.path for each in entries])
+    if listing_digest(entries) != version.digest:
+        raise LedgerBroken(f"the tree of {version.label} does not have its files; restore the home from a backup")
+    return entries, reader
+
+
+def check_out(
+    connection: Connection, version: DatasetVersion, folder: Path, *, only: Sequence[str] = (), force: bool = False,
+    advance: Advance = lambda size: None,
+) -> CheckedOut:  # fmt: skip
+    """Make `folder` hold the files of `version`, or those that match `only`.
+
+    A file that holds the same stays. One that was brought by a checkout before and has not been edited is replaced, or
+    removed if the version does not have it. Raises `Conflict`, and changes nothing, when a file would be overwritten
+    that nobody else has; `force` overwrites it. Killed at any moment, it goes on when it is called again.
+    """
+    entries, reader = files_of(connection, version)
+    matches = matcher(only)
+    wanted = [each for each in entries if matches(each.path)] if only else entries
+    if not wanted:
+        raise NotFound(f"{version.label} has no file that matches {', '.join(only)[:200]}")
+    file = IndexFile(connection.place.cache, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(connection.place.cache, file), Destination(folder) as destination:
+        destination.tidy()
+        if clash := clashes([each.path for each in wanted]):
+            destination.must_tell_apart(*clash[0])
+        plan = _planned(destination, wanted, file.read(), force, partial=bool(only))
+        for path in plan.remove:
+            destination.remove(path)
+        for entry in plan.write:
+            plan.keep[entry.path] = destination.write(entry, reader)
+            advance(entry.size)
+    found = [plan.keep[each.path] for each in wanted]
+    digest = version.digest if wanted is entries else ""  # a part of it must not be taken for the whole
+    label = version.label if wanted is entries else f"{version.label}, in part"
+    index = index_of(found, wanted, time.time_ns(), version=version.id, label=label, digest=digest, exclude=())
+    file.write(index)
+    return CheckedOut(
+        version=version.label, files=len(wanted), written=len(plan.write), kept=len(wanted) - len(plan.write),
+        removed=len(plan.remove),
+    )  # fmt: skip
+
+
+def _planned(
+    destination: Destination, wanted: list[Entry], index: FolderIndex | None, force: bool, *, partial: bool
+) -> _Plan:
+    known = index.known() if index else {}
+    write, keep, in_the_way = [], dict[str, Found](), []
+    for entry in wanted:
+        told = destination.look(entry.path)
+        if told is None:
+            write.append(entry)
+            continue
+        found = found_of(entry.path, told)
+        before = known.get(found)
+        if stat.S_ISREG(told.st_mode) and _holds(destination, found, before, entry):
+            keep[entry.path] = found
+        elif (before is None and not force and not _was_brought(destination, found, index)) or stat.S_ISDIR(
+            told.st_mode
+        ):
+            in_the_way.append(entry.path)
+        else:
+            write.append(entry)
+    if in_the_way:
+        more = f" and {len(in_the_way) - _MOST_NAMED} more" if len(in_the_way) > _MOST_NAMED else ""
+        raise Conflict(
+            f"{', '.join(map(repr, in_the_way[:_MOST_NAMED]))}{more} would be overwritten, and no version is known to "
+            "have what is there; add the folder first, choose another, or say --force"
+        )
+    there = {entry.path for entry in wanted}
+    gone = [] if partial else [Found(*told) for told in known if told[0] not in there]
+    remove = [each.path for each in gone if (told := destination.look(each.path)) and found_of(each.path, told) == each]
+    return _Plan(write, keep, remove)
+
+
+def _holds(destination: Destination, found: Found, before: Entry | None, entry: Entry) -> bool:
+    """Whether a file that is there is the wanted one."""
+    if found.size != entry.size or found.executable != entry.executable:
+        return False
+    if before is not None:
+        return before.digest == entry.digest
+    return contents.digest_of_file(destination.path, found)[1] == entry.digest
+
+
+def _was_brought(destination: Destination, found: Found, index: FolderIndex | None) -> bool:
+    """Whether a file that `stat` cannot vouch for holds what it did when it was brought or added."""
+    told = next((each for each in index.entries() if each.path == found.path), None) if index else None
+    return told is not None and contents.digest_of_file(destination.path, found)[1] == told.digest
+
+
+@contextmanager
+def _alone(cache: Path, file: IndexFile) -> Iterator[None]:
+    """Raises `Conflict` while another checkout is at work on this folder."""
+    path = cache / "folders" / f"{file.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Conflict("another checkout is at work on this folder; wait until it is done") from None
+    finally:
+        os.close(handle)
