@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from headway.cli.dataset_files import add_file_verbs, holds
+from headway.cli.dataset_remotes import add_remote_verbs
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation
 from headway.cli.output import lines, print_facts, print_json, print_list
@@ -193,4 +194,5 @@ def _column(column: Column, rule: ColumnRule | None) -> str:
 
 
 add_file_verbs(dataset)
+add_remote_verbs(dataset)
 add_removal(dataset, "REFERENCE", lambda client, text: text if kind_of(text) else client.datasets.version(text).id)

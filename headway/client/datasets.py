@@ -21,7 +21,7 @@ from headway.kernel.paging import Page
 from headway.lifecycle.datasets.comparison import Comparison
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.files import FilePage, ListedFile
-from headway.lifecycle.datasets.records import AddVersion, AppendRows, Dataset, DatasetVersion
+from headway.lifecycle.datasets.records import AddFiles, AddVersion, AppendRows, Dataset, DatasetVersion
 
 if TYPE_CHECKING:
     import polars
@@ -94,6 +94,11 @@ class Datasets:
         adding = Adding(self._connection, name, Path(path).absolute(), exclude, advance)
         return adding.run(note, _run(made_by), came_from)
 
+    def add_kept(self, command: AddVersion | AddFiles) -> DatasetVersion:
+        """Add what is in blobs that the server has already."""
+        path = "/v1/datasets/files" if isinstance(command, AddFiles) else "/v1/datasets/versions"
+        return self._connection.post(path, DatasetVersion, command)
+
     def checkout(
         self,
         reference: str,
@@ -101,15 +106,18 @@ class Datasets:
         *,
         only: Sequence[str] = (),
         force: bool = False,
+        shared: bool = False,
         advance: Advance = lambda size: None,
     ) -> CheckedOut:
         """Make `folder` hold the files of a version, or those whose paths match one of the patterns in `only`.
 
         Raises `Conflict`, and changes nothing, when files would be overwritten that no version is known to have;
-        `force` overwrites them.
+        `force` overwrites them. A `shared` folder holds other things beside the one file of the version.
         """
         version = self.version(reference)
-        return check_out(self._connection, version, Path(folder), only=only, force=force, advance=advance)
+        return check_out(
+            self._connection, version, Path(folder), only=only, force=force, shared=shared, advance=advance
+        )  # fmt: skip
 
     def status(self, path: str | Path, against: str | None = None) -> FolderStatus:
         """How a folder differs from the version that it was added as or checked out from, or from `against`."""

@@ -16,7 +16,7 @@ from headway.client.files import contents
 from headway.client.files.index import FolderIndex, IndexFile, index_of
 from headway.client.files.pieces import PackIndexes, PieceReader
 from headway.client.files.places import Destination
-from headway.client.files.scanning import Found, found_of
+from headway.client.files.scanning import Found, Told, found_of
 from headway.client.http import Connection
 from headway.errors import Conflict, Invalid, LedgerBroken, NotFound
 from headway.kernel.records import Value
@@ -61,39 +61,51 @@ def files_of(connection: Connection, version: DatasetVersion) -> tuple[list[Entr
 
 def check_out(
     connection: Connection, version: DatasetVersion, folder: Path, *, only: Sequence[str] = (), force: bool = False,
-    advance: Advance = lambda size: None,
+    shared: bool = False, advance: Advance = lambda size: None,
 ) -> CheckedOut:  # fmt: skip
     """Make `folder` hold the files of `version`, or those that match `only`.
 
     A file that holds the same stays. One that was brought by a checkout before and has not been edited is replaced, or
     removed if the version does not have it. Raises `Conflict`, and changes nothing, when a file would be overwritten
-    that nobody else has; `force` overwrites it. Killed at any moment, it goes on when it is called again.
+    that nobody else has; `force` overwrites it. Killed at any moment, it goes on when it is called again. A folder that
+    is `shared` holds what is of others, too, beside the one file of the version.
     """
     entries, reader = files_of(connection, version)
     matches = matcher(only)
     wanted = [each for each in entries if matches(each.path)] if only else entries
     if not wanted:
         raise NotFound(f"{version.label} has no file that matches {', '.join(only)[:200]}")
-    file = IndexFile(connection.place.cache, folder)
+    file = IndexFile(connection.place.cache, folder / wanted[0].path if shared else folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(connection.place.cache, file), Destination(folder) as destination:
         destination.tidy()
         if clash := clashes([each.path for each in wanted]):
             destination.must_tell_apart(*clash[0])
-        plan = _planned(destination, wanted, file.read(), force, partial=bool(only))
+        before = file.read()
+        plan = _planned(destination, wanted, before, force, partial=bool(only) or shared)
         for path in plan.remove:
             destination.remove(path)
         for entry in plan.write:
             plan.keep[entry.path] = destination.write(entry, reader)
             advance(entry.size)
-    found = [plan.keep[each.path] for each in wanted]
-    digest = version.digest if wanted is entries else ""  # a part of it must not be taken for the whole
-    label = version.label if wanted is entries else f"{version.label}, in part"
-    index = index_of(found, wanted, time.time_ns(), version=version.id, label=label, digest=digest, exclude=())
-    file.write(index)
+    file.write(_index(version, wanted, plan, before if only else None))
     return CheckedOut(
         version=version.label, files=len(wanted), written=len(plan.write), kept=len(wanted) - len(plan.write),
         removed=len(plan.remove),
+    )  # fmt: skip
+
+
+def _index(version: DatasetVersion, wanted: list[Entry], plan: _Plan, before: FolderIndex | None) -> FolderIndex:
+    """What is known of the folder now; beside a part of a version, what was known `before` of the rest."""
+    known: dict[str, tuple[Found | Told, Entry]] = {each.path: (plan.keep[each.path], each) for each in wanted}
+    if before is not None:
+        for told, entry in zip(before.found, before.entries(), strict=True):
+            known.setdefault(entry.path, (told, entry))
+    found, entries = zip(*(known[path] for path in sorted(known)), strict=True)
+    whole = len(entries) == version.files and listing_digest(entries) == version.digest
+    return index_of(
+        found, list(entries), time.time_ns(), version=version.id, exclude=(), digest=version.digest if whole else "",
+        label=version.label if whole else f"{version.label}, in part",
     )  # fmt: skip
 
 

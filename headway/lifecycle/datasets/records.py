@@ -79,10 +79,12 @@ class DatasetVersion(Record, prefix="dv"):
 
 
 class AddVersion(Value):
-    """Command: add the table in `blob` as the next version of `dataset`."""
+    """Command: add the table in `blob` as the next version of `dataset`; if it is in several, the rows in `parts` are
+    behind those in `blob`."""
 
     dataset: str
     blob: str
+    parts: tuple[str, ...] = ()
     contract: Contract | None = None
     note: str = ""
     made_by: str = ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from headway.errors import Conflict, ContractBroken, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
@@ -27,6 +28,15 @@ from headway.lifecycle.datasets.records import (
 )
 from headway.lifecycle.datasets.schema import Column, Summary
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
+
+
+class _Table(NamedTuple):
+    """A table on its way to become a version: one part, or several whose rows follow one another."""
+
+    schema: tuple[Column, ...]
+    contract: Contract | None
+    profile: str | None
+    parts: tuple[Part, ...]
 
 
 class DatasetService:
@@ -57,19 +67,19 @@ class DatasetService:
             raise Conflict(f"{name} is a dataset of files; add a table under another name, or this one with --files")
         contract = command.contract or (newest.contract if newest else None)
         same = self._versions.holding(name, command.blob)
-        if same and same.contract == contract and same.deleted_at is None:
+        if same and not command.parts and same.contract == contract and same.deleted_at is None:
             return same
         summary = self._inspector.summarise(data)
         if contract:
             _must_hold(name, contract, summary)
-        profile = self._blobs.put(self._inspector.reference(data, contract))
+        table = _Table(
+            _schema(summary), contract, self._blobs.put(self._inspector.reference(data, contract)),
+            (Part(blob=command.blob, size=len(data), rows=summary.rows),),
+        )  # fmt: skip
+        for blob in command.parts:
+            table = self._longer(name, table, blob)
         with self._journal.act(by.name, "dataset.add", why=command.note) as act:
-            must_be_kept(self._blobs, command.blob, profile)
-            return self.number(
-                act, name, blob=command.blob, size=len(data), rows=summary.rows, schema=_schema(summary),
-                contract=contract, profile=profile, note=command.note, made_by=command.made_by, stored=len(data),
-                came_from=[*command.came_from, command.made_by],
-            )  # fmt: skip
+            return self._keep_table(act, name, table, command, stored=sum(part.size for part in table.parts))
 
     def append(self, command: AppendRows, *, by: Actor) -> DatasetVersion:
         """Add a version that has the rows of the newest one and more behind them; only these are read and kept.
@@ -82,27 +92,41 @@ class DatasetService:
         by.must(Permission.WRITE)
         name = checked_name(command.dataset, "dataset")
         before = self._appendable(name, command.after)
-        data = self._blobs.get(checked_digest(command.blob))
-        summary = self._inspector.summarise(data)
-        if _schema(summary) != before.schema:
-            said = ", ".join(f"{column.name} {column.kind}" for column in before.schema)
-            raise Invalid(f"the rows must have the columns of {before.label} in their order: {said:.500}")
-        if before.contract:
-            _must_hold(name, before.contract.but(min_rows=0), summary)
-        held = self._blobs.get(before.profile) if before.profile else b""
-        profile = self._blobs.put(self._inspector.extended(held, data, before.contract)) if held else None
-        whole = Part(blob=before.blob, size=before.size, rows=before.rows)
-        parts = (*(before.parts or (whole,)), Part(blob=command.blob, size=len(data), rows=summary.rows))
-        manifest = self._blobs.put(encode(TableManifest(parts=parts)))
+        parts = before.parts or (Part(blob=before.blob, size=before.size, rows=before.rows),)
+        table = self._longer(name, _Table(before.schema, before.contract, before.profile, parts), command.blob)
         with self._journal.act(by.name, "dataset.append", why=command.note) as act:
             self._appendable(name, command.after)
-            must_be_kept(self._blobs, manifest, *(part.blob for part in parts), *([profile] if profile else ()))
-            return self.number(
-                act, name, blob=manifest, size=before.size + len(data), rows=before.rows + summary.rows,
-                schema=before.schema, contract=before.contract, profile=profile, note=command.note,
-                made_by=command.made_by, parts=parts, stored=len(data),
-                came_from=[before.id, *command.came_from, command.made_by],
-            )  # fmt: skip
+            return self._keep_table(act, name, table, command, stored=table.parts[-1].size, came_from=[before.id])
+
+    def _longer(self, name: str, table: _Table, blob: str) -> _Table:
+        """The table with the rows in `blob` behind its own."""
+        data = self._blobs.get(checked_digest(blob))
+        summary = self._inspector.summarise(data)
+        if _schema(summary) != table.schema:
+            said = ", ".join(f"{column.name} {column.kind}" for column in table.schema)
+            raise Invalid(f"rows to append to {name} must have its columns in their order: {said:.500}")
+        if table.contract:
+            _must_hold(name, table.contract.but(min_rows=0), summary)
+        profile = table.profile
+        if profile is not None:
+            profile = self._blobs.put(self._inspector.extended(self._blobs.get(profile), data, table.contract))
+        part = Part(blob=blob, size=len(data), rows=summary.rows)
+        return table._replace(profile=profile, parts=(*table.parts, part))
+
+    def _keep_table(
+        self, act: Act, name: str, table: _Table, command: AddVersion | AppendRows, *, stored: int,
+        came_from: Sequence[str] = (),
+    ) -> DatasetVersion:  # fmt: skip
+        parts = table.parts
+        blob = parts[0].blob if len(parts) == 1 else self._blobs.put(encode(TableManifest(parts=parts)))
+        kept = [blob, *(part.blob for part in parts), *([table.profile] if table.profile else [])]
+        must_be_kept(self._blobs, *dict.fromkeys(kept))
+        return self.number(
+            act, name, blob=blob, size=sum(part.size for part in parts), rows=sum(part.rows for part in parts),
+            schema=table.schema, contract=table.contract, profile=table.profile, note=command.note,
+            made_by=command.made_by, parts=parts if len(parts) > 1 else (), stored=stored,
+            came_from=[*came_from, *command.came_from, command.made_by],
+        )  # fmt: skip
 
     def _appendable(self, name: str, after: str) -> DatasetVersion:
         newest = self.newest(name)

@@ -56,7 +56,7 @@ Get = Callable[[bytes], bytes]
 """The bytes of a node by its digest, verified."""
 
 _decoder: msgspec.msgpack.Decoder[Leaf | Branch | Chunks] = msgspec.msgpack.Decoder(Leaf | Branch | Chunks)
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Node(NamedTuple):
