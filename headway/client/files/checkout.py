@@ -112,7 +112,7 @@ def _index(version: DatasetVersion, wanted: list[Entry], plan: _Plan, before: Fo
 def _planned(
     destination: Destination, wanted: list[Entry], index: FolderIndex | None, force: bool, *, partial: bool
 ) -> _Plan:
-    known = index.known() if index else {}
+    known = _Known(destination, index)
     write, keep, in_the_way = [], dict[str, Found](), []
     for entry in wanted:
         told = destination.look(entry.path)
@@ -120,12 +120,9 @@ def _planned(
             write.append(entry)
             continue
         found = found_of(entry.path, told)
-        before = known.get(found)
-        if stat.S_ISREG(told.st_mode) and _holds(destination, found, before, entry):
+        if stat.S_ISREG(told.st_mode) and known.holds(found, entry):
             keep[entry.path] = found
-        elif (before is None and not force and not _was_brought(destination, found, index)) or stat.S_ISDIR(
-            told.st_mode
-        ):
+        elif stat.S_ISDIR(told.st_mode) or not (force or known.brought(found)):
             in_the_way.append(entry.path)
         else:
             write.append(entry)
@@ -136,24 +133,42 @@ def _planned(
             "have what is there; add the folder first, choose another, or say --force"
         )
     there = {entry.path for entry in wanted}
-    gone = [] if partial else [Found(*told) for told in known if told[0] not in there]
-    remove = [each.path for each in gone if (told := destination.look(each.path)) and found_of(each.path, told) == each]
-    return _Plan(write, keep, remove)
+    return _Plan(write, keep, [] if partial else known.brought_besides(there))
 
 
-def _holds(destination: Destination, found: Found, before: Entry | None, entry: Entry) -> bool:
-    """Whether a file that is there is the wanted one."""
-    if found.size != entry.size or found.executable != entry.executable:
-        return False
-    if before is not None:
-        return before.digest == entry.digest
-    return contents.digest_of_file(destination.path, found)[1] == entry.digest
+class _Known:
+    """What an index says of the files in a folder; where `stat` cannot vouch for one, its bytes are asked."""
 
+    def __init__(self, destination: Destination, index: FolderIndex | None) -> None:
+        self._destination = destination
+        self._believed = index.known() if index else {}
+        self._by_path = {entry.path: entry for entry in index.entries()} if index else {}
 
-def _was_brought(destination: Destination, found: Found, index: FolderIndex | None) -> bool:
-    """Whether a file that `stat` cannot vouch for holds what it did when it was brought or added."""
-    told = next((each for each in index.entries() if each.path == found.path), None) if index else None
-    return told is not None and contents.digest_of_file(destination.path, found)[1] == told.digest
+    def holds(self, found: Found, entry: Entry) -> bool:
+        """Whether a file that is there is the wanted one."""
+        if found.size != entry.size or found.executable != entry.executable:
+            return False
+        return self._digest(found) == entry.digest
+
+    def brought(self, found: Found) -> bool:
+        """Whether a file holds what it did when it was brought or added: a version has it then."""
+        if found in self._believed:
+            return True
+        entry = self._by_path.get(found.path)
+        return entry is not None and entry.size == found.size and self._digest(found) == entry.digest
+
+    def brought_besides(self, wanted: set[str]) -> list[str]:
+        """The files that were brought, are still as they were, and are not wanted now."""
+        found = []
+        for path in self._by_path.keys() - wanted:
+            told = self._destination.look(path)
+            if told is not None and stat.S_ISREG(told.st_mode) and self.brought(found_of(path, told)):
+                found.append(path)
+        return sorted(found)
+
+    def _digest(self, found: Found) -> bytes:
+        entry = self._believed.get(found)
+        return entry.digest if entry else contents.digest_of_file(self._destination.path, found)[1]
 
 
 @contextmanager
