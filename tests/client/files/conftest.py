@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,41 +31,71 @@ class Wire(httpx2.BaseTransport):
         return response
 
 
-class Place(NamedTuple):
+class Platform(NamedTuple):
     client: Client
     app: Application
     home: Path
     wire: Wire | None
 
+
+class Place(NamedTuple):
+    """`name` is of a dataset that no other test has."""
+
+    client: Client
+    app: Application
+    wire: Wire | None
+    name: str
+
     def stored(self) -> int:
         return sum(blob.size for blob in self.app.blobs.all())
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that is made once, and copied."""
-    home = tmp_path_factory.mktemp("made") / ".headway"
-    compose(Settings.of(home)).close()
-    return home
-
-
-@pytest.fixture(params=["here", "wire"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, made: Path) -> Iterator[Place]:
-    """A platform, and a client that has it in its process, or elsewhere."""
-    home = Path(shutil.copytree(made, tmp_path / ".headway"))
+@contextmanager
+def opened(folder: Path, way: str) -> Iterator[Platform]:
+    home = folder / ".headway"
     app = compose(Settings.of(home))
     transport = LocalTransport(app)
     token = local_token(home)
-    if request.param == "here":
-        wire, folder = None, HomeFolder(home, shared=True)
-        connection = Connection("http://localhost", token, transport=transport, place=folder)
+    if way == "here":
+        wire, place = None, HomeFolder(home, shared=True)
+        connection = Connection("http://localhost", token, transport=transport, place=place)
     else:
-        wire, folder = Wire(transport), HomeFolder(tmp_path / "elsewhere")
-        connection = Connection("http://localhost", token, transport=wire, place=folder)
+        wire, place = Wire(transport), HomeFolder(folder / "elsewhere")
+        connection = Connection("http://localhost", token, transport=wire, place=place)
     client = Client(connection)
-    yield Place(client, app, home, wire)
+    yield Platform(client, app, home, wire)
     client.close()
     transport.close()
+
+
+@pytest.fixture(scope="session")
+def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Platform]]:
+    """The platform with a client in its process, or elsewhere; each is opened once."""
+    known: dict[str, Platform] = {}
+    with ExitStack() as stack:
+
+        def platform(way: str) -> Platform:
+            if way not in known:
+                known[way] = stack.enter_context(opened(tmp_path_factory.mktemp(way), way))
+            return known[way]
+
+        yield platform
+
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(params=["here", "wire"])
+def place(request: pytest.FixtureRequest, platforms: Callable[[str], Platform]) -> Place:
+    platform = platforms(request.param)
+    return Place(platform.client, platform.app, platform.wire, f"things{next(_NUMBERS)}")
+
+
+@pytest.fixture(params=["here", "wire"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """With nothing in it, for tests of what becomes of all blobs."""
+    with opened(tmp_path, request.param) as platform:
+        yield Place(platform.client, platform.app, platform.wire, "things")
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, bool]]:

@@ -35,46 +35,46 @@ def aged(folder: Path) -> None:
 def test_what_is_added_comes_back(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", {**FILES, "big": BIG})
     (folder / "a" / "1.txt").chmod(0o755)
-    version = place.client.datasets.add_files("things", folder, note="first")
-    assert (version.label, version.form, version.files, version.note) == ("things@1", Form.FILES, 6, "first")
+    version = place.client.datasets.add_files(place.name, folder, note="first")
+    assert (version.label, version.form, version.files, version.note) == (f"{place.name}@1", Form.FILES, 6, "first")
     assert version.size == sum(map(len, FILES.values())) + len(BIG)
-    done = place.client.datasets.checkout("things", tmp_path / "out")
+    done = place.client.datasets.checkout(place.name, tmp_path / "out")
     assert (done.files, done.written, done.kept, done.removed) == (6, 6, 0, 0)
     assert tree(tmp_path / "out") == tree(folder)
 
 
 def test_the_same_files_are_the_newest_version(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", FILES)
-    first = place.client.datasets.add_files("things", folder)
-    assert place.client.datasets.add_files("things", folder) == first
+    first = place.client.datasets.add_files(place.name, folder)
+    assert place.client.datasets.add_files(place.name, folder) == first
     shutil.copytree(folder, tmp_path / "copy")
     before = place.stored()
-    assert place.client.datasets.add_files("things", tmp_path / "copy") == first
+    assert place.client.datasets.add_files(place.name, tmp_path / "copy") == first
     assert place.stored() == before
 
 
 def test_an_older_state_is_a_version_again_and_takes_no_room(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", {**FILES, "big": BIG})
-    first = place.client.datasets.add_files("things", folder)
+    first = place.client.datasets.add_files(place.name, folder)
     write(folder, {"big": BIG[::-1]})
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     write(folder, {"big": BIG})
     before = place.stored()
-    third = place.client.datasets.add_files("things", folder)
+    third = place.client.datasets.add_files(place.name, folder)
     assert (third.number, third.digest, third.root) == (3, first.digest, first.root)
     assert place.stored() - before < 2000
-    place.client.datasets.checkout("things@1", tmp_path / "out")
+    place.client.datasets.checkout(f"{place.name}@1", tmp_path / "out")
     assert tree(tmp_path / "out") == tree(folder)
 
 
 def test_only_what_is_new_is_sent_and_kept(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", {f"f{number}": os.urandom(1000) for number in range(500)} | {"big": BIG})
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     aged(folder)
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     before, sent = place.stored(), place.wire.sent if place.wire else 0
     write(folder, {"f77": b"another"})
-    version = place.client.datasets.add_files("things", folder)
+    version = place.client.datasets.add_files(place.name, folder)
     assert 0 < place.stored() - before < 64 * 1024
     assert version.stored == place.stored() - before - len(place.app.blobs.get(version.blob))
     if place.wire:
@@ -84,13 +84,13 @@ def test_only_what_is_new_is_sent_and_kept(place: Place, tmp_path: Path) -> None
 def test_an_insert_into_a_large_file_takes_little_room(place: Place, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(8 << 20)
     folder = write(tmp_path / "data", {"big": data})
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     before = place.stored()
     changed = data[:4_000_000] + b"inserted" + data[4_000_000:]
     write(folder, {"big": changed})
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     assert place.stored() - before < 2 << 20
-    place.client.datasets.checkout("things", tmp_path / "out")
+    place.client.datasets.checkout(place.name, tmp_path / "out")
     assert (tmp_path / "out" / "big").read_bytes() == changed
 
 
@@ -106,8 +106,8 @@ def test_one_file(place: Place, tmp_path: Path) -> None:
 @HERE
 def test_what_is_left_out(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", {**FILES, "a/x.tmp": b"", ".git/HEAD": b""})
-    place.client.datasets.add_files("things", folder, exclude=["*.tmp", ".git"])
-    assert [each.path for each in place.client.datasets.files("things")] == sorted(FILES)
+    place.client.datasets.add_files(place.name, folder, exclude=["*.tmp", ".git"])
+    assert [each.path for each in place.client.datasets.files(place.name)] == sorted(FILES)
     assert place.client.datasets.status(folder).same
 
 
@@ -141,33 +141,33 @@ def test_nothing_is_added_of_a_folder_with_a_link(place: Place, tmp_path: Path) 
     folder = write(tmp_path / "data", FILES)
     (folder / "odd").symlink_to("a")
     with pytest.raises(Invalid, match="'odd'"):
-        place.client.datasets.add_files("things", folder)
+        place.client.datasets.add_files(place.name, folder)
     (folder / "odd").unlink()
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"")
     with pytest.raises(Invalid, match="rename it"):
-        place.client.datasets.add_files("things", folder)
-    assert place.client.datasets.versions("things").items == ()
+        place.client.datasets.add_files(place.name, folder)
+    assert place.client.datasets.versions(place.name).items == ()
 
 
 @HERE
 def test_nothing_to_add(place: Place, tmp_path: Path) -> None:
     (tmp_path / "data" / "empty").mkdir(parents=True)
     with pytest.raises(Invalid, match="no file"):
-        place.client.datasets.add_files("things", tmp_path / "data")
+        place.client.datasets.add_files(place.name, tmp_path / "data")
     with pytest.raises(NotFound):
-        place.client.datasets.add_files("things", tmp_path / "gone")
+        place.client.datasets.add_files(place.name, tmp_path / "gone")
 
 
 @HERE
 def test_tables_and_files_do_not_mix(place: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", FILES)
-    place.client.datasets.add_files("things", folder)
+    place.client.datasets.add_files(place.name, folder)
     place.client.datasets.add("rows", {"a": [1]})
     with pytest.raises(Conflict, match="files"):
-        place.client.datasets.add("things", {"a": [1]})
+        place.client.datasets.add(place.name, {"a": [1]})
     with pytest.raises(Conflict, match="tables"):
         place.client.datasets.add_files("rows", folder)
-    for refused in (lambda: place.client.datasets.read("things"), lambda: list(place.client.datasets.files("rows"))):
+    for refused in (lambda: place.client.datasets.read(place.name), lambda: list(place.client.datasets.files("rows"))):
         with pytest.raises(Invalid):
             refused()
     with pytest.raises(Invalid):
@@ -215,12 +215,12 @@ def test_a_file_of_the_same_size_and_time_is_not_missed(place: Place, tmp_path: 
     """Racily clean: written again within the clock's step, so that `stat` tells nothing."""
     folder = write(tmp_path / "data", {"f": b"before"})
     told = (folder / "f").stat()
-    first = place.client.datasets.add_files("things", folder)
+    first = place.client.datasets.add_files(place.name, folder)
     with (folder / "f").open("r+b") as file:
         file.write(b"afterw")
     os.utime(folder / "f", ns=(told.st_atime_ns, told.st_mtime_ns))
     assert place.client.datasets.status(folder).changed == ("f",)
-    assert place.client.datasets.add_files("things", folder).number == first.number + 1
+    assert place.client.datasets.add_files(place.name, folder).number == first.number + 1
 
 
 @HERE
@@ -230,41 +230,41 @@ def test_many_small_packs_are_packed_together(place: Place, tmp_path: Path) -> N
     most = 0
     for number in range(adding.MOST_SMALL_PACKS + 5):
         write(folder, {f"more{number}": os.urandom(100)})
-        version = place.client.datasets.add_files("things", folder)
+        version = place.client.datasets.add_files(place.name, folder)
         most = max(most, len(version.packs))
     assert most == adding.MOST_SMALL_PACKS + 1
     assert len(version.packs) < 10
-    place.client.datasets.checkout("things", tmp_path / "out")
+    place.client.datasets.checkout(place.name, tmp_path / "out")
     assert tree(tmp_path / "out") == tree(folder)
 
 
-def test_packs_that_were_collected_are_sent_again(place: Place, tmp_path: Path) -> None:
+def test_packs_that_were_collected_are_sent_again(fresh: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", FILES)
-    first = place.client.datasets.add_files("things", folder)
+    first = fresh.client.datasets.add_files(fresh.name, folder)
     aged(folder)
-    place.client.datasets.add_files("things", folder)
-    place.client.records.delete(first.id)
-    place.client.records.purge(first.id, "not needed")
-    place.app.platform.sweeps.sweep(by=SYSTEM, older_than_s=0)
-    assert place.stored() == 0
-    again = place.client.datasets.add_files("things", folder)
+    fresh.client.datasets.add_files(fresh.name, folder)
+    fresh.client.records.delete(first.id)
+    fresh.client.records.purge(first.id, "not needed")
+    fresh.app.platform.sweeps.sweep(by=SYSTEM, older_than_s=0)
+    assert fresh.stored() == 0
+    again = fresh.client.datasets.add_files(fresh.name, folder)
     assert (again.number, again.digest) == (2, first.digest)
-    place.client.datasets.checkout("things", tmp_path / "out")
+    fresh.client.datasets.checkout(fresh.name, tmp_path / "out")
     assert tree(tmp_path / "out") == tree(folder)
 
 
-def test_collection_leaves_every_pack_that_a_version_needs(place: Place, tmp_path: Path) -> None:
+def test_collection_leaves_every_pack_that_a_version_needs(fresh: Place, tmp_path: Path) -> None:
     folder = write(tmp_path / "data", {f"f{number}": os.urandom(2000) for number in range(50)})
-    first = place.client.datasets.add_files("things", folder)
+    first = fresh.client.datasets.add_files(fresh.name, folder)
     state = tree(folder)
     write(folder, {"f7": b"another"})
-    second = place.client.datasets.add_files("things", folder)
-    place.client.records.delete(first.id)
-    place.client.records.purge(first.id, "not needed")
-    swept = place.app.platform.sweeps.sweep(by=SYSTEM, older_than_s=0)
+    second = fresh.client.datasets.add_files(fresh.name, folder)
+    fresh.client.records.delete(first.id)
+    fresh.client.records.purge(first.id, "not needed")
+    swept = fresh.app.platform.sweeps.sweep(by=SYSTEM, older_than_s=0)
     assert swept.missing == ()
-    kept = {blob.digest for blob in place.app.blobs.all()}
+    kept = {blob.digest for blob in fresh.app.blobs.all()}
     assert kept == {second.blob, *(pack.blob for pack in second.packs)}
     assert first.packs[0].blob in kept  # some of it is dead, the rest is needed
-    place.client.datasets.checkout("things", tmp_path / "out")
+    fresh.client.datasets.checkout(fresh.name, tmp_path / "out")
     assert tree(tmp_path / "out") == tree(folder) != state
