@@ -32,10 +32,10 @@ class Remotes:
     def all(self) -> list[NamedRemote]:
         try:
             found = tomllib.loads(self._file.read_text()).get("remotes", {})
-            urls = msgspec.convert({name: each["url"] for name, each in found.items()}, dict[str, str])
+            urls = {name: each["url"] for name, each in msgspec.convert(found, dict[str, dict[str, str]]).items()}
         except FileNotFoundError:
             return []
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, KeyError, TypeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, KeyError) as error:
             raise BadSettings(f"{self._file} cannot be read: {error}") from error
         return [NamedRemote(name=name, url=checked_address(url)) for name, url in sorted(urls.items())]
 

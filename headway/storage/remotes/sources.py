@@ -48,13 +48,24 @@ def _listed(uri: str) -> tuple[ObjectStore, list[str]]:
     above, _, name = address.rpartition("/")
     if "://" in address and not urlsplit(address).path.strip("/"):
         above, name = address, ""
-    store = open_store(address, make=False) if not name else open_store(above, make=False)
+    store = open_store(above, make=False)
+    if name and _is_one(store, name):
+        return store, [name]
     paths = [found["path"] for chunk in store.list(name or None) for found in chunk]
     if not paths:
         raise NotFound(f"there is nothing at {_plain(uri)}")
-    if paths == [name] or not name:
+    if not name:
         return store, paths
     return open_store(address, make=False), [path.removeprefix(name + "/") for path in paths]
+
+
+def _is_one(store: ObjectStore, name: str) -> bool:
+    """Whether it is one object rather than what begins like it."""
+    try:
+        store.head(name)
+    except (FileNotFoundError, NotFoundError, IsADirectoryError):
+        return False
+    return True
 
 
 def _fetch(store: ObjectStore, path: str, target: Path, advance: Advance) -> None:
