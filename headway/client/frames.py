@@ -40,6 +40,8 @@ def joined(parts: Sequence[bytes]) -> polars.DataFrame:
 
 
 def _file(path: Path) -> bytes:
+    if path.is_dir():
+        raise Invalid(f"{path} is a folder, not a table; `client.datasets.add_files` adds its files")
     if not path.is_file():
         raise Invalid(f"there is no file {path}; give a path to a CSV or Parquet file")
     data = path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from headway.kernel.access import AccessService
 from headway.kernel.blobs import BlobStore
@@ -95,7 +95,6 @@ def wire(
     declared = Declared(s.policies, clock)
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
-    dataset_files = DatasetFileService(j, datasets, blobs)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
     models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
     environments = EnvironmentService(j, s.environments, *t)
@@ -108,8 +107,7 @@ def wire(
     return Platform(
         access=AccessService(j, s.tokens, *t),
         datasets=datasets,
-        dataset_files=dataset_files,
-        comparisons=ComparisonService(datasets, dataset_files, blobs),
+        **_files(j, datasets, blobs),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -138,6 +136,16 @@ def wire(
         events=s.events,
         journal=journal,
     )
+
+
+class _Files(TypedDict):
+    dataset_files: DatasetFileService
+    comparisons: ComparisonService
+
+
+def _files(journal: Journal, datasets: DatasetService, blobs: BlobStore) -> _Files:
+    files = DatasetFileService(journal, datasets, blobs)
+    return {"dataset_files": files, "comparisons": ComparisonService(datasets, files, blobs)}
 
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:
