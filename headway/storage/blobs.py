@@ -23,6 +23,7 @@ from headway.kernel.records import digest as digest_of
 
 _DISCARDED = "discarded/"
 _COUNTED_FOR_S = 3600.0
+_LOOKS = 6
 _BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
@@ -168,16 +169,15 @@ class ObjectBlobStore:
             self._store.delete(place)
 
     def _brought_back(self, digest: str) -> bool:
-        """Whether it is among the blobs again; another may have brought it back, or put it anew, in between."""
+        """Whether it is among the blobs again; another may have brought it back, or put it anew, in between. One that
+        is discarded once more after that is looked for again."""
         place = blob_place(digest)
-        try:
-            self._store.rename(_DISCARDED + place, place)
-        except (FileNotFoundError, NotFoundError):
-            try:
-                self._store.head(place)
-            except (FileNotFoundError, NotFoundError):
-                return False
-        return True
+        for _ in range(_LOOKS):
+            for look in (lambda: self._store.rename(_DISCARDED + place, place), lambda: self._store.head(place)):
+                with suppress(FileNotFoundError, NotFoundError):
+                    look()
+                    return True
+        return False
 
     def _read(self, digest: str) -> bytes | None:
         place = blob_place(checked_digest(digest))
