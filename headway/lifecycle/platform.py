@@ -106,8 +106,7 @@ def wire(
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
-        datasets=datasets,
-        **_files(j, datasets, blobs),
+        **_datasets(j, datasets, blobs),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -138,14 +137,17 @@ def wire(
     )
 
 
-class _Files(TypedDict):
+class _Datasets(TypedDict):
+    datasets: DatasetService
     dataset_files: DatasetFileService
     comparisons: ComparisonService
 
 
-def _files(journal: Journal, datasets: DatasetService, blobs: BlobStore) -> _Files:
+def _datasets(journal: Journal, datasets: DatasetService, blobs: BlobStore) -> _Datasets:
     files = DatasetFileService(journal, datasets, blobs)
-    return {"dataset_files": files, "comparisons": ComparisonService(datasets, files, blobs)}
+    return {
+        "datasets": datasets, "dataset_files": files, "comparisons": ComparisonService(datasets, files, blobs)
+    }  # fmt: skip
 
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:

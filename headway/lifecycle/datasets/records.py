@@ -108,6 +108,7 @@ class AppendRows(Value):
 
     dataset: str
     after: str
+    """An id, or `name@number`."""
     blob: str
     note: str = ""
     made_by: str = ""

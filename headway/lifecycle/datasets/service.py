@@ -134,7 +134,7 @@ class DatasetService:
             raise NotFound(f"there is no {name} to append to; `headway dataset add` makes its first version")
         if newest.form is not Form.TABLE:
             raise Conflict(f"{name} is a dataset of files, which have no rows; add the folder again")
-        if newest.id != after:
+        if newest.id != self.version(after).id:
             raise Conflict(f"{name} has moved on to {newest.label}; append to that", newest=newest.id)
         return newest
 
