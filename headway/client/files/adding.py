@@ -18,7 +18,7 @@ from headway.client.files.scanning import Found, Told, scan, uncollected
 from headway.client.http import Connection, segment
 from headway.errors import HeadwayError, Invalid, NotFound
 from headway.kernel.paging import Page
-from headway.lifecycle.datasets.listing import Entry, checked_paths, listing_digest
+from headway.lifecycle.datasets.listing import Entry, checked_paths
 from headway.lifecycle.datasets.pack import Place
 from headway.lifecycle.datasets.records import AddFiles, DatasetVersion, Form, Pack
 from headway.lifecycle.datasets.tree import build, chunks_of, put_chunks
@@ -81,8 +81,7 @@ class Adding:
             seen, entries, began_ns, version=version.id, label=version.label, digest=version.digest,
             exclude=self._exclude,
         )  # fmt: skip
-        if listing_digest(entries) == version.digest:
-            self._file.write(known)
+        self._file.write(known)
         self._journal.done()
         return version
 
@@ -147,7 +146,7 @@ class Reading:
         """Write a piece, unless a pack has it or it was written before."""
         place = self._places.get(name)
         if place is not None:
-            self._used.add(place.pack)
+            self._used.add(place[0])
         elif name not in self._written:
             self._written.add(name)
             self.writer.add(name, data)
@@ -176,7 +175,7 @@ class Reading:
         place: Place | None = self._places.get(name)
         if place is None:
             return name in self._written
-        self._used.add(place.pack)
+        self._used.add(place[0])
         return True
 
 

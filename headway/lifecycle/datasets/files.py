@@ -90,11 +90,11 @@ class DatasetFileService:
         checked_paths([each.path for each in entries])
         for entry in entries:
             if not entry.lists:
-                if entry.size and pieces.place(entry.digest).length != entry.size:
+                if entry.size and pieces.place(entry.digest)[2] != entry.size:
                     raise Invalid(f"{entry.path!r:.300} has another size than its bytes")
                 continue
             for name, length in chunks_of(entry, pieces.get):
-                if pieces.place(name).length != length:
+                if pieces.place(name)[2] != length:
                     raise Invalid(f"{entry.path!r:.300} has a chunk of another size than its bytes")
         return entries
 

@@ -14,6 +14,8 @@ from headway.kernel.records import digest
 MOST_PATH_BYTES = 4096
 _MOST_NAME_BYTES = 255
 _BAD = re.compile(r"\0(?=[\0/])|/(?=[\0/])|(?<=[\0/])\.\.?(?=[\0/])|[\x01-\x1f\x7f\\]|[\ud800-\udfff]")
+_SUSPICIOUS = ("\0/", "//", "/\0", "\0\0", "\0.", "/.", "\\")
+"""Without any of these, and with printable characters alone, there is nothing bad to be searched for."""
 _WHY = {"\0": "begins with / or is empty", "/": "has an empty part", ".": "has a part . or ..", "\\": "has a backslash"}
 
 
@@ -32,7 +34,8 @@ def checked_paths(paths: Sequence[str]) -> None:
     """Raises `Invalid` unless these are the paths of one folder's files: relative, in order, each once, without what
     leads out of a folder or cannot be written in it."""
     joined = "\0" + "\0".join(paths) + "\0"
-    if bad := _BAD.search(joined):
+    plain = joined.replace("\0", "").isprintable() and not any(each in joined for each in _SUSPICIOUS)
+    if not plain and (bad := _BAD.search(joined)):
         start, end = joined.rfind("\0", 0, bad.start() + 1), joined.find("\0", bad.start() + 1)
         what = _WHY.get(bad[0][0], "has a control character or is not UTF-8")
         raise Invalid(f"{joined[start + 1 : end]!r:.300} cannot be a file's path: it {what}; rename it")

@@ -64,7 +64,7 @@ class Pieces:
         found = self.places.get(name)
         if found is None:
             raise Invalid(f"no pack has the piece {name.hex()}; add the files again")
-        self.used.add(found.pack)
+        self.used.add(found[0])
         return found
 
     def get(self, name: bytes) -> bytes:

@@ -119,8 +119,8 @@ def test_a_pack_tells_where_its_pieces_are_and_damage_is_found(pieces: list[byte
     pack = HEAD + b"".join(pieces) + tail
     assert read_tail(tail, len(pack)) == index
     check_pieces(pack, index)
-    for name, place in index.places("b3:x"):
-        assert name_of(pack[place.offset : place.offset + place.length]) == name
+    for name, (_, offset, length) in index.places("b3:x"):
+        assert name_of(pack[offset : offset + length]) == name
     at = data.draw(st.integers(0, len(pack) - len(tail) - 1))
     damaged = pack[:at] + bytes([pack[at] ^ 1]) + pack[at + 1 :]
     with pytest.raises(Invalid):
