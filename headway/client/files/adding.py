@@ -130,13 +130,17 @@ class Reading:
         known = index.known() if index else {}
         seen: list[Told] = []
         entries: list[Entry] = []
+        places, used = self._places, set[str]()
         for each in found:
             entry = known.get(each)
-            if entry is None or not self._there(entry):
+            if entry is not None and not entry.lists and (place := places.get(entry.digest)) is not None:
+                used.add(place[0])  # by far the most are so
+            elif entry is None or not self._there(entry):
                 each, entry = self._entry(Found(*each))
                 advance(entry.size)
             seen.append(each)
             entries.append(entry)
+        self._used |= used
         return seen, entries
 
     def used_packs(self) -> list[str]:

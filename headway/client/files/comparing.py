@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.client.files import contents
 from headway.client.files.index import FolderIndex, IndexFile, index_of
-from headway.client.files.scanning import Found, Told, scan, uncollected
+from headway.client.files.scanning import Found, Told, plain, scan, uncollected
 from headway.errors import NotFound
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.listing import Entry, checked_paths
@@ -44,17 +44,33 @@ def _status(root: Path, file: IndexFile, index: FolderIndex) -> FolderStatus:
     found = scan(root, index.exclude)
     if found == index.found:
         return FolderStatus(version=index.label, files=len(found))
-    seen, now, read = current(root, found, index)
-    old = {each.path: each for each in index.entries()}
-    status = compared(index.label, list(old.values()), now)
-    if read and status.same:
-        file.write(
-            index_of(
-                seen, now, began_ns, version=index.version, label=index.label, digest=index.digest,
-                exclude=index.exclude,
-            )
-        )  # fmt: skip
+    checked_paths([each[0] for each in found])
+    places = {told[0]: at for at, told in enumerate(index.found)}
+    added, changed, seen = list[str](), list[str](), list(found)
+    for at, each in enumerate(found):
+        before = places.get(each[0])
+        if before is None:
+            added.append(each[0])
+        elif index.found[before] != each:
+            seen[at], same = _looked_at(root, each, index, before)
+            if not same:
+                changed.append(each[0])
+    removed = sorted(places.keys() - {each[0] for each in found})
+    status = FolderStatus(
+        version=index.label, files=len(found), added=tuple(added), changed=tuple(changed), removed=tuple(removed)
+    )  # fmt: skip
+    if status.same:
+        file.write(index.seen_as(seen, began_ns))
     return status
+
+
+def _looked_at(root: Path, told: Told, index: FolderIndex, place: int) -> tuple[Told, bool]:
+    """What is known of a file now, and whether it holds what it did."""
+    size, executable, digest = index.found[place][1], index.found[place][5], index.digest_at(place)
+    if (told[1], told[5]) != (size, executable):
+        return told, False
+    now, name = contents.digest_of_file(str(root.parent if root.is_file() else root), Found(*told))
+    return plain(now), (now.size, now.executable, name) == (size, executable, digest)
 
 
 def status_against(
@@ -64,8 +80,8 @@ def status_against(
     began_ns = time.time_ns()
     exclude = index.exclude if index else ()
     found = scan(root, exclude)
-    seen, now, _ = current(root, found, index)
-    status = compared(version.label, entries, now)
+    seen, now = _current(root, found, index)
+    status = _compared(version.label, entries, now)
     if status.same:
         file.write(
             index_of(
@@ -76,25 +92,25 @@ def status_against(
     return status
 
 
-def current(root: Path, found: list[Told], index: FolderIndex | None) -> tuple[list[Told], list[Entry], int]:
-    """What the files hold now, and how many of them had to be read."""
+def _current(root: Path, found: list[Told], index: FolderIndex | None) -> tuple[list[Told], list[Entry]]:
+    """What the files hold now."""
     checked_paths([each[0] for each in found])
     known = index.known() if index else {}
     lists = {(each.digest, each.size): each.lists for each in index.entries()} if index else {}
     folder = str(root.parent if root.is_file() else root)
-    seen, entries, read = list[Told](), list[Entry](), 0
+    seen, entries = list[Told](), list[Entry]()
     for each in found:
         entry = known.get(each)
         if entry is None:
             now, name = contents.digest_of_file(folder, Found(*each))
             entry = Entry(now.path, now.size, now.executable == 1, name, lists.get((name, now.size), ()))
-            each, read = now, read + 1
+            each = now
         seen.append(each)
         entries.append(entry)
-    return seen, entries, read
+    return seen, entries
 
 
-def compared(label: str, before: list[Entry], now: list[Entry]) -> FolderStatus:
+def _compared(label: str, before: list[Entry], now: list[Entry]) -> FolderStatus:
     old, new = {each.path: each for each in before}, {each.path: each for each in now}
     changed = [path for path, each in new.items() if path in old and _differs(old[path], each)]
     return FolderStatus(

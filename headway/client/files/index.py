@@ -37,6 +37,13 @@ class FolderIndex(msgspec.Struct, frozen=True):
     digests: bytes
     lists: dict[int, bytes]
 
+    def digest_at(self, place: int) -> bytes:
+        return self.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
+
+    def seen_as(self, found: list[Told], began_ns: int) -> FolderIndex:
+        """The same files, of which `stat` tells something else."""
+        return msgspec.structs.replace(self, found=_believed(found, began_ns))
+
     def entries(self) -> list[Entry]:
         names = [self.digests[at : at + DIGEST_BYTES] for at in range(0, len(self.digests), DIGEST_BYTES)]
         lists = {at: _split(joined) for at, joined in self.lists.items()}
@@ -55,16 +62,21 @@ def index_of(
     exclude: tuple[str, ...],
 ) -> FolderIndex:  # fmt: skip
     """What is known from now on; `began_ns` is when reading began, since 1970."""
-    safe = began_ns - RACY_NS
     return FolderIndex(
         format=FORMAT, version=version, label=label, digest=digest, exclude=exclude,
-        found=[
-            plain(each) if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:])
-            for each in found
-        ],
+        found=_believed(found, began_ns),
         digests=b"".join([each.digest for each in entries]),
         lists={at: b"".join(each.lists) for at, each in enumerate(entries) if each.lists},
     )  # fmt: skip
+
+
+def _believed(found: Sequence[Found | Told], began_ns: int) -> list[Told]:
+    """With no time for those that may change once more and look the same."""
+    safe = began_ns - RACY_NS
+    return [
+        plain(each) if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:])
+        for each in found
+    ]
 
 
 class IndexFile:
