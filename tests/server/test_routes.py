@@ -36,7 +36,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
-    yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
+    yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key", "/v1/pipelines/train/results")
     yield from ("/v1/models", "/v1/models/versions?model=late", "/v1/models/versions/late@1")
     yield "/v1/models/versions/late@1/origins"
     yield from ("/v1/models/registrations/crafted@1", "/v1/models/versions/crafted@1/trust")
@@ -102,28 +102,36 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/changes", {"deployment": "arrivals", "model_version": "late@1", "why": "again"}
     yield "/v1/changes/2/cancel", {"reason": "too late"}
     yield "/v1/ledger/verify", None
-    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
-    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
-    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
-    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+    yield from steering(ids)
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
     yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
-    yield from steering()
+    yield from declared()
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
     yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
 
 
-def steering() -> Iterator[tuple[str, Any]]:
+def declared() -> Iterator[tuple[str, Any]]:
+    """What fires triggers and tells webhooks."""
     yield from (("/v1/triggers/daily/fire", {"key": "now"}), ("/v1/triggers/daily/pause", {"why": "w"}))
     yield "/v1/triggers/daily/resume", None
     yield "/v1/triggers/daily/backfill", {"since": AT, "until": AT, "dry_run": True}
     hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
     yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
     yield "/v1/webhooks/gone/test", {"event": "change.opened"}
+
+
+def steering(ids: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """What is said of a deployment beside its rollouts."""
+    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
+    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
+    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
+    yield "/v1/deployments/arrivals/fallback", {"constant": {"score": 0.5}, "why": "to be safe"}
+    yield "/v1/deployments/arrivals/unfallback", {"why": "safe"}
+    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
 
 
 def of_datasets(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
