@@ -90,6 +90,8 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
     yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
     yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
+    yield "/v1/deployments/arrivals/fallback", {"constant": {"score": 0.5}, "why": "to be safe"}
+    yield "/v1/deployments/arrivals/unfallback", {"why": "safe"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}
