@@ -53,6 +53,16 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
+def steering(ids: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """What is said of a deployment beside its rollouts."""
+    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
+    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
+    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
+    yield "/v1/deployments/arrivals/fallback", {"constant": {"score": 0.5}, "why": "to be safe"}
+    yield "/v1/deployments/arrivals/unfallback", {"why": "safe"}
+    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+
+
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     """Paths and bodies; the ids are of things that are there."""
     run = f"/v1/runs/{ids['run']}"
@@ -87,12 +97,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/changes", {"deployment": "arrivals", "model_version": "late@1", "why": "again"}
     yield "/v1/changes/2/cancel", {"reason": "too late"}
     yield "/v1/ledger/verify", None
-    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
-    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
-    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
-    yield "/v1/deployments/arrivals/fallback", {"constant": {"score": 0.5}, "why": "to be safe"}
-    yield "/v1/deployments/arrivals/unfallback", {"why": "safe"}
-    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+    yield from steering(ids)
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
