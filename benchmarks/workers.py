@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from headway.engines.runtimes import isolated
-from headway.engines.runtimes.isolated import Memory, receive, reader_of, send
+from headway.engines.runtimes.isolated import Memory, reader_of, receive, send
 
 SIZES = (1 << 10, 1 << 13, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 20, 1 << 23)
 ROUNDS = 15
