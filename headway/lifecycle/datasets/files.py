@@ -14,7 +14,7 @@ from headway.lifecycle.datasets.listing import Entry, checked_paths, listing_dig
 from headway.lifecycle.datasets.packs import Packs, Pieces
 from headway.lifecycle.datasets.records import AddFiles, DatasetVersion, Form, Manifest, Pack
 from headway.lifecycle.datasets.service import DatasetService
-from headway.lifecycle.datasets.tree import chunks_of, entries_of
+from headway.lifecycle.datasets.tree import MOST_CHUNKS, chunks_of, entries_of
 
 MOST_PACKS = 50_000
 MOST_LISTED = 10_000
@@ -88,12 +88,16 @@ class DatasetFileService:
         if not entries:
             raise Invalid("there is no file to add; a version holds at least one")
         checked_paths([each.path for each in entries])
+        chunks = 0
         for entry in entries:
             if not entry.lists:
                 if entry.size and pieces.place(entry.digest)[2] != entry.size:
                     raise Invalid(f"{entry.path!r:.300} has another size than its bytes")
                 continue
             for name, length in chunks_of(entry, pieces.get):
+                chunks += 1
+                if chunks > MOST_CHUNKS:
+                    raise Invalid(f"a version has at most {MOST_CHUNKS} chunks; split the folder")
                 if pieces.place(name)[2] != length:
                     raise Invalid(f"{entry.path!r:.300} has a chunk of another size than its bytes")
         return entries

@@ -7,7 +7,7 @@ named in lists that end at chunks, by the same rule. Nothing says where a piece 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -20,6 +20,8 @@ from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
 MOST_NODE_BYTES = 64 << 20
 MOST_FILES = 50_000_000
+MOST_CHUNKS = 16_000_000
+"""Of one file: three tebibytes, usually."""
 _DEEPEST = 16
 _LEAF_MASK, _BRANCH_MASK, _LIST_MASK = 127, 63, 127
 _MOST_IN_NODE = 1024
@@ -111,14 +113,17 @@ def leaf_entries(leaf: Leaf) -> list[Entry]:
 
 def leaves_of(root: bytes, get: Get, wanted: Callable[[bytes], bool] = lambda digest: True) -> Iterator[Leaf]:
     """The leaves whose digests are `wanted`, and those below branches that are."""
-    stack, seen = [(root, 0)], 0
+    stack, seen, last = [(root, 0)], 0, ""
     while stack:
         name, depth = stack.pop()
         if not wanted(name):
             continue
         node = read_node(get(name))
         if isinstance(node, Leaf):
-            seen += len(node.paths)
+            # Here rather than later: a small tree that names one node again and again would fill the memory.
+            if not node.paths or node.paths[0] <= last:
+                raise Invalid("a tree has a leaf that is empty, or not in its place")
+            seen, last = seen + len(node.paths), node.paths[-1]
             if seen > MOST_FILES:
                 raise Invalid(f"a version has at most {MOST_FILES} files; split the folder")
             yield node
@@ -134,14 +139,17 @@ def chunks_of(entry: Entry, get: Get) -> Iterator[tuple[bytes, int]]:
         if entry.size:
             yield entry.digest, entry.size
         return
-    total = 0
+    total = count = 0
     for name in entry.lists:
         node = read_node(get(name))
         if not isinstance(node, Chunks):
             raise Invalid(f"{entry.path!r:.300} has a list of chunks that is none")
-        total += sum(node.lengths)
+        total, count = total + sum(node.lengths), count + len(node.lengths)
+        if total > entry.size or count > MOST_CHUNKS or not all(node.lengths):
+            total = -1
+            break
         yield from zip(split_digests(node.digests), node.lengths, strict=True)
-    if total != entry.size:
+    if total != entry.size or count > MOST_CHUNKS:
         raise Invalid(f"{entry.path!r:.300} has chunks of {total} bytes and a size of {entry.size}")
 
 
@@ -214,7 +222,3 @@ def _kept(node: Any, put: Put) -> bytes:
     name = blake3(data).digest()
     put(name, data)
     return name
-
-
-def total_of(entries: Iterable[Entry]) -> int:
-    return sum(each.size for each in entries)

@@ -112,6 +112,36 @@ def test_a_tree_that_does_not_end_is_refused() -> None:
         list(entries_of(root, nodes.__getitem__))
 
 
+def test_a_small_tree_that_claims_to_be_a_large_one_is_refused_at_once() -> None:
+    """A node that is named a thousand times on each of three levels would be a thousand million files."""
+    nodes: dict[bytes, bytes] = {}
+    read: list[bytes] = []
+
+    def put(node: object) -> bytes:
+        data = msgspec.msgpack.encode(node)
+        nodes[name_of(data)] = data
+        return name_of(data)
+
+    def get(name: bytes) -> bytes:
+        read.append(name)
+        return nodes[name]
+
+    for leaf in (["files", ["a"], [0], b"\0", b"x" * 32, {}], ["files", [], [], b"", b"", {}]):
+        root = put(leaf)
+        for _ in range(3):
+            root = put(["nodes", ["a"] * 1000, root * 1000, [1] * 1000, [1] * 1000])
+        with pytest.raises(Invalid, match="not in its place"):
+            list(entries_of(root, get))
+    assert len(read) < 20
+    chunks = put(["chunks", [1] * 1000, b"x" * 32_000])
+    with pytest.raises(Invalid, match="chunks"):
+        list(chunks_of(Entry("a", 1500, False, b"x" * 32, (chunks,) * 1_000_000), get))
+    empty = put(["chunks", [0] * 1000, b"x" * 32_000])
+    with pytest.raises(Invalid, match="chunks"):
+        list(chunks_of(Entry("a", 0, False, b"x" * 32, (empty,) * 1_000_000), get))
+    assert len(read) < 30
+
+
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=20, unique=True), st.data())
 def test_a_pack_tells_where_its_pieces_are_and_damage_is_found(pieces: list[bytes], data: st.DataObject) -> None:
     index = Index(digests=b"".join(map(name_of, pieces)), lengths=[len(piece) for piece in pieces])
