@@ -75,7 +75,7 @@ def dvc(folder: Path, target: Path, cache: Path) -> Tool:
         (folder / name).unlink(missing_ok=True) if not (folder / name).is_dir() else None
     os.environ["DVC_NO_ANALYTICS"] = "1"
     subprocess.run([program, "init", "--no-scm", "--quiet"], cwd=folder, check=True)
-    verbs = {"add": [str(program), "add", "--quiet", target.name], "status": [str(program), "status", "--quiet"]}
+    verbs = {"add": [str(program), "add", "--quiet", target.name], "status": [str(program), "status"]}
     return Tool("dvc", folder / ".dvc" / "cache", verbs, folder)
 
 
