@@ -88,7 +88,7 @@ def test_unexpected_errors_show_where_when_asked(monkeypatch: pytest.MonkeyPatch
         (["ship", "nothing"], "headway model list"),
         (["change", "open", "--to", "arrivals", "--pipeline", "train", "-p", "rows"], "-p rows=1000"),
         (["change", "open", "--to", "arrivals", "--pipeline", "t", "-p", "a=1", "-p", "a=2"], "there twice"),
-        (["dataset", "add", "x", "/nowhere.csv"], "does not exist"),
+        (["dataset", "add", "x", "/nowhere.csv"], "there is no file /nowhere.csv"),
         (["project", "apply", "/nowhere"], "does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -158,7 +158,7 @@ BAD_COMMANDS = [
     (["change", "open", "--to", "lateness"], 2, "either a pipeline to run or a model version to ship"),
     (["change", "approve", "999", "--why", "x"], 2, "no change 999"),
     (["ship", "lateness@99"], 2, "no model version 'lateness@99'"),
-    (["dataset", "add", "orders", "headway.toml"], 2, "headway.toml"),
+    (["dataset", "add", "orders", "headway.toml"], 2, "add files under another name"),
     (["dataset", "show", "orders@0"], 2, "after @ comes a version number"),
 ]
 

@@ -25,8 +25,8 @@ for _module in pkgutil.walk_packages(headway.lifecycle.__path__, "headway.lifecy
 HOLDERS = {
     "dv": {"blob", "profile", "packs.blob", "parts.blob"},
     "ar": {"blob"},
-    "sr": {"outputs.blob"},
-    "mv": {"blob", "baselines.blob", "files.blob"},
+    "sr": {"outputs.blob", "made_of.parts"},
+    "mv": {"blob", "baselines.blob", "files.blob", "lock"},
     "sg": {"blob"},
     "rl": {"blob"},
     "ev": {"subject_blob"},
@@ -34,9 +34,9 @@ HOLDERS = {
 NO_BLOB = {
     ("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest"),
     ("dv", "digest"), ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
-    ("tu", "blob"),
+    ("tu", "blob"), ("sr", "made_of.given.digest"),
 }  # fmt: skip
-"""Digests of code, of a listing of files and of what a client read elsewhere, which name nothing in the blob store;
+"""Digests of code, of arguments, of a listing of files and of what a client read elsewhere, which name nothing in the blob store;
 counts of blobs; what a word of trust is for, which a model version holds."""
 
 

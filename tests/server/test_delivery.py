@@ -83,7 +83,7 @@ def test_a_project_that_was_applied_is_kept_and_applying_it_again_changes_nothin
     assert len(operator.get("/v1/ledger?limit=1000").json()) == entries
     environment = operator.get("/v1/environments/staging").json()
     assert environment["gate"] == [{"check": "accuracy", "settings": {}}]
-    assert [trigger["name"] for trigger in operator.get("/v1/triggers").json()["items"]] == ["again"]
+    assert [trigger["name"] for trigger in operator.get("/v1/triggers").json()["items"]] == ["again", "daily", "hook"]
 
 
 def test_a_project_with_a_mistake_changes_nothing(fresh: World) -> None:

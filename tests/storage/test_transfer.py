@@ -101,7 +101,7 @@ def two(tmp_path: Path, migrated: Path) -> SmallHome:
 def test_without_polars_it_is_json_lines(
     one: SmallHome, two: SmallHome, tmp_path: Path
 ) -> None:  # fmt: skip
-    rows = [("p/1", 0.5, 1_700_000_000_000_001), ("p/2", float("inf"), None)]
+    rows = [("p/1", 0.5, 1_700_000_000_000_001, None), ("p/2", float("inf"), None, "late")]
     described = one.portable.columns("labels")
     [part] = columns.parts("labels", described, [rows], parquet=False)
     (tmp_path / "labels.jsonl").write_bytes(b"".join(part.chunks))
