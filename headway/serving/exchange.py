@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from headway.serving.router import LoadedTable
 
@@ -34,6 +36,8 @@ class Exchange(msgspec.Struct, gc=False):
     status: int = 200
     error: str = ""
     latency_us: float = 0.0
+    numbers: tuple[NDArray[np.float64], int] | None = None
+    """In place of `cells`, the row at this place of an array that the requests of one turn share."""
 
     def prediction_ids(self) -> list[str]:
         if self.predictions:
@@ -54,6 +58,9 @@ class Exchange(msgspec.Struct, gc=False):
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         """One tuple of `width` features per row."""
+        if self.numbers is not None:
+            array, at = self.numbers
+            return [tuple(array[at].tolist())]
         if not self.cells:
             return [(None,) * width] * self.rows
         return [self.cells] if self.rows == 1 else zip(*self.cells, strict=True)

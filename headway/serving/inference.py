@@ -132,6 +132,17 @@ class Inference:
         else:
             counters.unsampled += exchange.rows
 
+    def settle_answered(self, table: LoadedTable, release: str, exchanges: list[Exchange], latency_us: float) -> None:
+        """Count and capture exchanges of one row that were answered together, all of `release`."""
+        counters = self._counters.releases[release]
+        counters.add_answered(len(exchanges), latency_us)
+        sampling, add = table.table.capture, self._capture.add
+        for exchange in exchanges:
+            if sampling.share < 1 and not sampling.takes(exchange.request):
+                counters.unsampled += 1
+            else:
+                add(exchange)
+
     def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
         """The answer to a request whose body is not even looked at."""
         exchange = Exchange(table, time.time_ns(), 0)

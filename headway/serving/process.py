@@ -26,6 +26,7 @@ from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
 from headway.serving.siblings import Siblings
 from headway.serving.sockets import listening_socket, shared_socket
+from headway.serving.turn import Turn
 
 _SWITCH_INTERVAL_S = 0.0005
 _STDIN = 0
@@ -58,22 +59,22 @@ def serve(settings: argparse.Namespace) -> None:
 def build(settings: argparse.Namespace, telemetry: Telemetry | None = None) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
-    onnx = OnnxModels(files)
+    onnx, turn = OnnxModels(files), Turn()
     if not settings.routing.is_dir():
-        return _responder(settings, files, onnx, telemetry)
+        return _responder(settings, files, onnx, turn, telemetry)
 
     def opened(name: str) -> Responder:
         folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
         folders["siblings"] = settings.siblings and settings.siblings / name
         for folder in filter(None, (folders["spool"], folders["siblings"])):
             folder.mkdir(parents=True, exist_ok=True)
-        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, telemetry)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, turn, telemetry)
 
-    return Deployments(settings.routing, opened, settings.body_bytes)
+    return Deployments(settings.routing, opened, settings.body_bytes, turn)
 
 
 def _responder(
-    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, telemetry: Telemetry | None
+    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, turn: Turn, telemetry: Telemetry | None
 ) -> Responder:
     apart = settings.spool / "workers" / str(settings.slot or 0)
     router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
@@ -86,7 +87,7 @@ def _responder(
     capture = Capture(settings.spool, shipper, settings.capture_rows)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
     inference = Inference(counters, capture, telemetry, settings.workers)
-    return Responder(router, inference, counters, capture, settings.body_bytes, siblings)
+    return Responder(router, inference, counters, capture, settings.body_bytes, siblings, turn)
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:

@@ -18,6 +18,7 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.memory import OnnxModels
+from headway.serving.rowwise import is_exact
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
 from headway.serving.workers import WorkerRuntime
@@ -41,6 +42,9 @@ class LoadedRoute:
         if route.signature.score not in numeric:
             raise Invalid(f"release {route.release}: no output of numbers is named {route.signature.score!r}")
         self._score_place = numeric.index(route.signature.score)
+        self.inline = isinstance(runtime, OnnxRuntime)
+        self.together = isinstance(runtime, OnnxRuntime) and runtime.is_rowwise and is_exact(runtime, self.inputs)
+        """Whether rows of several requests may be scored in one run, since each gets what it would get alone."""
         try:
             self.scores(runtime.run(self.inputs.example()), rows=1)
         except (
@@ -66,6 +70,8 @@ class LoadedTable:
         self._by_release = {loaded.route.release: loaded for loaded in routes}
         self._pins = PinIndex(table.pins) if table.pins else None
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
+        self.quick: dict[str, Any] = {}
+        """By release, what answers the usual request in few steps (`quick.py`), made when it is first asked."""
         self.apart = any(isinstance(loaded.runtime, WorkerRuntime) for loaded in routes)
         """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}

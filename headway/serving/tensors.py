@@ -247,6 +247,11 @@ class Inputs:
                 tensor.name, [rows, tensor.width], tensor.datatype, [None] * (rows * tensor.width)
             )
 
+    def bounds(self, column: str) -> tuple[float, float]:
+        """What the contract lets a number be, without looking at it again."""
+        rule = self._rules.get(column)
+        return (rule.low, rule.high) if rule else (-math.inf, math.inf)
+
     def by_column(self, batch: Batch) -> dict[str, list[Any]]:
         """The rows of a batch as feature -> one value per row."""
         columns = [[cell] for cell in batch.cells] if batch.rows == 1 else batch.cells
