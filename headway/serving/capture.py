@@ -16,7 +16,7 @@ from pathlib import Path
 
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
-from headway.serving.exchange import Exchange
+from headway.serving.exchange import Kept
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
@@ -35,7 +35,7 @@ class Capture:
     def __init__(self, spool: Path, shipper: Shipper, most_rows: int = 200_000, most_bytes: int = MOST_BYTES) -> None:
         self._spool, self._shipper = spool, shipper
         self._most_rows, self._most_bytes = most_rows, most_bytes
-        self._queue: list[Exchange] = []
+        self._queue: list[Kept] = []
         self._rows = self._bytes = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
         self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
@@ -47,7 +47,7 @@ class Capture:
         """Count on from `counts`, which a worker had that is no more."""
         self._counts = counts.but(queued=0, unsent=0, error="")
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: Kept) -> None:
         """Queue an exchange, or drop it and count its rows."""
         rows, size = self._rows + exchange.rows, self._bytes + exchange.size + _EXCHANGE_BYTES
         if rows > self._most_rows or size > self._most_bytes:
@@ -96,7 +96,7 @@ class Capture:
     async def _write(self) -> None:
         queue, self._queue = self._queue, []
         self._rows = self._bytes = 0
-        groups: defaultdict[tuple[TensorSpec, ...], list[Exchange]] = defaultdict(list)
+        groups: defaultdict[tuple[TensorSpec, ...], list[Kept]] = defaultdict(list)
         for exchange in queue:
             groups[_inputs(exchange)].append(exchange)
         for inputs, exchanges in groups.items():
@@ -111,7 +111,7 @@ class Capture:
             else:
                 self._count(tally)
 
-    def _put_back(self, exchanges: list[Exchange], error: str) -> None:
+    def _put_back(self, exchanges: list[Kept], error: str) -> None:
         if error != self._counts.error:
             log.error("capture waits", extra={"facts": {"error": error}})
         self._counts = self._counts.but(error=error)
@@ -136,14 +136,14 @@ class Capture:
         )
 
 
-def _inputs(exchange: Exchange) -> tuple[TensorSpec, ...]:
+def _inputs(exchange: Kept) -> tuple[TensorSpec, ...]:
     """The features that the exchange's segment has: its release's, or the first one's when none was chosen."""
     routes = exchange.table.routes
     loaded = next((each for each in routes if each.route.release == exchange.release), routes[0])
     return loaded.route.signature.inputs
 
 
-def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
+def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
     # Here, since polars takes a third of a server's memory, and of the time until its first answer.
     from headway.serving.segments import segment, write  # noqa: PLC0415
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -36,8 +38,20 @@ class Exchange(msgspec.Struct, gc=False):
     status: int = 200
     error: str = ""
     latency_us: float = 0.0
-    numbers: tuple[NDArray[np.float64], int] | None = None
-    """In place of `cells`, the row at this place of an array that the requests of one turn share."""
+    @property
+    def request_rows(self) -> int:
+        return self.rows
+
+    def requests(self) -> list[str]:
+        """By row, as what follows."""
+        return [self.request] * self.rows
+
+    def keys(self) -> list[str | None]:
+        return [self.key or None] * self.rows
+
+    def score_rows(self) -> Sequence[float]:
+        """NaN where there is none."""
+        return self.scores or [math.nan] * self.rows
 
     def prediction_ids(self) -> list[str]:
         if self.predictions:
@@ -58,9 +72,62 @@ class Exchange(msgspec.Struct, gc=False):
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         """One tuple of `width` features per row."""
-        if self.numbers is not None:
-            array, at = self.numbers
-            return [tuple(array[at].tolist())]
         if not self.cells:
             return [(None,) * width] * self.rows
         return [self.cells] if self.rows == 1 else zip(*self.cells, strict=True)
+
+
+class Answered(msgspec.Struct, gc=False):
+    """In place of an `Exchange` each: requests of one row of numbers that one turn of the event loop has answered, all
+    with the same release."""
+
+    table: LoadedTable
+    received_ns: int
+    size: int
+    release: str
+    latency_us: float
+    ids: list[str]
+    own_keys: list[str] | None
+    """None where the ids are the keys, too."""
+    numbers: NDArray[np.float64]
+    """Their features, a row each."""
+    scores: list[float]
+
+    event_us = None
+    status, error, sampled, request_rows = 200, "", True, 1
+
+    @property
+    def rows(self) -> int:
+        return len(self.ids)
+
+    def requests(self) -> list[str]:
+        return self.ids
+
+    def keys(self) -> list[str]:
+        return self.own_keys or self.ids
+
+    def prediction_ids(self) -> list[str]:
+        return self.ids
+
+    def score_rows(self) -> Sequence[float]:
+        return self.scores
+
+    def filled_rows(self) -> list[list[str] | None]:
+        return [None] * len(self.ids)
+
+    def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
+        return map(tuple, self.numbers.tolist())
+
+    def sample(self, taken: Sequence[bool]) -> Answered:
+        """Only those that are taken, one word for each."""
+        return msgspec.structs.replace(
+            self,
+            ids=list(compress(self.ids, taken)),
+            own_keys=self.own_keys and list(compress(self.own_keys, taken)),
+            numbers=self.numbers[np.array(taken)],
+            scores=list(compress(self.scores, taken)),
+        )
+
+
+Kept = Exchange | Answered
+"""What is captured."""

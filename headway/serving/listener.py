@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -52,6 +53,8 @@ class Listener:
         if parent is not None:
             self.loop.add_reader(parent, stopped.set)
         await self.responder.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection needs to look at it again
         for service in beside:
             await service.start()
         server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)

@@ -29,6 +29,8 @@ from headway.serving.sockets import listening_socket, shared_socket
 from headway.serving.turn import Turn
 
 _SWITCH_INTERVAL_S = 0.0005
+_COLLECT_AFTER = (20_000, 20, 20)
+"""Requests make no circles, so that collecting often only costs time."""
 _STDIN = 0
 
 log = logging.getLogger("headway.serving")
@@ -47,7 +49,7 @@ def serve(settings: argparse.Namespace) -> None:
     telemetry = open_telemetry("headway-model-server", SERVED_SHARE)
     responder = build(settings, telemetry)
     log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
-    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
     listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
     parent = _STDIN if shared else None
     uvloop.run(listener.serve(listening, _beside(responder, settings), parent))

@@ -26,7 +26,7 @@ from headway.serving.protocol import (
     encode,
 )
 from headway.serving.router import LoadedRoute
-from headway.serving.tensors import ELEMENTS, Feed
+from headway.serving.tensors import ELEMENTS
 
 _LONGEST_NUMBER = 12
 _NUMBERS = (Datatype.FP32, Datatype.FP64)
@@ -85,11 +85,8 @@ class QuickRoute:
             for spec, width in zip(specs, widths, strict=True)
         ]
         self._width = sum(widths)
-        self._ends = np.cumsum([0, *widths]).tolist()
-        self._tails = [spec.shape[1:] for spec in specs]
         element = ELEMENTS[specs[0].datatype]
-        self._dtype: np.dtype[Any] = np.dtype(element.dtype)
-        self._wire = self._dtype.newbyteorder("<")
+        self._wire: np.dtype[Any] = np.dtype(element.dtype).newbyteorder("<")
         bounds = [loaded.inputs.bounds(name) for name in loaded.inputs.columns]
         self._low = np.array([max(element.low or 0.0, low) for low, _ in bounds])
         self._high = np.array([min(element.high or 0.0, high) for _, high in bounds])
@@ -142,20 +139,11 @@ class QuickRoute:
         return outputs
 
     def _run(self, rows: NDArray[np.float64]) -> Outputs:
-        typed, runtime = rows.astype(self._dtype), self.loaded.runtime
+        run, split = self.loaded.runtime.run, self.loaded.inputs.split
         if self.loaded.together or len(rows) == 1:
-            return runtime.run(self._feed(typed))
-        each = [runtime.run(self._feed(typed[at : at + 1])) for at in range(len(rows))]
+            return run(split(rows))
+        each = [run(split(rows[at : at + 1])) for at in range(len(rows))]
         return [np.concatenate(parts) for parts in zip(*each, strict=True)]
-
-    def _feed(self, rows: NDArray[Any]) -> Feed:
-        if len(self._tensors) == 1:
-            return {self._tensors[0][0]: rows.reshape(len(rows), *self._tails[0])}
-        ends = self._ends
-        return {
-            name: np.ascontiguousarray(rows[:, ends[at] : ends[at + 1]]).reshape(len(rows), *self._tails[at])
-            for at, (name, *_) in enumerate(self._tensors)
-        }
 
     def in_json(self, identifiers: Sequence[bytes], outputs: Outputs) -> list[Answer]:
         """The answers to as many requests as there are rows, whose ids are `identifiers` in JSON."""
@@ -203,7 +191,7 @@ def quick_route(deployment: str, loaded: LoadedRoute) -> QuickRoute | None:
     datatypes = {spec.datatype for spec in signature.inputs}
     plain = all(
         spec.datatype is not Datatype.BYTES
-        and len(spec.shape) <= 2  # noqa: PLR2004 - rows and columns
+        and len(spec.shape) <= 2
         and all(width >= 1 for width in spec.shape[1:])
         for spec in signature.outputs
     )

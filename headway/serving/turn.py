@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from headway.serving import quick
 from headway.serving.encodings import packed
-from headway.serving.exchange import Exchange
+from headway.serving.exchange import Answered
 from headway.serving.inference import OPEN_INFERENCE, Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import encode
@@ -33,7 +33,6 @@ _LEAST_TOGETHER, _MOST_TOGETHER = 2, 64
 """One alone is answered sooner in the general way."""
 _ID_BYTES, _ID_LETTERS = 16, 32
 _UNKNOWN: Any = object()
-_NOTHING_FILLED: dict[str, list[int]] = {}
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Answer], None]
@@ -53,6 +52,7 @@ class Group:
         self.ids, self.texts, self.keys = list[str](), list[bytes](), list[str]()
         """`texts` are the ids in JSON."""
         self.rows = list[Any]()
+        self.has_keys = False
 
     def numbers(self) -> NDArray[np.float64]:
         return self.route.from_blobs(self.rows) if self.in_blobs else self.route.from_values(self.rows)
@@ -125,17 +125,13 @@ class Turn:
 
     def _settle(self, group: Group, part: list[PutOff], numbers: NDArray[np.float64], scores: list[float]) -> None:
         latency_us = (time.perf_counter_ns() - self._began_ns) / 1000
-        received_ns, table, release = self._received_ns, group.table, group.route.release
-        exchanges = [
-            Exchange(
-                table, received_ns, len(part[place][3]), identifier, key, None, release, 1, None, (), _NOTHING_FILLED,
-                True, [score], 200, "", latency_us, (numbers, at),
+        size = sum(len(part[place][3]) for place in group.places)
+        keys = group.keys if group.has_keys else None
+        group.inference.settle_answered(
+            Answered(
+                group.table, self._received_ns, size, group.route.release, latency_us, group.ids, keys, numbers, scores
             )
-            for at, (place, identifier, key, score) in enumerate(
-                zip(group.places, group.ids, group.keys, scores, strict=True)
-            )
-        ]  # fmt: skip
-        group.inference.settle_answered(table, release, exchanges, latency_us)
+        )
 
     def _own(self, head: Head) -> Head:
         """A head that may be changed, and that knows when its request came."""
@@ -181,6 +177,8 @@ def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutO
     group = groups.get(sort)
     if group is None:
         group = groups[sort] = Group(inference, table, route, blobs=in_blobs, binary=in_binary)
+    if key is not identifier:
+        group.has_keys = True
     group.places.append(place)
     group.ids.append(identifier)
     group.texts.append(text)

@@ -62,11 +62,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
-    while at < len(message) and shift < 64:  # noqa: PLR2004 - the bits of the longest number
+    while at < len(message) and shift < 64:
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the last byte has no eighth bit
+        if byte < 0x80:
             return value, at
         shift += 7
     raise ValueError("a number is cut")
