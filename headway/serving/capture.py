@@ -21,7 +21,7 @@ from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
 FLUSH_INTERVAL_S = 0.5
-FLUSH_ROWS = 20_000
+FLUSH_ROWS = 4_000
 MOST_BYTES = 32 * 2**20
 _EXCHANGE_BYTES = 1000
 """What an exchange holds beside its body."""

@@ -20,7 +20,7 @@ from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
-from headway.serving.memory import OnnxModels
+from headway.serving.memory import OnnxModels, return_early
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
@@ -40,6 +40,7 @@ def serve(settings: argparse.Namespace) -> None:
     """Return once SIGTERM or SIGINT, or the end of the parent of a worker, has stopped it in order."""
     signal.signal(signal.SIGTERM, _exit)
     # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
+    return_early()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings.spool.mkdir(parents=True, exist_ok=True)
     shared = settings.slot is not None
