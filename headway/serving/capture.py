@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -99,7 +99,8 @@ class Capture:
         groups: defaultdict[tuple[TensorSpec, ...], list[Kept]] = defaultdict(list)
         for exchange in queue:
             groups[_inputs(exchange)].append(exchange)
-        for inputs, exchanges in groups.items():
+        pieces = [(inputs, piece) for inputs, exchanges in groups.items() for piece in _pieces(exchanges)]
+        for inputs, exchanges in pieces:
             try:
                 tally = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
             except OSError as error:
@@ -141,6 +142,19 @@ def _inputs(exchange: Kept) -> tuple[TensorSpec, ...]:
     routes = exchange.table.routes
     loaded = next((each for each in routes if each.route.release == exchange.release), routes[0])
     return loaded.route.signature.inputs
+
+
+def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:
+    """Of about `FLUSH_ROWS` rows each: writing one takes memory, and keeps the interpreter from others, by its rows."""
+    piece, rows = list[Kept](), 0
+    for exchange in exchanges:
+        piece.append(exchange)
+        rows += exchange.rows
+        if rows >= FLUSH_ROWS:
+            yield piece
+            piece, rows = [], 0
+    if piece:
+        yield piece
 
 
 def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:

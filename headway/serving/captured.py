@@ -42,7 +42,7 @@ class Numbers:
 
     def columns(self) -> dict[str, Column]:
         return {
-            name: floats(self._rows[:, at].astype(ELEMENTS[self._datatypes[name]].dtype), self._datatypes[name])
+            name: floats(self._rows[:, at].astype(ELEMENTS[self._datatypes[name]].dtype, copy=False), self._datatypes[name])
             for name, at in self._places.items()
         }
 
@@ -68,7 +68,7 @@ class Lists:
         return inputs.feed({name: [self._columns[name][row] for row in rows] for name in inputs.columns})
 
 
-def _array(kept: Kept, width: int) -> NDArray[np.float64]:
+def _array(kept: Kept, width: int) -> NDArray[Any]:
     if isinstance(kept, Answered):
         return kept.numbers
     return np.array(list(kept.feature_rows(width)), np.float64).reshape(kept.rows, width)

@@ -49,7 +49,7 @@ class Exchange(msgspec.Struct, gc=False):
     def keys(self) -> list[str | None]:
         return [self.key or None] * self.rows
 
-    def score_rows(self) -> Sequence[float]:
+    def score_rows(self) -> list[float]:
         """NaN where there is none."""
         return self.scores or [math.nan] * self.rows
 
@@ -79,41 +79,42 @@ class Exchange(msgspec.Struct, gc=False):
 
 class Answered(msgspec.Struct, gc=False):
     """In place of an `Exchange` each: requests of one row of numbers that one turn of the event loop has answered, all
-    with the same release."""
+    with the same release. Thousands of them may wait to be written, so that each holds as little as can be."""
 
     table: LoadedTable
     received_ns: int
     size: int
     release: str
     latency_us: float
-    ids: list[str]
+    ids: Sequence[str]
     own_keys: list[str] | None
     """None where the ids are the keys, too."""
-    numbers: NDArray[np.float64]
+    numbers: NDArray[Any]
     """Their features, a row each."""
-    scores: list[float]
+    scores: NDArray[np.float64]
 
     event_us = None
     status, error, sampled, request_rows = 200, "", True, 1
 
     @property
     def rows(self) -> int:
-        return len(self.ids)
+        return len(self.scores)
 
-    def requests(self) -> list[str]:
-        return self.ids
+    def requests(self) -> Sequence[str]:
+        return self.ids if isinstance(self.ids, list) else list(self.ids)
 
-    def keys(self) -> list[str]:
-        return self.own_keys or self.ids
+    def keys(self) -> Sequence[str]:
+        return self.own_keys or self.requests()
 
-    def prediction_ids(self) -> list[str]:
-        return self.ids
+    def prediction_ids(self) -> Sequence[str]:
+        return self.requests()
 
-    def score_rows(self) -> Sequence[float]:
-        return self.scores
+    def score_rows(self) -> list[float]:
+        scores: list[float] = self.scores.tolist()
+        return scores
 
     def filled_rows(self) -> list[list[str] | None]:
-        return [None] * len(self.ids)
+        return [None] * self.rows
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         return map(tuple, self.numbers.tolist())
@@ -125,8 +126,25 @@ class Answered(msgspec.Struct, gc=False):
             ids=list(compress(self.ids, taken)),
             own_keys=self.own_keys and list(compress(self.own_keys, taken)),
             numbers=self.numbers[np.array(taken)],
-            scores=list(compress(self.scores, taken)),
+            scores=self.scores[np.array(taken)],
         )
+
+
+class JoinedIds(Sequence[str]):
+    """Ids of one length in one text, which takes a third of the memory."""
+
+    __slots__ = ("_letters", "_text")
+
+    def __init__(self, ids: Sequence[str], letters: int) -> None:
+        self._text, self._letters = "".join(ids), letters
+
+    def __len__(self) -> int:
+        return len(self._text) // self._letters
+
+    def __getitem__(self, at: Any) -> Any:
+        if not 0 <= at < len(self):
+            raise IndexError
+        return self._text[at * self._letters : (at + 1) * self._letters]
 
 
 Kept = Exchange | Answered

@@ -86,7 +86,8 @@ class QuickRoute:
         ]
         self._width = sum(widths)
         element = ELEMENTS[specs[0].datatype]
-        self._wire: np.dtype[Any] = np.dtype(element.dtype).newbyteorder("<")
+        self._dtype: np.dtype[Any] = np.dtype(element.dtype)
+        self._wire = self._dtype.newbyteorder("<")
         bounds = [loaded.inputs.bounds(name) for name in loaded.inputs.columns]
         self._low = np.array([max(element.low or 0.0, low) for low, _ in bounds])
         self._high = np.array([min(element.high or 0.0, high) for _, high in bounds])
@@ -130,7 +131,11 @@ class QuickRoute:
         kept = (rows >= self._low) & (rows <= self._high)
         return None if kept.all() else kept.all(axis=1)
 
-    def run(self, rows: NDArray[np.float64]) -> Outputs | None:
+    def typed(self, rows: NDArray[np.float64]) -> NDArray[Any]:
+        """The rows as the model takes them: what `keeping` has let pass fits."""
+        return rows.astype(self._dtype)
+
+    def run(self, rows: NDArray[Any]) -> Outputs | None:
         """What the model says of all rows; None when that is not of the shape that its signature declares."""
         outputs = self._run(rows)
         for spec, output in zip(self._outputs, outputs, strict=True):
@@ -138,7 +143,7 @@ class QuickRoute:
                 return None
         return outputs
 
-    def _run(self, rows: NDArray[np.float64]) -> Outputs:
+    def _run(self, rows: NDArray[Any]) -> Outputs:
         run, split = self.loaded.runtime.run, self.loaded.inputs.split
         if self.loaded.together or len(rows) == 1:
             return run(split(rows))

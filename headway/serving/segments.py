@@ -134,6 +134,7 @@ def _saturated(exchanges: Sequence[Kept]) -> Counter[str]:
     """By release, the scores that are exactly 0 or 1: a probability that leaves no doubt is seldom meant so."""
     found: Counter[str] = Counter()
     for each in exchanges:
-        if each.scores and (count := sum(score in (0.0, 1.0) for score in each.scores)):
+        scores = each.score_rows()
+        if count := scores.count(0.0) + scores.count(1.0):
             found[each.release] += count
     return found

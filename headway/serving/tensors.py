@@ -272,11 +272,11 @@ class Inputs:
         first = next(iter(self.tensors.values()))
         return self._feed(values, len(columns[first.columns[0]]))
 
-    def split(self, rows: NDArray[np.float64]) -> Feed:
+    def split(self, rows: NDArray[Any]) -> Feed:
         """What the model takes, if it takes floats only, from rows of all its features in their order."""
         feed, at = Feed(), 0
         for name, tensor in self.tensors.items():
-            own = rows[:, at : at + tensor.width].astype(ELEMENTS[tensor.datatype].dtype, order="C")
+            own = rows[:, at : at + tensor.width].astype(ELEMENTS[tensor.datatype].dtype, order="C", copy=False)
             feed[name] = own.reshape(len(rows), *tensor.shape[1:])
             at += tensor.width
         return feed

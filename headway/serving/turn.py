@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from headway.serving import quick
 from headway.serving.encodings import packed
-from headway.serving.exchange import Answered
+from headway.serving.exchange import Answered, JoinedIds
 from headway.serving.inference import OPEN_INFERENCE, Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import encode
@@ -52,7 +52,8 @@ class Group:
         self.ids, self.texts, self.keys = list[str](), list[bytes](), list[str]()
         """`texts` are the ids in JSON."""
         self.rows = list[Any]()
-        self.has_keys = False
+        self.has_ids = self.has_keys = False
+        """Whether a request brings its own."""
 
     def numbers(self) -> NDArray[np.float64]:
         return self.route.from_blobs(self.rows) if self.in_blobs else self.route.from_values(self.rows)
@@ -113,6 +114,7 @@ class Turn:
         if kept is not None:
             group.keep(kept)
             numbers = numbers[kept]
+        numbers = route.typed(numbers)
         try:
             outputs = route.run(numbers) if group.places else None
         except Exception:  # maybe for one row only: each is asked for by itself
@@ -120,16 +122,17 @@ class Turn:
         if outputs is None:
             return
         told = (route.in_binary if group.in_binary else route.in_json)(group.texts, outputs)
-        self._settle(group, part, numbers, route.loaded.scores(outputs, len(numbers)))
+        self._settle(group, part, numbers, np.array(route.loaded.scores(outputs, len(numbers))))
         answers.update(zip(group.places, told, strict=True))
 
-    def _settle(self, group: Group, part: list[PutOff], numbers: NDArray[np.float64], scores: list[float]) -> None:
+    def _settle(self, group: Group, part: list[PutOff], numbers: NDArray[Any], scores: NDArray[np.float64]) -> None:
         latency_us = (time.perf_counter_ns() - self._began_ns) / 1000
         size = sum(len(part[place][3]) for place in group.places)
+        ids = group.ids if group.has_ids else JoinedIds(group.ids, _ID_LETTERS)
         keys = group.keys if group.has_keys else None
         group.inference.settle_answered(
             Answered(
-                group.table, self._received_ns, size, group.route.release, latency_us, group.ids, keys, numbers, scores
+                group.table, self._received_ns, size, group.route.release, latency_us, ids, keys, numbers, scores
             )
         )
 
@@ -177,6 +180,8 @@ def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutO
     group = groups.get(sort)
     if group is None:
         group = groups[sort] = Group(inference, table, route, blobs=in_blobs, binary=in_binary)
+    if asked.id:
+        group.has_ids = True
     if key is not identifier:
         group.has_keys = True
     group.places.append(place)
