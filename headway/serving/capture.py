@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,10 +18,10 @@ from pathlib import Path
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
 from headway.serving.exchange import Kept
+from headway.serving.pace import Pace
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
-FLUSH_INTERVAL_S = 0.5
 FLUSH_ROWS = 4_000
 MOST_BYTES = 32 * 2**20
 _EXCHANGE_BYTES = 1000
@@ -32,8 +33,15 @@ log = logging.getLogger(__name__)
 class Capture:
     """`most_rows` bounds what waits in memory; `spool` is where segments wait for the control plane."""
 
-    def __init__(self, spool: Path, shipper: Shipper, most_rows: int = 200_000, most_bytes: int = MOST_BYTES) -> None:
-        self._spool, self._shipper = spool, shipper
+    def __init__(
+        self,
+        spool: Path,
+        shipper: Shipper,
+        most_rows: int = 200_000,
+        most_bytes: int = MOST_BYTES,
+        pace: Pace | None = None,
+    ) -> None:
+        self._spool, self._shipper, self._pace = spool, shipper, pace or Pace()
         self._most_rows, self._most_bytes = most_rows, most_bytes
         self._queue: list[Kept] = []
         self._rows = self._bytes = 0
@@ -67,16 +75,22 @@ class Capture:
         return self._counts.but(queued=self._rows, unsent=self._shipper.unsent, error=error)
 
     async def run(self) -> None:
-        """Flush every half second, or when much waits, until `close`; then once more."""
+        """Flush every half second, less often where many deployments have few rows each, or when much waits, until
+        `close`; then once more."""
+        self._pace.join(self._waits)
         while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), FLUSH_INTERVAL_S)
+                await asyncio.wait_for(self._wake.wait(), self._pace.interval_s())
             self._wake.clear()
             try:
                 await self.flush()
             except Exception:  # whatever is wrong with one flush must not end the capture
                 log.exception("flush failed")
+        self._pace.leave(self._waits)
         await self.flush(at_once=True)
+
+    def _waits(self) -> bool:
+        return bool(self._queue)
 
     def close(self) -> None:
         """Let `run` come to its end."""
@@ -102,7 +116,8 @@ class Capture:
         pieces = [(inputs, piece) for inputs, exchanges in groups.items() for piece in _pieces(exchanges)]
         for inputs, exchanges in pieces:
             try:
-                tally = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
+                async with self._pace.one_at_a_time:
+                    tally, cpu_s = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
             except OSError as error:
                 self._put_back(exchanges, f"segments cannot be written to {self._spool}: {error}")
             except Exception as error:  # one batch that cannot be written must not end the capture
@@ -111,6 +126,8 @@ class Capture:
                 self._counts = self._counts.but(dropped=self._counts.dropped + rows, error=f"{type(error).__name__}")
             else:
                 self._count(tally)
+                if tally.rows < FLUSH_ROWS:
+                    self._pace.spent(cpu_s)
 
     def _put_back(self, exchanges: list[Kept], error: str) -> None:
         if error != self._counts.error:
@@ -157,13 +174,15 @@ def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:
         yield piece
 
 
-def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
-    # Here, since polars takes a third of a server's memory, and of the time until its first answer.
+def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> tuple[Tally, float]:
+    """What was written, and the processor time that it took."""
+    # Here, since what writes Parquet takes a tenth of a server's memory, and of the time until its first answer.
     from headway.serving.segments import segment, write  # noqa: PLC0415
 
+    began_s = time.thread_time()
     made = segment(exchanges, inputs)
     write(made.data, spool)
-    return made.tally
+    return made.tally, time.thread_time() - began_s
 
 
 def remove_unfinished(spool: Path) -> None:

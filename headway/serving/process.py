@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NamedTuple
 
 import uvloop
 
@@ -21,6 +22,7 @@ from headway.serving.deployments import Deployments
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
 from headway.serving.memory import OnnxModels, return_early
+from headway.serving.pace import Pace
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
@@ -34,6 +36,16 @@ _COLLECT_AFTER = (20_000, 20, 20)
 _STDIN = 0
 
 log = logging.getLogger("headway.serving")
+
+
+class Shared(NamedTuple):
+    """What all deployments of a process have in common."""
+
+    files: BlobFolder
+    onnx: OnnxModels
+    turn: Turn
+    pace: Pace
+    telemetry: Telemetry | None
 
 
 def serve(settings: argparse.Namespace) -> None:
@@ -62,35 +74,33 @@ def serve(settings: argparse.Namespace) -> None:
 def build(settings: argparse.Namespace, telemetry: Telemetry | None = None) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
-    onnx, turn = OnnxModels(files), Turn()
+    shared = Shared(files, OnnxModels(files), Turn(), Pace(), telemetry)
     if not settings.routing.is_dir():
-        return _responder(settings, files, onnx, turn, telemetry)
+        return _responder(settings, shared)
 
     def opened(name: str) -> Responder:
         folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
         folders["siblings"] = settings.siblings and settings.siblings / name
         for folder in filter(None, (folders["spool"], folders["siblings"])):
             folder.mkdir(parents=True, exist_ok=True)
-        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, turn, telemetry)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), shared)
 
-    return Deployments(settings.routing, opened, settings.body_bytes, turn)
+    return Deployments(settings.routing, opened, settings.body_bytes, shared.turn)
 
 
-def _responder(
-    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, turn: Turn, telemetry: Telemetry | None
-) -> Responder:
+def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
     apart = settings.spool / "workers" / str(settings.slot or 0)
-    router, counters = Router(settings.routing, files, apart, onnx), ServerCounters()
+    router, counters = Router(settings.routing, shared.files, apart, shared.onnx), ServerCounters()
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
         settings.token_file,
         lambda: router.active.table.deployment if router.active else "",
     )
-    capture = Capture(settings.spool, shipper, settings.capture_rows)
+    capture = Capture(settings.spool, shipper, settings.capture_rows, pace=shared.pace)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
-    inference = Inference(counters, capture, telemetry, settings.workers)
-    return Responder(router, inference, counters, capture, settings.body_bytes, siblings, turn)
+    inference = Inference(counters, capture, shared.telemetry, settings.workers)
+    return Responder(router, inference, counters, capture, settings.body_bytes, siblings, shared.turn)
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:

@@ -128,8 +128,8 @@ class QuickRoute:
 
     def keeping(self, rows: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Which rows surely keep the contract and have a value of their datatype in each column; None for all."""
-        kept = (rows >= self._low) & (rows <= self._high)
-        return None if kept.all() else kept.all(axis=1)
+        kept: NDArray[np.bool_] = ((rows >= self._low) & (rows <= self._high)).all(axis=1)
+        return None if kept.all() else kept
 
     def typed(self, rows: NDArray[np.float64]) -> NDArray[Any]:
         """The rows as the model takes them: what `keeping` has let pass fits."""

@@ -33,6 +33,10 @@ from headway.serving.router import LoadedRoute
 from headway.serving.tally import Tally
 
 
+_WORTH_PACKING = 500
+"""Rows; for fewer, zstd would spend four times as long on getting ready for each column as all else takes."""
+
+
 class Segment(NamedTuple):
     data: bytes
     tally: Tally
@@ -55,7 +59,7 @@ def segment(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Segmen
     }
     batch, buffer = RecordBatch.from_arrays(list(columns.values()), names=list(columns)), io.BytesIO()
     write_parquet(
-        batch, buffer, compression="zstd(1)", dictionary_enabled=False,
+        batch, buffer, compression="zstd(1)" if len(scores) >= _WORTH_PACKING else "snappy", dictionary_enabled=False,
         column_dictionary_enabled=dict.fromkeys(("_release", "_mirror_release", "_error"), True),
     )  # fmt: skip
     non_finite = int((~np.isfinite(scores) & scored).sum())

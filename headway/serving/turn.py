@@ -60,7 +60,8 @@ class Group:
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Leave the others out."""
-        for each in (self.places, self.ids, self.texts, self.keys, self.rows):
+        lists: tuple[list[Any], ...] = (self.places, self.ids, self.texts, self.keys, self.rows)
+        for each in lists:
             each[:] = list(compress(each, kept))
 
 
