@@ -42,7 +42,9 @@ class Numbers:
 
     def columns(self) -> dict[str, Column]:
         return {
-            name: floats(self._rows[:, at].astype(ELEMENTS[self._datatypes[name]].dtype, copy=False), self._datatypes[name])
+            name: floats(
+                self._rows[:, at].astype(ELEMENTS[self._datatypes[name]].dtype, copy=False), self._datatypes[name]
+            )
             for name, at in self._places.items()
         }
 
@@ -60,9 +62,7 @@ class Lists:
         self._columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
 
     def columns(self) -> dict[str, Column]:
-        return {
-            name: elements(self._columns[name], spec.datatype) for spec in self._inputs for name in spec.columns
-        }
+        return {name: elements(self._columns[name], spec.datatype) for spec in self._inputs for name in spec.columns}
 
     def feed(self, inputs: Inputs, rows: list[int]) -> Feed:
         return inputs.feed({name: [self._columns[name][row] for row in rows] for name in inputs.columns})

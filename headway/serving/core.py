@@ -24,8 +24,8 @@ class Core(Protocol):
     async def stop(self) -> None: ...
 
     def put_off(self, path: str, head: Head, body: bytes, tell: Tell) -> bool:
-        """Whether a POST is answered at the end of this turn of the event loop, by `tell`. The head may be that of other
-        requests, too."""
+        """Whether a POST is answered at the end of this turn of the event loop, by `tell`. The head may be that of
+        other requests, too."""
         ...
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...

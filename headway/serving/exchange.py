@@ -38,6 +38,7 @@ class Exchange(msgspec.Struct, gc=False):
     status: int = 200
     error: str = ""
     latency_us: float = 0.0
+
     @property
     def request_rows(self) -> int:
         return self.rows

@@ -30,8 +30,8 @@ def resident_bytes() -> int:
 
 
 def return_early() -> None:
-    """Have what is freed given back to the system soon: else the heap of a server that writes rows now and then stays as
-    large as it once was. Only glibc is told; others return memory by rules of their own."""
+    """Have what is freed given back to the system soon: else the heap of a server that writes rows now and then stays
+    as large as it once was. Only glibc is told; others return memory by rules of their own."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((_TRIM_THRESHOLD, _KEPT_BYTES), (_MMAP_THRESHOLD, _KEPT_BYTES), (_ARENA_MAX, 1)):

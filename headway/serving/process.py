@@ -51,8 +51,8 @@ class Shared(NamedTuple):
 def serve(settings: argparse.Namespace) -> None:
     """Return once SIGTERM or SIGINT, or the end of the parent of a worker, has stopped it in order."""
     signal.signal(signal.SIGTERM, _exit)
-    # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
     return_early()
+    # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings.spool.mkdir(parents=True, exist_ok=True)
     shared = settings.slot is not None

@@ -195,9 +195,7 @@ def quick_route(deployment: str, loaded: LoadedRoute) -> QuickRoute | None:
     signature = loaded.route.signature
     datatypes = {spec.datatype for spec in signature.inputs}
     plain = all(
-        spec.datatype is not Datatype.BYTES
-        and len(spec.shape) <= 2
-        and all(width >= 1 for width in spec.shape[1:])
+        spec.datatype is not Datatype.BYTES and len(spec.shape) <= 2 and all(width >= 1 for width in spec.shape[1:])
         for spec in signature.outputs
     )
     if not plain or len(datatypes) != 1 or not datatypes <= {*_NUMBERS} or not loaded.inline:

@@ -32,7 +32,6 @@ from headway.serving.exchange import Kept
 from headway.serving.router import LoadedRoute
 from headway.serving.tally import Tally
 
-
 _WORTH_PACKING = 500
 """Rows; for fewer, zstd would spend four times as long on getting ready for each column as all else takes."""
 

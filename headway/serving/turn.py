@@ -132,9 +132,7 @@ class Turn:
         ids = group.ids if group.has_ids else JoinedIds(group.ids, _ID_LETTERS)
         keys = group.keys if group.has_keys else None
         group.inference.settle_answered(
-            Answered(
-                group.table, self._received_ns, size, group.route.release, latency_us, ids, keys, numbers, scores
-            )
+            Answered(group.table, self._received_ns, size, group.route.release, latency_us, ids, keys, numbers, scores)
         )
 
     def _own(self, head: Head) -> Head:

@@ -16,8 +16,8 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _DOMAINS = (b"", b"ai.onnx", b"ai.onnx.ml")
 _ROW_BY_ROW = frozenset(
     b"Abs Add And ArrayFeatureExtractor Binarizer Cast Clip Concat Constant Div Equal Flatten Gather Greater "
-    b"GreaterOrEqual Identity Imputer LabelEncoder Less LessOrEqual Max Min Mul Neg Not OneHotEncoder Or Reshape Scaler "
-    b"Slice Squeeze Sub TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor Unsqueeze Where Xor".split()
+    b"GreaterOrEqual Identity Imputer LabelEncoder Less LessOrEqual Max Min Mul Neg Not OneHotEncoder Or Reshape "
+    b"Scaler Slice Squeeze Sub TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor Unsqueeze Where Xor".split()
 )
 """What they give for an element follows from IEEE 754 alone, or from one row in a fixed order. A matrix product is not
 among them, nor is what is computed by vectors of the processor with another formula for the rest."""
