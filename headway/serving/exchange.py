@@ -104,8 +104,8 @@ class Answered(msgspec.Struct, gc=False):
     def requests(self) -> Sequence[str]:
         return self.ids if isinstance(self.ids, list) else list(self.ids)
 
-    def keys(self) -> Sequence[str]:
-        return self.own_keys or self.requests()
+    def keys(self) -> Sequence[str | None]:
+        return [key or None for key in self.own_keys] if self.own_keys else self.requests()
 
     def prediction_ids(self) -> Sequence[str]:
         return self.requests()

@@ -172,7 +172,7 @@ ASKED = st.lists(requests() | st.tuples(st.binary(max_size=20), st.builds(Head))
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(TABLES)), ASKED)
 def test_together_as_alone(name: str, asked: list[Asked]) -> None:
     table, sinks = TABLES[name], (Sink(), Sink())
