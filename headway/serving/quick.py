@@ -128,7 +128,7 @@ class QuickRoute:
 
     def keeping(self, rows: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Which rows surely keep the contract and have a value of their datatype in each column; None for all."""
-        kept: NDArray[np.bool_] = ((rows >= self._low) & (rows <= self._high)).all(axis=1)
+        kept: NDArray[np.bool_] = np.logical_and.reduce((rows >= self._low) & (rows <= self._high), axis=1)
         return None if kept.all() else kept
 
     def typed(self, rows: NDArray[np.float64]) -> NDArray[Any]:

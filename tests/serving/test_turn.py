@@ -193,7 +193,7 @@ def usual(*rows: list[float], **more: Any) -> list[Asked]:
     return [(json.dumps({"inputs": [tensor | {"data": row}], **more}).encode(), Head()) for row in rows]
 
 
-ROWS = [[0.5, 1.0, -1.0, 2.0], [1, 2, 3, 4], [11, 0, 0, 0], [-3.25, 0, 0, 1]]
+ROWS: list[list[float]] = [[0.5, 1.0, -1.0, 2.0], [1, 2, 3, 4], [11, 0, 0, 0], [-3.25, 0, 0, 1]]
 
 
 def test_usual_requests_share_a_run_and_ids_of_their_own_differ() -> None:
