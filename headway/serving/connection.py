@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         if known is None or known.whole_bytes != len(data) or self._answering or self._listener.draining:
             return False
         body = data[known.head_bytes :]
-        if not self._put_off(known.path, known.head, body, self._tell):
+        if not self._put_off(known.path, known.head, body, self._peer, self._tell):
             return False
         self._owed += 1
         self.deadline = self._loop.time() + self._listener.keep_alive_s
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._taken += 1
         if method == b"POST" and keep_alive and body is not None and self._answering is None and _is_plain(url):
             path = url.decode("latin-1")
-            if self._put_off(path, self._head, body, self._tell):
+            if self._put_off(path, self._head, body, self._peer, self._tell):
                 self._owed += 1
                 self._last = path, self._head, len(body)
                 return

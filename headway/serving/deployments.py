@@ -57,9 +57,9 @@ class Deployments:
         await self._watch
         await asyncio.gather(*(responder.stop() for responder in self._responders.values()))
 
-    def put_off(self, path: str, head: Head, body: bytes, tell: Tell) -> bool:
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
         responder = self._by_path.get(path)
-        return responder is not None and responder.put_off(path, head, body, tell)
+        return responder is not None and responder.put_off(path, head, body, peer, tell)
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request, as `Responder` has it."""

@@ -76,14 +76,14 @@ class Responder:
         if self._siblings:
             await self._siblings.stop()
 
-    def put_off(self, path: str, head: Head, body: bytes, tell: Tell) -> bool:
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
         """Whether a POST is answered at the end of this turn of the event loop, by `tell`."""
         table = self._router.active
         if table is None or path != table.infer_path or not table.routes or table.apart or len(body) > TURN_BYTES:
             return False
         if self.inference.telemetry is not None or head.content_encoding:
             return False
-        self.turn.put_off((self.inference, table, head, body, tell))
+        self.turn.put_off((self.inference, table, head, body, peer, tell))
         return True
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:

@@ -36,8 +36,8 @@ _UNKNOWN: Any = object()
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Answer], None]
-PutOff = tuple[Inference, LoadedTable, Head, bytes, Tell]
-"""The head may be that of other requests, too."""
+PutOff = tuple[Inference, LoadedTable, Head, bytes, bytes, Tell]
+"""Head, body, and the client's address; the head may be that of other requests, too."""
 
 
 class Group:
@@ -91,9 +91,9 @@ class Turn:
 
     def _answers(self, part: list[PutOff]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        for place, (inference, table, head, *_) in enumerate(part):
+        for place, (inference, table, head, _, peer, _) in enumerate(part):
             if head.deadline or not inference.door.is_open(table.table.limits):
-                refusal = inference.turn_away(table, self._own(head), OPEN_INFERENCE)
+                refusal = inference.turn_away(table, self._own(head, peer), OPEN_INFERENCE)
                 if refusal:
                     answers[place] = refusal
         if len(part) - len(answers) >= _LEAST_TOGETHER:
@@ -102,9 +102,9 @@ class Turn:
                     self._answer(group, part, answers)
             except Exception:  # those that have no answer yet get theirs in the general way
                 log.exception("turn failed")
-        for place, (inference, table, head, body, _) in enumerate(part):
+        for place, (inference, table, head, body, peer, _) in enumerate(part):
             if place not in answers:
-                answers[place] = inference.answer(table, body, self._own(head))
+                answers[place] = inference.answer(table, body, self._own(head, peer))
             if head.accept_encoding:
                 answers[place] = packed(answers[place], head.accept_encoding)
         return [answers[place] for place in range(len(part))]
@@ -135,9 +135,9 @@ class Turn:
             Answered(group.table, self._received_ns, size, group.route.release, latency_us, ids, keys, numbers, scores)
         )
 
-    def _own(self, head: Head) -> Head:
-        """A head that may be changed, and that knows when its request came."""
-        return head if head.arrived_ns else msgspec.structs.replace(head, arrived_ns=self._began_ns)
+    def _own(self, head: Head, peer: bytes) -> Head:
+        """A head that may be changed, and that knows when and whence its request came."""
+        return head if head.arrived_ns else msgspec.structs.replace(head, peer=peer, arrived_ns=self._began_ns)
 
 
 def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
@@ -152,7 +152,7 @@ def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
 
 def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutOff, fresh: str) -> None:
     """Into its group, if it is a usual request; `fresh` is its id if it brings none."""
-    inference, table, head, body, _ = put_off
+    inference, table, head, body, *_ = put_off
     asked = quick.read(body, head.json_size)
     if asked is None:
         return

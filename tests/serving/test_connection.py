@@ -318,7 +318,7 @@ class Failing:
 
     most_bytes, door, turn = 1000, Door(), Turn()
 
-    def put_off(self, path: str, head: Head, body: bytes, tell: Tell) -> bool:
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
         return False
 
     async def respond_later(self) -> Answer:

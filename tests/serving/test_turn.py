@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,13 +93,15 @@ class Sink:
 Asked = tuple[bytes, Head]
 
 
-def together(table: LoadedTable, asked: list[Asked], sink: Sink) -> tuple[list[Answer], ServerCounters]:
+def together(
+    table: LoadedTable, asked: list[Asked], sink: Sink, peers: Sequence[bytes] = (b"",)
+) -> tuple[list[Answer], ServerCounters]:
     counters = ServerCounters()
     inference, answers, turn = Inference(counters, sink), list[Answer](), Turn()
 
     async def ask() -> None:
-        for body, head in asked:
-            turn.put_off((inference, table, head, body, answers.append))
+        for at, (body, head) in enumerate(asked):
+            turn.put_off((inference, table, head, body, peers[at % len(peers)], answers.append))
         assert not answers
         await asyncio.sleep(0)
 
@@ -228,6 +231,9 @@ def test_the_door_is_asked_before() -> None:
     sink = Sink()
     answers, _ = together(table, usual(*ROWS), sink)
     assert [answer.status for answer in answers] == [200, 200, 429, 429]
+    table = table_of(TREES, limits=Limits(caller_requests_per_s=1, caller_burst=1))
+    answers, _ = together(table, usual(*ROWS), sink, peers=(b"1.1.1.1", b"2.2.2.2"))
+    assert [answer.status for answer in answers] == [200, 200, 429, 429]
     late = [(body, Head(deadline=b"0", arrived_ns=1)) for body, _ in usual(*ROWS[:2])]
     assert [answer.status for answer in together(TABLES["trees"], late, sink)[0]] == [504, 504]
 
@@ -251,7 +257,7 @@ def test_one_whose_client_is_gone_costs_nobody_an_answer(caplog: pytest.LogCaptu
 
     async def ask() -> None:
         for tell, (body, head) in zip((gone, answers.append), usual(*ROWS[:2]), strict=True):
-            turn.put_off((inference, TABLES["trees"], head, body, tell))
+            turn.put_off((inference, TABLES["trees"], head, body, b"", tell))
         await asyncio.sleep(0)
 
     asyncio.run(ask())
