@@ -148,6 +148,10 @@ class LoadedTable:
             return None
         return self.mirrors.get(release)
 
+    def mirrors_all(self, release: str) -> LoadedRoute | None:
+        """What scores the rows of every request that `release` has answered, if that is so."""
+        return self.mirrors.get(release) if self._mirrored_percent >= 100 else None
+
     def choose(self, key: str) -> LoadedRoute:
         if self._pins and (pinned := self._pins.release(key)):
             return self._by_release[pinned]

@@ -176,6 +176,9 @@ def _mirrors(exchanges: Sequence[Kept], starts: list[int]) -> Iterable[tuple[Loa
     for place, each in enumerate(exchanges):
         if each.status != 200 or each.fallback or not each.table.mirrors:
             continue
+        if mirror := each.table.mirrors_all(each.release):
+            groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
+            continue
         for row, request in enumerate(each.requests(), starts[place]):
             if mirror := each.table.mirror(each.release, request):
                 groups.setdefault(id(mirror), (mirror, []))[1].append(row)
