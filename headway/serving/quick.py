@@ -191,7 +191,7 @@ def _described(spec: TensorSpec, *, binary: bool) -> OutputTensor:
 
 
 def quick_route(deployment: str, loaded: LoadedRoute) -> QuickRoute | None:
-    """None for a model that takes or gives something else, tells several classes apart, or is not run in this process."""
+    """None for a model that takes or gives something else, tells several classes apart, or runs elsewhere."""
     signature = loaded.route.signature
     datatypes = {spec.datatype for spec in signature.inputs}
     plain = all(

@@ -130,7 +130,9 @@ TABLES = {
     "two": table_of(TREES, OTHER_TREES),
     "classes": table_beside(loaded(CLASS_TREES, "rl_0", 100, CLASSIFIED)),
     "failing": table_of(FAILING),
-    "spare": table_beside(loaded(FAILING, "rl_0", 100), spare=loaded(TREES, "rl_s", 0), shadow=loaded(TREES, "rl_h", 0)),
+    "spare": table_beside(
+        loaded(FAILING, "rl_0", 100), spare=loaded(TREES, "rl_s", 0), shadow=loaded(TREES, "rl_h", 0)
+    ),
     "constant": table_beside(loaded(FAILING, "rl_0", 100), constant=CONSTANT),
 }
 
