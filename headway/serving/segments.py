@@ -133,9 +133,12 @@ def _classified(exchanges: Sequence[Kept], mirror_chances: Chances) -> dict[str,
         return {}
     labels, chances = list[str | None](), list[list[float] | None]()
     for each in exchanges:
-        known = each.probabilities is not None
-        labels += [str(label) for label in each.labels or ()] if known else [None] * each.rows
-        chances += each.probabilities.tolist() if known else [None] * each.rows
+        if each.probabilities is None:
+            labels += [None] * each.rows
+            chances += [None] * each.rows
+        else:
+            labels += [str(label) for label in each.labels or ()]
+            chances += each.probabilities.tolist()
     others = [mirror_chances.get(row) for row in range(len(labels))]
     return {
         "_label": texts(labels),
