@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +38,8 @@ from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.runtimes import OnnxRuntime
 from headway.serving.segments import segment
 from headway.serving.turn import Turn
+from tests.serving.conftest import StartServer
+from tests.serving.processes import Blobs
 
 WIDTH = 4
 SIGNATURE = Signature(
@@ -324,6 +328,33 @@ def test_rows_that_share_a_run_are_captured_beside_one_that_something_else_answe
     kept = sink.rows()
     assert sorted(row["_fallback"] or "" for row in kept) == ["", "", "rl_s"]
     assert sorted(row["_mirror_release"] or "" for row in kept) == ["", "rl_h", "rl_h"]
+
+
+def test_one_connection_is_told_in_order_which_of_its_answers_another_gave(
+    start_server: StartServer, blobs: Blobs
+) -> None:
+    [failing, spare] = [
+        Route(release=release, model="m", version=1, blob=blobs.put(model), signature=SIGNATURE, percent=percent)
+        for release, model, percent in (("rl_f", FAILING, 100), ("rl_s", TREES, 0))
+    ]
+    table = RoutingTable(deployment="flights", generation=1, routes=(failing,), fallback=FallbackRoute(route=spare))
+    server = start_server(table)
+    bodies = [usual([at * 3.0, 0, 0, 0], id=f"t-{at}")[0][0] for at in range(6)]
+    head = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n"
+    ends = [b""] * 5 + [b"connection: close\r\n"]
+    sent = b"".join(head % (end, len(body)) + body for end, body in zip(ends, bodies, strict=True))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(sent)
+        answers = b"".join(iter(lambda: line.recv(65536), b"")).split(b"HTTP/1.1 ")[1:]
+    assert [int(answer[:3]) for answer in answers] == [200] * 6
+    assert [re.findall(rb'"id":"([^"]+)"', answer)[0] for answer in answers] == [b"t-%d" % at for at in range(6)]
+    told = [re.findall(rb"headway-fallback: (\S+)", answer) for answer in answers]
+    assert told == [[], [], [], [b"rl_s"], [b"rl_s"], [b"rl_s"]]
+    kept = server.rows().sort("_request")
+    assert kept["_fallback"].to_list() == [None] * 3 + ["rl_s"] * 3
+    assert kept["_release"].to_list() == ["rl_f"] * 6
+    counted = server.status()["releases"]["rl_f"]
+    assert (counted["statuses"], counted["fallbacks"]) == ({"200": 6}, {"rl_s": 3})
 
 
 @given(st.lists(st.none() | st.lists(st.floats(allow_nan=False), max_size=4), min_size=1, max_size=9))
