@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 import msgspec
 
+from headway.cli.dataset_files import add_file_verbs, holds
+from headway.cli.dataset_remotes import add_remote_verbs
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation
 from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.progress import Progress
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, short, size
 from headway.client.delta import is_delta, read_delta, write_delta
+from headway.client.files.pointer import SUFFIX, pointer_to, write_pointer
 from headway.client.frames import frame_of, parquet_of
 from headway.errors import Invalid, NotFound
 from headway.kernel.ids import kind_of
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.describing import described
-from headway.lifecycle.datasets.records import DatasetVersion
+from headway.lifecycle.datasets.records import DatasetVersion, Form
 from headway.lifecycle.datasets.schema import Column
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_TABLE = click.Path(exists=True, path_type=Path)
+_TABLES = (".csv", ".parquet", ".tsv", ".txt")
 _contract = click.option("--contract", type=_FILE, help="Its rules, as JSON: what `dataset show --json` has there.")
 
 
 @click.group(cls=Noun)
 def dataset() -> None:
-    """Datasets: named lines of immutable tables, held to a contract."""
+    """Datasets: named lines of immutable tables, held to a contract, and of folders of files."""
 
 
 @dataset.command("list")
@@ -43,14 +48,13 @@ def list_versions(invocation: Invocation, name: str | None, limit: int) -> None:
         invocation.client.datasets.versions(name, limit=limit),
         {
             "version": lambda version: version.label,
-            "rows": lambda version: number(version.rows),
-            "columns": lambda version: str(len(version.schema)),
+            "holds": lambda version: holds(version),
             "size": lambda version: size(version.size),
             "contract": lambda version: "yes" if version.contract else "no",
             "added": lambda version: ago(version.created_at),
             "note": lambda version: clip(version.note, 40),
         },
-        empty="no datasets yet; `headway dataset add NAME FILE` adds one",
+        empty="no datasets yet; `headway dataset add NAME PATH` adds one",
     )
 
 
@@ -58,7 +62,7 @@ def list_versions(invocation: Invocation, name: str | None, limit: int) -> None:
 @click.argument("reference")
 @pass_invocation
 def show(invocation: Invocation, reference: str) -> None:
-    """One version: REFERENCE is an id, NAME for the newest, or NAME@NUMBER."""
+    """One version: REFERENCE is an id, NAME for the newest, NAME@NUMBER or NAME@TAG."""
     version = invocation.client.datasets.version(reference)
     rules = {rule.name: rule for rule in version.contract.columns} if version.contract else {}
     print_facts(
@@ -67,7 +71,12 @@ def show(invocation: Invocation, reference: str) -> None:
         {
             "dataset": version.label,
             "id": version.id,
-            "rows": number(version.rows),
+            "rows": number(version.rows) if version.form is Form.TABLE else "",
+            "parts": number(len(version.parts)) if version.parts else "",
+            "files": number(version.files) if version.files else "",
+            "digest": version.digest,
+            "packs": number(len(version.packs)) if version.packs else "",
+            "stored": size(version.stored) if version.stored else "",
             "size": size(version.size),
             "added": ago(version.created_at),
             "made by": version.made_by,
@@ -82,28 +91,51 @@ def show(invocation: Invocation, reference: str) -> None:
 
 @dataset.command()
 @click.argument("name")
-@click.argument("file", type=_TABLE)
+@click.argument("path")
 @_contract
 @click.option("--note", default="", help="What is special about it.")
-@click.option(
-    "--version", type=click.IntRange(0), help="Of a Delta Lake table: which of its versions, if not the last."
-)
+@click.option("--version", type=click.IntRange(0), help="Of a Delta Lake table: which one, if not its last.")
+@click.option("--files", "as_files", is_flag=True, help="Keep a table as the files that it is.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches; may be repeated.")
+@click.option("--pointer", is_flag=True, help=f"Write PATH{SUFFIX}, to be kept in a repository.")
 @pass_invocation
 def add(
-    invocation: Invocation, name: str, file: Path, contract: Path | None, note: str, version: int | None
+    invocation: Invocation, name: str, path: str, contract: Path | None, note: str, version: int | None,
+    as_files: bool, exclude: tuple[str, ...], pointer: bool,
 ) -> None:  # fmt: skip
-    """Add the CSV, the Parquet or the Delta Lake table in FILE as the next version of NAME.
+    """Add PATH as the next version of NAME: a CSV, a Parquet or a Delta Lake table, a folder or any other file as
+    files.
 
-    Without a contract of its own it is held to that of the version before.
+    A URI such as s3://bucket/folder is read first. Without a contract of its own a table is held to that of the
+    version before.
     """
+    place = Path(path)
+    is_table = not as_files and (is_delta(place) or (not place.is_dir() and place.suffix.lower() in _TABLES))
+    if version is not None and not is_delta(place):
+        raise Invalid(f"{path} is no Delta Lake table, which alone has versions")
+    if "://" in path:
+        added = _add_from(invocation, name, path, note, exclude)
+    elif is_table:
+        added = _add_table(invocation, name, place, contract, note, version)
+    elif contract:
+        raise Invalid("a contract holds for a table; files have none")
+    else:
+        added = add_files(invocation, name, place, note, exclude)
+    if pointer:
+        there = place.absolute()
+        write_pointer(there.with_name(there.name + SUFFIX), pointer_to(added, there.name))
+    _say(invocation, added)
+
+
+def _add_table(
+    invocation: Invocation, name: str, path: Path, contract: Path | None, note: str, version: int | None
+) -> DatasetVersion:
     rules = _read_contract(contract) if contract else None
-    table: Any = file
-    if is_delta(file):
-        table, origin = read_delta(file, version)
+    table: Any = path
+    if is_delta(path):
+        table, origin = read_delta(path, version)
         note = f"{note} ({origin})" if note else origin
-    elif version is not None or file.is_dir():
-        raise Invalid(f"{file} is no Delta Lake table, which alone is a folder and has versions")
-    _say(invocation, invocation.client.datasets.add(name, table, contract=rules, note=note))
+    return invocation.client.datasets.add(name, table, contract=rules, note=note)
 
 
 @dataset.command("write-delta")
@@ -119,6 +151,23 @@ def write_delta_table(invocation: Invocation, reference: str, folder: Path) -> N
         print_json({"version": version, "delta_version": number_there})
     else:
         click.echo(f"{version.label}: {number(version.rows)} rows are version {number_there} of {folder}")
+
+
+def add_files(invocation: Invocation, name: str, path: Path, note: str, exclude: tuple[str, ...]) -> DatasetVersion:
+    with Progress("read", hidden=invocation.as_json, unit="bytes") as progress:
+        return invocation.client.datasets.add_files(
+            name, path, note=note, exclude=exclude, advance=progress.advance
+        )  # fmt: skip
+
+
+def _add_from(invocation: Invocation, name: str, uri: str, note: str, exclude: tuple[str, ...]) -> DatasetVersion:
+    from headway.storage.remotes.sources import fetch_all  # noqa: PLC0415
+
+    invocation.client.me()  # before much is fetched: is there a server that knows us
+    with TemporaryDirectory(prefix="headway-add-") as folder:
+        with Progress("fetched", hidden=invocation.as_json, unit="bytes") as progress:
+            fetch_all(uri, Path(folder) / "files", progress.advance)
+        return add_files(invocation, name, Path(folder) / "files", note or f"from {uri}", exclude)
 
 
 @dataset.command()
@@ -167,10 +216,11 @@ def _say(invocation: Invocation, version: DatasetVersion) -> None:
     if invocation.as_json:
         print_json(version)
         return
-    click.echo(f"{version.label}: {number(version.rows)} rows, {size(version.size)} ({short(version.id)})")
+    stored = f", {size(version.stored)} of it new" if version.form is Form.FILES else ""
+    click.echo(f"{version.label}: {holds(version)}, {size(version.size)}{stored} ({short(version.id)})")
     for violation in version.skew:
         click.echo(f"Warning: {violation}")
-    if version.contract is None:
+    if version.contract is None and version.form is Form.TABLE:
         click.echo("It has no contract, so nothing was checked; add one with --contract, or from Python.")
 
 
@@ -195,4 +245,6 @@ def _column(column: Column, rule: ColumnRule | None) -> str:
     return f"{column.name}: {column.kind}  {', '.join(filter(None, demands))}".rstrip()
 
 
+add_file_verbs(dataset)
+add_remote_verbs(dataset)
 add_removal(dataset, "REFERENCE", lambda client, text: text if kind_of(text) else client.datasets.version(text).id)

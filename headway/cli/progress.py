@@ -7,13 +7,16 @@ import time
 from types import TracebackType
 from typing import Self
 
+from headway.cli.wording import size
+
 _ON_TERMINAL_S, _ELSEWHERE_S = 0.1, 10.0
 
 
 class Progress:
     """On standard error, so that what a command prints can be piped on."""
 
-    def __init__(self, verb: str, *, hidden: bool = False) -> None:
+    def __init__(self, verb: str, *, hidden: bool = False, unit: str = "rows") -> None:
+        self._unit = unit
         self._verb, self._hidden, self._terminal = verb, hidden, sys.stderr.isatty()
         self._said = time.monotonic()
         self.begin(0, 0)
@@ -39,6 +42,10 @@ class Progress:
 
     def _say(self, start: str, end: str) -> None:
         rate = (self._done - self._first) / (time.monotonic() - self._began)
-        whole = f" of {self._of:,}" if self._of else ""
-        text = f"{self._verb} {self._done:,}{whole} rows, {rate:,.0f} a second"
+        if self._unit == "bytes":
+            whole = f" of {size(self._of)}" if self._of else ""
+            text = f"{self._verb} {size(self._done)}{whole}, {size(int(rate))} a second"
+        else:
+            whole = f" of {self._of:,}" if self._of else ""
+            text = f"{self._verb} {self._done:,}{whole} {self._unit}, {rate:,.0f} a second"
         print(f"{start}{text:<70}", end=end, file=sys.stderr, flush=True)

@@ -23,7 +23,6 @@ from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import find_home
-from headway.engines.pipelines.delayed import DelayedProgress
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.telemetry import open_telemetry
@@ -128,8 +127,8 @@ def _execute(client: Client, run: Run) -> None:
     handle = client.resume(run.id, OnnxExporter(client), capture=capture)
     active = ACTIVE.set(handle)
     try:
-        with DelayedProgress(client.session(run.id, run.pipeline, code_of(folder))) as session:
-            _run(session, folder, pipeline, params, run)
+        session = client.session(run.id, run.pipeline, code_of(folder))  # what runs is told of at once
+        _run(session, folder, pipeline, params, run)
     finally:
         ACTIVE.reset(active)
         capture.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from headway.client.http import Connection, segment
@@ -32,6 +33,26 @@ class Blobs:
         """Keep the `size` bytes of `file`, whose digest is `name`, without reading them into memory."""
         if size <= _ASK_FIRST_ABOVE or not self.has(name):
             self._connection.upload(_path(name), Kept, file)
+
+    def give(self, file: Path, name: str, size: int) -> None:
+        """As `put_file`, and the file is gone then."""
+        if self._connection.adopt is not None:
+            self._connection.adopt(file, name)
+        else:
+            self.put_file(file, name, size)
+            file.unlink()
+
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Some of the bytes, unverified; from the file that the blob is, if it can be read here."""
+        path = self.path(name)
+        if path is not None:
+            with path.open("rb") as file:
+                return os.pread(file.fileno(), length, start)
+        return self._connection.download(_path(name), start=start, length=length)
+
+    def path(self, name: str) -> Path | None:
+        """The file that the blob is, if it can be read here."""
+        return self._connection.place.blob(name)
 
     def get(self, name: str) -> bytes:
         """The bytes; raises `LedgerBroken` when they arrive changed."""

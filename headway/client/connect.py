@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 
 from headway.client.client import Client
-from headway.client.home import SPOOLS, find_home, is_here, owner_token, running_server
+from headway.client.home import SPOOLS, HomeFolder, find_home, is_here, owner_token, running_server
 from headway.client.http import Connection
 from headway.errors import Unreachable
 from headway.lifecycle.runs.records import Code
@@ -44,7 +44,8 @@ def connect(
             raise Unreachable(f"no server runs on {folder}; start one with `headway up`, or name one by HEADWAY_URL")
         transport = local(folder)
     secret = token or env.get("HEADWAY_TOKEN") or ("" if address and not is_here(address) else owner_token(folder))
-    connection = Connection(address or "http://localhost", secret, transport=transport)
+    place = HomeFolder(folder, shared=not (url or env.get("HEADWAY_URL")))
+    connection = Connection(address or "http://localhost", secret, transport=transport, place=place)
     here: LocalSession | None = getattr(transport, "session", None)
     line = functools.partial(here, secret) if here is not None else None
     return Client(connection, spools=folder / SPOOLS, line=line)

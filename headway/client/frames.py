@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +67,15 @@ def frame_as(frame: polars.DataFrame, library: str) -> Any:
     raise Invalid(f"{library!r} is none of {', '.join(LIBRARIES)}{nearest(library, LIBRARIES)}")
 
 
+def joined(parts: Sequence[bytes]) -> polars.DataFrame:
+    """The rows of all parts, in order."""
+    frame: polars.DataFrame = _polars().concat([frame_of(part) for part in parts], how="vertical_relaxed")
+    return frame
+
+
 def _file(path: Path) -> bytes:
+    if path.is_dir():
+        raise Invalid(f"{path} is a folder, not a table; `client.datasets.add_files` adds its files")
     if not path.is_file():
         raise Invalid(f"there is no file {path}; give a path to a CSV or Parquet file")
     data = path.read_bytes()

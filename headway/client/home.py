@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
 
+from headway.kernel.blobs import blob_place
+
 PROJECT_FILE = "headway.toml"
 SPOOLS = "spool"
 """The folder of a home in which runs keep what the server has not got yet."""
+
+
+@dataclass(frozen=True)
+class HomeFolder:
+    """The home beside a client. `shared` says that the server it asks keeps everything here too, so that what is in the
+    blobs can be read as files."""
+
+    folder: Path
+    shared: bool = False
+
+    @property
+    def cache(self) -> Path:
+        """What can be found anew: it may be deleted at any time."""
+        return self.folder / "cache"
+
+    @property
+    def uploads(self) -> Path:
+        """Blobs that are being written; `headway gc` clears away what was cut off."""
+        return self.folder / "uploads"
+
+    def blob(self, digest: str) -> Path | None:
+        """The file that a blob is, if it can be read here."""
+        path = self.folder / "blobs" / blob_place(digest)
+        return path if self.shared and path.is_file() else None
 
 
 def find_home(
@@ -48,7 +76,6 @@ def owner_token(home: Path) -> str:
 
 def is_here(url: str) -> bool:
     """Whether the address is one of this machine that no other can have."""
-    from ipaddress import ip_address  # noqa: PLC0415  # where no server is named or runs, none of this is needed
     from urllib.parse import urlsplit  # noqa: PLC0415
 
     host = urlsplit(url).hostname or ""

@@ -6,16 +6,19 @@ again only when no connection came about, so that nothing can be written twice.
 
 from __future__ import annotations
 
+import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
 import msgspec
 
-from headway.client.home import is_here
+from headway.client.home import HomeFolder, is_here
 from headway.errors import (
     Conflict,
     Forbidden,
@@ -58,8 +61,13 @@ class Connection:
         timeout_s: float = 60.0,
         attempts: int = 4,
         wait: Callable[[float], None] = time.sleep,
+        place: HomeFolder | None = None,
     ) -> None:
+        """`place` is the home beside this client; without one, what it keeps for itself is in a folder for it alone."""
         self.url = url.rstrip("/")
+        self._place = place
+        self.adopt: Callable[[Path, str], None] | None = getattr(transport, "adopt", None)
+        """Takes a file into the blobs without copying it, where the platform is in this process."""
         self._attempts, self._wait = attempts, wait
         headers = {"authorization": f"Bearer {token}"} if token else {}
         timeout = httpx2.Timeout(timeout_s, connect=5.0)
@@ -91,8 +99,8 @@ class Connection:
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
 
-    def download(self, path: str) -> bytes:
-        return self._send("GET", path).content
+    def download(self, path: str, **query: Any) -> bytes:
+        return self._send("GET", path, query=query).content
 
     def exists(self, path: str) -> bool:
         try:
@@ -100,6 +108,13 @@ class Connection:
         except NotFound:
             return False
         return True
+
+    @property
+    def place(self) -> HomeFolder:
+        if self._place is None:
+            self._place = HomeFolder(Path(mkdtemp(prefix="headway-")))
+            weakref.finalize(self, shutil.rmtree, self._place.folder, ignore_errors=True)
+        return self._place
 
     def close(self) -> None:
         self._http.close()

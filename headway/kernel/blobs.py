@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Protocol
 
 from msgspec import Meta
@@ -40,8 +41,17 @@ class BlobStore(Protocol):
         """Keep `data` and return its digest, once it is safe on disk. What is there already becomes young again."""
         ...
 
+    def adopt(self, file: Path, digest: str) -> None:
+        """Keep the bytes of `file`, whose digest the caller has made sure of, once they are safe on disk. The file is
+        gone then: where it can be it is moved, so that nothing is written twice."""
+        ...
+
     def get(self, digest: str) -> bytes:
         """The bytes; raises `NotFound`, or `LedgerBroken` when what is kept no longer has this digest."""
+        ...
+
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`, unverified; raises `NotFound`, or `Invalid` for bytes that it does not have."""
         ...
 
     def has(self, digest: str) -> bool: ...
@@ -81,6 +91,12 @@ def must_be_kept(blobs: BlobStore, *digests: str) -> None:
     for digest in digests:
         if not blobs.has(digest):
             raise NotFound(f"blob {digest} is not kept; send it again, then say this once more", digest=digest)
+
+
+def checked_part(start: int, length: int, size: int) -> None:
+    """Raises `Invalid` for a part that a blob of `size` bytes does not have."""
+    if start < 0 or length < 0 or start + length > size:
+        raise Invalid(f"the blob has {size} bytes, not {length} from {start}; ask for a part that it has")
 
 
 def checked_digest(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from headway.kernel.access import AccessService
 from headway.kernel.blobs import BlobStore
@@ -18,6 +18,8 @@ from headway.lifecycle.changes.asked import AskedService
 from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.changes.service import ChangeService
 from headway.lifecycle.changes.triggers import TriggerService
+from headway.lifecycle.datasets.comparison import ComparisonService
+from headway.lifecycle.datasets.files import DatasetFileService
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.environments.service import EnvironmentService
@@ -60,6 +62,8 @@ from headway.lifecycle.webhooks.store import Outbound
 class Platform:
     access: AccessService
     datasets: DatasetService
+    dataset_files: DatasetFileService
+    comparisons: ComparisonService
     feature_views: FeatureViewService
     experiments: ExperimentService
     runs: RunService
@@ -109,8 +113,8 @@ def wire(
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
-        datasets=datasets,
-        feature_views=FeatureViewService(j, *_feature_views(s), datasets, blobs, histories, *t),
+        **_datasets(j, datasets, blobs),
+        feature_views=FeatureViewService(j, *_feature_views(s), datasets, histories, *t),
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -147,6 +151,19 @@ def wire(
 
 def _feature_views(s: Stores) -> tuple[FeatureViewStore, MaterialisationStore, OnlineStore]:
     return s.feature_views, s.materialisations, s.online
+
+
+class _Datasets(TypedDict):
+    datasets: DatasetService
+    dataset_files: DatasetFileService
+    comparisons: ComparisonService
+
+
+def _datasets(journal: Journal, datasets: DatasetService, blobs: BlobStore) -> _Datasets:
+    files = DatasetFileService(journal, datasets, blobs)
+    return {
+        "datasets": datasets, "dataset_files": files, "comparisons": ComparisonService(datasets, files, blobs)
+    }  # fmt: skip
 
 
 def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore, TrustStore, ArtifactStore]:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
 
-from headway.engines.tables.questions import ContentOf, DayProfileOf, LatestOf, ReferenceOf, SummaryOf
+from headway.engines.tables.questions import (
+    ContentOf,
+    DayProfileOf,
+    ExtendedOf,
+    JoinedOf,
+    LatestOf,
+    ReferenceOf,
+    SummaryOf,
+)
 from headway.engines.tables.readers import Readers
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
@@ -39,6 +47,12 @@ class Tables:
 
     def reference(self, data: bytes, contract: Contract | None) -> bytes:
         return self._ready().ask(ReferenceOf(data=data, contract=contract), bytes)
+
+    def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
+        return self._ready().ask(ExtendedOf(reference=reference, data=data, contract=contract), bytes)
+
+    def joined(self, parts: Sequence[bytes]) -> bytes:
+        return self._ready().ask(JoinedOf(parts=tuple(parts)), bytes)
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         return self._ready().ask(ContentOf(deployment=deployment, segment=segment, data=data), SegmentContent)

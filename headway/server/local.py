@@ -50,6 +50,10 @@ class LocalTransport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         return self._run(_exchange(self._app, request, _body(request)))
 
+    def adopt(self, file: Path, digest: str) -> None:
+        """Keep a file as a blob, under the digest that this process has found it to have. The file is gone then."""
+        self._application.blobs.adopt(file, digest)
+
     def close(self) -> None:
         """Let open requests finish, and close the home."""
         if self._loop.is_closed():

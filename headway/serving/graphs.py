@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from headway.engines.models.graph_run import RunPart, run_graph
+from headway.engines.models.composing import RunPart, run_graph
 from headway.errors import Invalid, Unavailable
 from headway.kernel.records import digest
 from headway.lifecycle.models.graphs import Part, read_graph

@@ -8,19 +8,22 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Lock
+from typing import cast
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
-from headway.kernel.blobs import BlobsUsed, KeptBlob, blob_place, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, blob_place, checked_digest, checked_part
 from headway.kernel.records import digest as digest_of
 
 _DISCARDED = "discarded/"
 _COUNTED_FOR_S = 3600.0
+_LOOKS = 6
 _BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
@@ -48,6 +51,32 @@ class ObjectBlobStore:
                     _sync(self._root, self._root / blob_place(digest))
                     return digest
 
+    def adopt(self, file: Path, digest: str) -> None:
+        size = file.stat().st_size
+        if not isinstance(self._root, Path):
+            if not self.has(digest):
+                with _reached(self._root), file.open("rb") as opened:
+                    self._store.put(blob_place(digest), opened)
+                self._count(size)
+            file.unlink()
+            return
+        place = self._root / blob_place(checked_digest(digest))
+        with _reached(self._root):
+            known = self.has(digest)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(file)
+            _sync_file(file)  # before it has the name that says what it holds
+            try:
+                file.replace(place)
+            except OSError:  # another filesystem
+                self._put_mapped(file, size)
+                file.unlink()
+                return
+            for folder in (place.parent, self._root):
+                _sync_file(folder)
+        if not known:
+            self._count(size)
+
     def get(self, digest: str) -> bytes:
         data = self._read(digest)
         if data is None:
@@ -55,6 +84,18 @@ class ObjectBlobStore:
         if digest_of(data) != digest:
             raise LedgerBroken(f"blob {digest} is not as it was written; restore it from a backup", digest=digest)
         return data
+
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        place = blob_place(checked_digest(digest))
+        with _reached(self._root):
+            try:
+                found = self._store.head(place)
+            except (FileNotFoundError, NotFoundError):
+                if not self._brought_back(digest):
+                    raise NotFound(f"no blob {digest}", digest=digest) from None
+                found = self._store.head(place)
+            checked_part(start, length, found["size"])
+            return bytes(self._store.get_range(place, start=start, length=length)) if length else b""
 
     def has(self, digest: str) -> bool:
         place = blob_place(checked_digest(digest))
@@ -94,6 +135,13 @@ class ObjectBlobStore:
                 self._counted, self._counted_at = BlobsUsed(objects=len(sizes), bytes=sum(sizes)), now
         return self._counted
 
+    def _put_mapped(self, file: Path, size: int) -> None:
+        if size == 0:  # an empty file cannot be mapped
+            self.put(b"")
+            return
+        with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as v:
+            self.put(cast(bytes, v))
+
     def _count(self, size: int) -> None:
         with self._counting:
             self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
@@ -121,16 +169,15 @@ class ObjectBlobStore:
             self._store.delete(place)
 
     def _brought_back(self, digest: str) -> bool:
-        """Whether it is among the blobs again; another may have brought it back, or put it anew, in between."""
+        """Whether it is among the blobs again; another may have brought it back, or put it anew, in between. One that
+        is discarded once more after that is looked for again."""
         place = blob_place(digest)
-        try:
-            self._store.rename(_DISCARDED + place, place)
-        except (FileNotFoundError, NotFoundError):
-            try:
-                self._store.head(place)
-            except (FileNotFoundError, NotFoundError):
-                return False
-        return True
+        for _ in range(_LOOKS):
+            for look in (lambda: self._store.rename(_DISCARDED + place, place), lambda: self._store.head(place)):
+                with suppress(FileNotFoundError, NotFoundError):
+                    look()
+                    return True
+        return False
 
     def _read(self, digest: str) -> bytes | None:
         place = blob_place(checked_digest(digest))
@@ -163,11 +210,15 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
 def _sync(root: Path, path: Path) -> None:
     """Bring a file to disk, then the names that lead to it."""
     for each in (path, path.parent, root):
-        handle = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_file(each)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Lock
 
 from headway.errors import NotFound
 from headway.kernel.access import AccessToken
-from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest
+from headway.kernel.blobs import BlobsUsed, KeptBlob, checked_digest, checked_part
 from headway.kernel.clock import Clock, SystemClock
 from headway.kernel.events import Event
 from headway.kernel.leases import Lease
@@ -127,6 +128,15 @@ class MemoryBlobStore:
             self._discarded.pop(name, None)
             self._kept[name] = bytes(data), self._clock.now()
         return name
+
+    def adopt(self, file: Path, digest: str) -> None:
+        self.put(file.read_bytes())
+        file.unlink()
+
+    def part(self, digest: str, start: int, length: int) -> bytes:
+        data = self.get(digest)
+        checked_part(start, length, len(data))
+        return data[start : start + length]
 
     def get(self, digest: str) -> bytes:
         with self._one_step:

@@ -9,6 +9,7 @@ A dataset's bytes are the JSON of its `Summary`, a segment's those of its `Segme
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,7 +21,7 @@ from headway.kernel.records import encode
 from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
-from headway.lifecycle.datasets.reference import Reference
+from headway.lifecycle.datasets.reference import Reference, merged, read_reference
 from headway.lifecycle.datasets.schema import Summary
 from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
 from headway.lifecycle.platform import Platform, wire
@@ -57,6 +58,13 @@ class JsonTables:
         """`newest` says it, by a table's bytes; rows after `as_of` are left out."""
         rows = self.newest.get(data, ())
         return Latest(rows=tuple(row for row in rows if row.event_at <= as_of))
+
+    def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
+        return encode(merged(read_reference(reference), read_reference(self.reference(data, contract))))
+
+    def joined(self, parts: Sequence[bytes]) -> bytes:
+        found = [_read(part, Summary) for part in parts]
+        return encode(found[0].but(rows=sum(summary.rows for summary in found)))
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         content = _read(data, SegmentContent)

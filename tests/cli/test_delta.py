@@ -46,7 +46,7 @@ def test_a_version_is_written_as_the_next_of_a_table(headway: Headway, table: Pa
     ("arguments", "told"),
     [
         (["add", "x", "{table}", "--version", "9"], "cannot be read at version 9"),
-        (["add", "x", "{folder}"], "no Delta Lake table"),
+        (["add", "x", "{folder}", "--version", "0"], "no Delta Lake table"),
         (["add", "x", "{file}", "--version", "0"], "no Delta Lake table"),
         (["write-delta", "flights", "{folder}"], "is there already and is no Delta Lake table"),
         (["write-delta", "flights", "{file}"], "is there already and is no Delta Lake table"),

@@ -158,5 +158,5 @@ def test_what_neither_converts_nor_is_on_the_list_is_refused(plain: pl.DataFrame
         pass
 
     numbers = plain.select("f0")
-    with pytest.raises(Invalid, match=r"Own cannot be converted.*nor can skops keep it"):
+    with pytest.raises(Invalid, match=r"Own cannot be converted.*nor can it be served as it is"):
         export(make_pipeline(StandardScaler(), Own()).fit(numbers, numbers["f0"]), numbers, numbers)

@@ -23,7 +23,7 @@ for _module in pkgutil.walk_packages(headway.lifecycle.__path__, "headway.lifecy
     importlib.import_module(_module.name)
 
 HOLDERS = {
-    "dv": {"blob", "profile"},
+    "dv": {"blob", "profile", "packs.blob", "parts.blob"},
     "ar": {"blob"},
     "sr": {"outputs.blob"},
     "mv": {"blob", "baselines.blob", "files.blob"},
@@ -33,11 +33,11 @@ HOLDERS = {
 }
 NO_BLOB = {
     ("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest"),
-    ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
+    ("dv", "digest"), ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
     ("tu", "blob"),
 }  # fmt: skip
-"""Digests of code and of what a client read elsewhere, which name nothing in the blob store; counts of blobs; what
-a word of trust is for, which a model version holds."""
+"""Digests of code, of a listing of files and of what a client read elsewhere, which name nothing in the blob store;
+counts of blobs; what a word of trust is for, which a model version holds."""
 
 
 def test_the_fields_that_hold_blobs() -> None:

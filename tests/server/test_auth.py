@@ -68,6 +68,8 @@ TAKES: list[tuple[Permission, str, str, object]] = [
     (Permission.OPERATE, "POST", "/v1/deployments/d/unpin", {"why": "w"}),
     (Permission.OPERATE, "POST", "/v1/deployments/d/shadow", {"release": "r"}),
     (Permission.OPERATE, "POST", "/v1/deployments/d/unshadow", {"why": "w"}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/fallback", {"constant": {"score": 1.0}}),
+    (Permission.OPERATE, "POST", "/v1/deployments/d/unfallback", {"why": "w"}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/acknowledge", {}),
     (Permission.OPERATE, "POST", "/v1/alerts/a/resolve", {}),
     (Permission.OPERATE, "PUT", "/v1/project", {}),

@@ -7,11 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 
 from headway.client.frames import parquet_of
 from headway.kernel.access import Role
 from headway.kernel.records import digest
 from headway.lifecycle.changes.hooks import signed
+from headway.lifecycle.datasets.listing import Entry
+from headway.lifecycle.datasets.pack import HEAD, Index, index_tail
+from headway.lifecycle.datasets.tree import build
 from headway.lifecycle.runs.imported import imported_run_id
 from headway.lifecycle.status import Status
 from headway.server.api import routed
@@ -26,11 +30,13 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/datasets", "/v1/datasets/versions?dataset=flights&limit=1", "/v1/datasets/versions/flights@1")
     yield "/v1/datasets/versions/flights/data"
     yield from ("/v1/feature-views", "/v1/feature-views/hours", "/v1/feature-views/hours/materialisations?limit=1")
+    yield from ("/v1/datasets/versions/flights/data", "/v1/datasets/versions/grown@gold/data")
+    yield from ("/v1/datasets/versions/folder/files?after=a&limit=1", "/v1/datasets/diff?first=grown@1&second=grown")
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
-    yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
+    yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key", "/v1/pipelines/train/results")
     yield from ("/v1/models", "/v1/models/versions?model=late", "/v1/models/versions/late@1")
     yield "/v1/models/versions/late@1/origins"
     yield from ("/v1/models/registrations/crafted@1", "/v1/models/versions/crafted@1/trust")
@@ -53,7 +59,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/ledger", "/v1/ledger?after=3&limit=2", f"/v1/ledger?subject={ids['run']}")
     yield from (f"/v1/lineage/{ids['model_version']}", "/v1/tokens", "/v1/project")
     yield from ("/v1/webhooks", "/v1/webhooks/chat", "/v1/webhooks/chat/deliveries?state=pending&limit=1")
-    yield f"/v1/blobs/{digest(table(0))}"
+    yield from (f"/v1/blobs/{digest(table(0))}", f"/v1/blobs/{digest(table(0))}?start=1&length=3")
     yield from ("/v1/tombstones?kind=rn&limit=3", f"/v1/tombstones/{ids['spare']}")
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
@@ -69,11 +75,7 @@ def feature_view_writes(run: str, version: str) -> Iterator[tuple[str, Any]]:
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     """Paths and bodies; the ids are of things that are there."""
     run = f"/v1/runs/{ids['run']}"
-    yield (
-        "/v1/datasets/check",
-        {"blob": blob, "contract": {"columns": [{"name": "delay", "kind": "float"}], "closed": False}},
-    )
-    yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
+    yield from of_datasets(ids, blob)
     yield from feature_view_writes(run, ids["dataset_version"])
     yield "/v1/runs", {"experiment": "delays", "params": {"depth": "3"}}
     yield "/v1/runs/search", {"experiments": ["delays"], "where": "run_id != ''", "order": ["run_name"], "limit": 1}
@@ -100,28 +102,59 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/changes", {"deployment": "arrivals", "model_version": "late@1", "why": "again"}
     yield "/v1/changes/2/cancel", {"reason": "too late"}
     yield "/v1/ledger/verify", None
-    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
-    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
-    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
-    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+    yield from steering(ids)
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
     yield "/v1/gc", {"dry_run": True, "older_than_s": 0, "explain": 10}
-    yield from steering()
+    yield from declared()
     yield "/v1/tokens", {"name": "night/ly", "role": "worker", "days": 30}
     yield from ((f"/v1/import/{what}", {"source": "http://there", **body}) for what, body in imports(blob))
 
 
-def steering() -> Iterator[tuple[str, Any]]:
+def declared() -> Iterator[tuple[str, Any]]:
+    """What fires triggers and tells webhooks."""
     yield from (("/v1/triggers/daily/fire", {"key": "now"}), ("/v1/triggers/daily/pause", {"why": "w"}))
     yield "/v1/triggers/daily/resume", None
     yield "/v1/triggers/daily/backfill", {"since": AT, "until": AT, "dry_run": True}
     hook = {"url": "https://hooks.invalid/", "events": ["change.settled"]}
     yield from (("/v1/webhooks", {"name": name, **hook}) for name in ("chat", "gone"))
     yield "/v1/webhooks/gone/test", {"event": "change.opened"}
+
+
+def steering(ids: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """What is said of a deployment beside its rollouts."""
+    yield "/v1/deployments/arrivals/pin", {"release": ids["release"], "why": "a test", "prefixes": ["vip-"]}
+    yield "/v1/deployments/arrivals/shadow", {"release": ids["release"], "why": "a look", "percent": 10}
+    yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
+    yield "/v1/deployments/arrivals/fallback", {"constant": {"score": 0.5}, "why": "to be safe"}
+    yield "/v1/deployments/arrivals/unfallback", {"why": "safe"}
+    yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
+
+
+def of_datasets(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
+    yield (
+        "/v1/datasets/check",
+        {"blob": blob, "contract": {"columns": [{"name": "delay", "kind": "float"}], "closed": False}},
+    )
+    yield "/v1/datasets/versions", {"dataset": "flights", "blob": blob, "came_from": [ids["dataset_version"]]}
+    yield "/v1/datasets/versions", {"dataset": "grown", "blob": blob}
+    yield "/v1/datasets/rows", {"dataset": "grown", "after": "grown@1", "blob": blob}
+    yield from (("/v1/datasets/tag", {"reference": "grown", "tag": tag}) for tag in ("gold", "gone"))
+    yield "/v1/datasets/untag", {"dataset": "grown", "tag": "gone"}
+    pack, root = packed()
+    yield "/v1/datasets/packs", {"blob": digest(pack)}
+    yield "/v1/datasets/files", {"dataset": "folder", "root": root, "packs": [digest(pack)]}
+
+
+def packed() -> tuple[bytes, str]:
+    """A pack with one file, and the root of its tree."""
+    pieces = {blake3(b"hi").digest(): b"hi"}
+    root = build([Entry("a/b", 2, False, blake3(b"hi").digest())], pieces.__setitem__)
+    index = Index(digests=b"".join(pieces), lengths=[len(piece) for piece in pieces.values()])
+    return HEAD + b"".join(pieces.values()) + index_tail(index), "b3:" + root.hex()
 
 
 def imports(blob: str) -> Iterator[tuple[str, Any]]:
@@ -180,6 +213,7 @@ def test_every_route_answers_as_it_says(delivered: tuple[World, dict[str, str]])
         path: handler for path, handler in routes_of(routed(world.application)) if "GET" in handler.http_methods
     }
     put_blob(owner, b"")
+    put_blob(owner, packed()[0])
     ids = ids | {"spare": owner.post("/v1/runs", json={"experiment": "spare"}).json()["id"]}
     assert owner.head(f"/v1/blobs/{digest(b'')}").status_code == 200
     data = segment(ids["release"], rows=5)

@@ -36,6 +36,10 @@ class Environment:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def command(self, name: str) -> Path:
+        """A program that came with the requirement."""
+        return self._folder / "bin" / name
+
     def _build(self, requirements: Sequence[str]) -> None:
         """Whole or not at all, since others may build the same at this moment."""
         _KEPT.mkdir(mode=0o700, exist_ok=True)

@@ -84,3 +84,12 @@ def test_a_parent_of_workers_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_server_starts_without_what_only_gates_and_capture_need() -> None:
+    """Each of them would cost more memory, and more of the time until the first answer, than the server itself."""
+    program = (
+        "import sys, headway.serving.process; print(*{'polars', 'sklearn', 'onnx', 'skl2onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -6,6 +6,7 @@ import sys
 os.environ.update(
     PREFECT_HOME=os.path.abspath("prefect"), PREFECT_LOGGING_LEVEL="ERROR", PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_RESULTS_LOCAL_STORAGE_PATH=os.path.abspath("results"), DO_NOT_TRACK="1",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="300",
 )  # fmt: skip
 
 from prefect import flow, task

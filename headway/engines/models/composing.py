@@ -1,4 +1,7 @@
-"""A graph of models as gates and proofs ask it."""
+"""A graph of models part by part: what each takes from those before it, and what becomes of their answers.
+
+Model servers load this: it needs no frame library.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +9,72 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.graph_run import RunPart, run_graph
-from headway.engines.models.scoring import BATCH_ROWS, Feeds, feeds, no_scores, scores_in
-from headway.lifecycle.models.graphs import ModelGraph
-from headway.lifecycle.models.records import Signature
+from headway.lifecycle.models.graphs import Combine, ModelGraph, Node, Part, Source
+from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
+
+Arrays = NDArray[Any]
+Feeds = dict[str, Arrays]
+RunPart = Callable[[Feeds], list[Arrays]]
+"""The outputs of a part in its signature's order."""
+_DTYPES: dict[Datatype, Any] = {
+    Datatype.BOOL: np.bool_, Datatype.INT32: np.int32, Datatype.INT64: np.int64, Datatype.FP32: np.float32,
+    Datatype.FP64: np.float64, Datatype.BYTES: np.object_,
+}  # fmt: skip
 
 
-class GraphModel:
-    """A graph as gates and proofs ask it; `parts` runs its parts by node, and `close` is called at the end."""
+def run_graph(graph: ModelGraph, signature: Signature, feed: Feeds, parts: Mapping[str, RunPart]) -> list[Arrays]:
+    """The outputs in the signature's order, one entry per row; `parts` runs each node that is a part, by its name.
 
-    def __init__(
-        self, graph: ModelGraph, signature: Signature, parts: Mapping[str, RunPart],
-        close: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
-        self._graph, self.signature, self._parts, self.close = graph, signature, parts, close
-        self._place = [spec.name for spec in signature.outputs].index(signature.score)
+    Raises what they raise.
+    """
+    found: dict[tuple[str, str], Arrays] = {}
+    for node in graph.nodes:
+        if node.part:
+            outputs = parts[node.name](_fed(node.part, node, feed, found))
+            found.update(
+                {(node.name, spec.name): each for spec, each in zip(node.part.signature.outputs, outputs, strict=True)}
+            )
+        else:
+            found.update({(node.name, name): each for name, each in _combined(node, found).items()})
+    return [found[graph.gives[spec.name].node, graph.gives[spec.name].output] for spec in signature.outputs]
 
-    def run(self, feed: Feeds) -> NDArray[np.float64]:
-        return scores_in(self.signature, run_graph(self._graph, self.signature, feed, self._parts)[self._place])
 
-    def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        scores = [self.run(feeds(self.signature, part)) for part in frame.iter_slices(BATCH_ROWS)]
-        return np.concatenate(scores) if scores else no_scores(self.signature)
+def _fed(part: Part, node: Node, feed: Feeds, found: Mapping[tuple[str, str], Arrays]) -> Feeds:
+    return {spec.name: _input(spec, node.takes[spec.name], feed, found) for spec in part.signature.inputs}
 
-    def column(self, frame: pl.DataFrame, output: str) -> NDArray[Any]:
-        """The last column of any output, one entry per row."""
-        place = [spec.name for spec in self.signature.outputs].index(output)
-        answers = run_graph(self._graph, self.signature, feeds(self.signature, frame), self._parts)[place]
-        return answers.reshape(len(answers), -1)[:, -1]
+
+def _input(
+    spec: TensorSpec, sources: tuple[Source, ...], feed: Feeds, found: Mapping[tuple[str, str], Arrays]
+) -> Arrays:  # fmt: skip
+    columns = [_taken(source, feed, found) for source in sources]
+    wide = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+    shaped = wide.reshape(-1) if len(spec.shape) == 1 else wide
+    return shaped.astype(_DTYPES[spec.datatype], copy=False)
+
+
+def _taken(source: Source, feed: Feeds, found: Mapping[tuple[str, str], Arrays]) -> Arrays:
+    """Shape [rows, width]."""
+    if source.feature:
+        return feed[source.feature].reshape(-1, 1)
+    whole = found[source.node, source.output]
+    wide = whole.reshape(len(whole), -1)
+    return wide if source.column < 0 else wide[:, source.column : source.column + 1]
+
+
+def _combined(node: Node, found: Mapping[tuple[str, str], Arrays]) -> dict[str, Arrays]:
+    given = [found[source.node, source.output] for source in node.of]
+    if node.combine is Combine.VOTE:
+        given = [_one_hot(labels.reshape(-1), node) for labels in given]
+    wide = [each.reshape(len(each), -1).astype(np.float64) for each in given]
+    score: Arrays = sum(weight * each for weight, each in zip(node.weights, wide, strict=True))  # type: ignore[assignment]
+    if not node.classes:
+        return {node.outputs[-1].name: score}
+    label, names = node.outputs[0], node.outputs[-1].name
+    classes = np.array(node.classes, dtype=_DTYPES[label.datatype])
+    return {label.name: classes[score.argmax(axis=1)], names: score}
+
+
+def _one_hot(labels: Arrays, node: Node) -> Arrays:
+    return np.stack([labels == name for name in node.classes], axis=1).astype(np.float64)

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.composing import GraphModel
-from headway.engines.models.graph_run import RunPart
+from headway.engines.models.composing import RunPart
+from headway.engines.models.graph_model import GraphModel
 from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
 from headway.engines.runtimes.environments import locked
 from headway.engines.runtimes.folders import laid_out

@@ -29,7 +29,7 @@ def polars_to_arrow(frame: Any) -> bytes:
     """Not compressed, and in one piece, so that it can be used as it lies on the disk."""
     _check_columns(frame)
     buffer = io.BytesIO()
-    frame.rechunk().write_ipc(buffer, compression="uncompressed")
+    frame.rechunk().write_ipc(buffer, compression="uncompressed", record_batch_size=max(1, frame.height))
     return buffer.getvalue()
 
 

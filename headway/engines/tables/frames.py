@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from headway.errors import Invalid
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.profile import Layout
 from headway.lifecycle.datasets.profiling import learn_layout, profile
-from headway.lifecycle.datasets.reference import Reference
+from headway.lifecycle.datasets.reference import Reference, merged, read_reference
 from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
 from headway.lifecycle.monitors.classes import LABEL
 from headway.lifecycle.predictions.records import Captured, Comparison, Counts, Difference, SegmentContent
@@ -111,6 +112,19 @@ class PolarsInspector:
         time = contract.one(Use.TIME) if contract else None
         return encode(reference_of(frame, names, time if time in frame.columns else None))
 
+    def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
+        """Over the layout of `reference`."""
+        frame, held = read_table(data), read_reference(reference)
+        time = contract.one(Use.TIME) if contract else None
+        time = time if time in frame.columns else None
+        more = reference_of(frame, list(held.layout.columns), time, held.layout)
+        return encode(merged(held, more))
+
+    def joined(self, parts: Sequence[bytes]) -> bytes:
+        buffer = io.BytesIO()
+        pl.concat([read_table(part) for part in parts], how="vertical_relaxed").write_parquet(buffer)
+        return buffer.getvalue()
+
 
 def summary_of(frame: pl.DataFrame) -> Summary:
     return Summary(rows=frame.height, columns=tuple(_summarised(column) for column in frame))
@@ -133,19 +147,22 @@ def _summarised(column: pl.Series) -> ColumnSummary:
     return summary.but(low=low, high=high, median=median, distinct=present.n_unique())
 
 
-def reference_of(frame: pl.DataFrame, names: Collection[str], time: str | None) -> Reference:
-    """Profiles of `names` over the whole of `frame` and over each of its days by the column `time`.
+def reference_of(
+    frame: pl.DataFrame, names: Collection[str], time: str | None, layout: Layout | None = None
+) -> Reference:
+    """Profiles of `names` over the whole of `frame` and over each of its days by the column `time`; over a layout that
+    is learnt from it, if none is given.
 
     Rows without a time are in the whole and in no day.
     """
     if time is None:
         columns = columns_of(frame, names)
-        layout = learn_layout(columns)
+        layout = layout or learn_layout(columns)
         return Reference(layout=layout, whole=profile(columns, layout))
     days = utc_days(frame[time])
     order = days.arg_sort(nulls_last=True)
     days, columns = days.gather(order), columns_of(frame[order], names)
-    layout = learn_layout(columns)
+    layout = layout or learn_layout(columns)
     profiles, start = {}, 0
     for day, rows in days.drop_nulls().rle().struct.unnest().select("value", "len").iter_rows():
         profiles[day] = profile({name: values[start : start + rows] for name, values in columns.items()}, layout)

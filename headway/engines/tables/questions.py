@@ -32,6 +32,20 @@ class ReferenceOf(Value, tag="reference"):
     contract: Contract | None
 
 
+class ExtendedOf(Value, tag="extended"):
+    """Asks for an encoded `Reference` with the rows of `data` counted too."""
+
+    reference: bytes
+    data: bytes
+    contract: Contract | None
+
+
+class JoinedOf(Value, tag="joined"):
+    """Asks for the rows of all parts as one Parquet."""
+
+    parts: tuple[bytes, ...]
+
+
 class ContentOf(Value, tag="content"):
     """Asks for the `SegmentContent` of a segment."""
 
@@ -63,7 +77,7 @@ class RequestOf(Value, tag="request"):
     most_bytes: int
 
 
-Question = SummaryOf | ReferenceOf | ContentOf | DayProfileOf | LatestOf | RequestOf
+Question = SummaryOf | ReferenceOf | ExtendedOf | JoinedOf | ContentOf | DayProfileOf | LatestOf | RequestOf
 
 
 class Found(Value, tag="found"):

@@ -26,7 +26,9 @@ from headway.engines.tables.questions import (
     Answer,
     ContentOf,
     DayProfileOf,
+    ExtendedOf,
     Failed,
+    JoinedOf,
     LatestOf,
     Question,
     ReferenceOf,
@@ -49,6 +51,10 @@ def looked_up(question: Question) -> Any:
             return PolarsInspector().summarise(data)
         case ReferenceOf(data=data, contract=contract):
             return PolarsInspector().reference(data, contract)
+        case ExtendedOf(reference=reference, data=data, contract=contract):
+            return PolarsInspector().extended(reference, data, contract)
+        case JoinedOf(parts=parts):
+            return PolarsInspector().joined(parts)
         case ContentOf(deployment=deployment, segment=segment, data=data):
             return PolarsSegmentReader().read(deployment, segment, data)
         case DayProfileOf(segments=segments, day=day, layout=layout):

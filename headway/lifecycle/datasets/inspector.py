@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from headway.lifecycle.datasets.contract import Contract
@@ -15,4 +16,12 @@ class Inspector(Protocol):
 
     def reference(self, data: bytes, contract: Contract | None) -> bytes:
         """The encoded `Reference`: profiles of the whole table and of each of its days."""
+        ...
+
+    def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
+        """The encoded `Reference` of the table that `reference` is of, with the rows in `data` behind its own."""
+        ...
+
+    def joined(self, parts: Sequence[bytes]) -> bytes:
+        """The rows of all `parts`, in order, as one Parquet."""
         ...

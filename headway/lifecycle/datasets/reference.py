@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from headway.kernel.records import Value
-from headway.lifecycle.datasets.profile import Layout, Profile
+from headway.lifecycle.datasets.profile import Layout, Profile, merge
 
 
 class Reference(Value):
@@ -28,6 +28,14 @@ class Reference(Value):
         return Reference(
             layout=layout, whole=kept(self.whole), days={day: kept(profile) for day, profile in self.days.items()}
         )
+
+
+def merged(first: Reference, second: Reference) -> Reference:
+    """Both tables as one; raises `Invalid` across layouts."""
+    days = dict(first.days)
+    for day, profile in second.days.items():
+        days[day] = merge(days[day], profile) if day in days else profile
+    return Reference(layout=first.layout, whole=merge(first.whole, second.whole), days=dict(sorted(days.items())))
 
 
 read_reference = msgspec.json.Decoder(Reference).decode

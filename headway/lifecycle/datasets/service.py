@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from headway.errors import ContractBroken, Invalid, NotFound
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from headway.errors import Conflict, ContractBroken, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
-from headway.kernel.journal import Journal
-from headway.kernel.naming import checked_name, split_reference
+from headway.kernel.journal import Act, Journal
+from headway.kernel.naming import checked_name, nearest, split_reference
 from headway.kernel.paging import Page, every
+from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract, Violation, WhenSkewed, checked_contract, violations
 from headway.lifecycle.datasets.inspector import Inspector
-from headway.lifecycle.datasets.records import AddVersion, Dataset, DatasetVersion, facts
+from headway.lifecycle.datasets.records import (
+    AddVersion,
+    AppendRows,
+    Dataset,
+    DatasetVersion,
+    Form,
+    Part,
+    TableManifest,
+    facts,
+)
 from headway.lifecycle.datasets.schema import Column, Summary
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
+
+
+class _Table(NamedTuple):
+    """A table on its way to become a version: one part, or several whose rows follow one another."""
+
+    schema: tuple[Column, ...]
+    contract: Contract | None
+    profile: str | None
+    parts: tuple[Part, ...]
+    skew: tuple[Violation, ...] = ()
 
 
 class DatasetService:
@@ -40,53 +63,152 @@ class DatasetService:
         by.must(Permission.WRITE)
         name = checked_name(command.dataset, "dataset")
         data = self._blobs.get(checked_digest(command.blob))
-        newest = self._newest(name)
+        newest = self.newest(name)
+        if newest is not None and newest.form is not Form.TABLE:
+            raise Conflict(f"{name} is a dataset of files; add a table under another name, or this one with --files")
         contract = command.contract or (newest.contract if newest else None)
         same = self._versions.holding(name, command.blob)
-        if same and same.contract == contract and same.deleted_at is None:
+        if same and not command.parts and same.contract == contract and same.deleted_at is None:
             return same
         summary = self._inspector.summarise(data)
-        skew = _must_hold(name, contract, summary) if contract else ()
-        profile = self._blobs.put(self._inspector.reference(data, contract))
+        table = _Table(
+            _schema(summary), contract, self._blobs.put(self._inspector.reference(data, contract)),
+            (Part(blob=command.blob, size=len(data), rows=summary.rows),),
+            _must_hold(name, contract, summary) if contract else (),
+        )  # fmt: skip
+        for blob in command.parts:
+            table = self._longer(name, table, blob)
         with self._journal.act(by.name, "dataset.add", why=command.note) as act:
-            line = self._store.named(name)
-            if line is None:
-                made = Dataset(id=self._ids(Dataset.prefix), created_at=self._clock.now(), name=name)
-                line = act.save(self._store, made)
-            newest = self._versions.of(name)
-            must_be_kept(self._blobs, command.blob, profile)
-            version = DatasetVersion(
-                id=self._ids(DatasetVersion.prefix),
-                created_at=self._clock.now(),
-                dataset=name,
-                number=1 + max(newest.number if newest else 0, line.last_number),
-                blob=command.blob,
-                size=len(data),
-                rows=summary.rows,
-                schema=tuple(Column(name=column.name, kind=column.kind) for column in summary.columns),
-                contract=contract,
-                profile=profile,
-                note=command.note,
-                made_by=command.made_by,
-                skew=skew,
-            )
-            act.save(self._versions, version, came_from=[*command.came_from, command.made_by])
-            act.emit("DatasetVersionAdded", version.id, **facts(version))
+            return self._keep_table(act, name, table, command, stored=sum(part.size for part in table.parts))
+
+    def append(self, command: AppendRows, *, by: Actor) -> DatasetVersion:
+        """Add a version that has the rows of the newest one and more behind them; only these are read and kept.
+
+        They are held to the contract as a table of their own, from which it follows that the whole keeps it: bounds,
+        levels and kinds hold row by row, a share of nulls and a median lie between those of the parts. The profile
+        keeps its layout and counts the new rows too. Raises `Conflict` when `after` is not the newest version any more,
+        `Invalid` for rows with other columns.
+        """
+        by.must(Permission.WRITE)
+        name = checked_name(command.dataset, "dataset")
+        before = self._appendable(name, command.after)
+        parts = before.parts or (Part(blob=before.blob, size=before.size, rows=before.rows),)
+        table = self._longer(
+            name, _Table(before.schema, before.contract, before.profile, parts, before.skew), command.blob
+        )
+        with self._journal.act(by.name, "dataset.append", why=command.note) as act:
+            self._appendable(name, command.after)
+            return self._keep_table(act, name, table, command, stored=table.parts[-1].size, came_from=[before.id])
+
+    def _longer(self, name: str, table: _Table, blob: str) -> _Table:
+        """The table with the rows in `blob` behind its own."""
+        data = self._blobs.get(checked_digest(blob))
+        summary = self._inspector.summarise(data)
+        if _schema(summary) != table.schema:
+            said = ", ".join(f"{column.name} {column.kind}" for column in table.schema)
+            raise Invalid(f"rows to append to {name} must have its columns in their order: {said:.500}")
+        skew = _must_hold(name, table.contract.but(min_rows=0), summary) if table.contract else ()
+        profile = table.profile
+        if profile is not None:
+            profile = self._blobs.put(self._inspector.extended(self._blobs.get(profile), data, table.contract))
+        part = Part(blob=blob, size=len(data), rows=summary.rows)
+        return table._replace(profile=profile, parts=(*table.parts, part), skew=(*table.skew, *skew))
+
+    def _keep_table(
+        self, act: Act, name: str, table: _Table, command: AddVersion | AppendRows, *, stored: int,
+        came_from: Sequence[str] = (),
+    ) -> DatasetVersion:  # fmt: skip
+        parts = table.parts
+        blob = parts[0].blob if len(parts) == 1 else self._blobs.put(encode(TableManifest(parts=parts)))
+        kept = [blob, *(part.blob for part in parts), *([table.profile] if table.profile else [])]
+        must_be_kept(self._blobs, *dict.fromkeys(kept))
+        return self.number(
+            act, name, blob=blob, size=sum(part.size for part in parts), rows=sum(part.rows for part in parts),
+            schema=table.schema, contract=table.contract, profile=table.profile, note=command.note,
+            made_by=command.made_by, parts=parts if len(parts) > 1 else (), stored=stored, skew=table.skew,
+            came_from=[*came_from, *command.came_from, command.made_by],
+        )  # fmt: skip
+
+    def _appendable(self, name: str, after: str) -> DatasetVersion:
+        newest = self.newest(name)
+        if newest is None:
+            raise NotFound(f"there is no {name} to append to; `headway dataset add` makes its first version")
+        if newest.form is not Form.TABLE:
+            raise Conflict(f"{name} is a dataset of files, which have no rows; add the folder again")
+        if newest.id != self.version(after).id:
+            raise Conflict(f"{name} has moved on to {newest.label}; append to that", newest=newest.id)
+        return newest
+
+    def number(self, act: Act, name: str, /, *, came_from: list[str], **fields: Any) -> DatasetVersion:
+        """Keep the next version of `name` inside `act`, and the dataset if this is its first."""
+        line = self._store.named(name)
+        if line is None:
+            made = Dataset(id=self._ids(Dataset.prefix), created_at=self._clock.now(), name=name)
+            line = act.save(self._store, made)
+        newest = self._versions.of(name)
+        version = DatasetVersion(
+            id=self._ids(DatasetVersion.prefix),
+            created_at=self._clock.now(),
+            dataset=name,
+            number=1 + max(newest.number if newest else 0, line.last_number),
+            **fields,
+        )
+        act.save(self._versions, version, came_from=came_from)
+        act.emit("DatasetVersionAdded", version.id, **facts(version))
         return version
 
+    def tag(self, reference: str, tag: str, *, by: Actor) -> Dataset:
+        """Let `name@tag` lead to this version from now on, whatever it led to before."""
+        by.must(Permission.WRITE)
+        checked_name(tag, "tag")
+        with self._journal.act(by.name, "dataset.tag") as act:
+            version = self.version(reference)
+            line = self._line(version.dataset)
+            if line.tagged.get(tag) == version.number:
+                return line
+            return act.save(self._store, line.but(tagged=line.tagged | {tag: version.number}))
+
+    def untag(self, dataset: str, tag: str, *, by: Actor) -> Dataset:
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "dataset.untag") as act:
+            line = self._line(dataset)
+            if tag not in line.tagged:
+                raise NotFound(f"{line.name} has no tag {tag[:100]!r}{nearest(tag, line.tagged)}")
+            return act.save(self._store, line.but(tagged={k: v for k, v in line.tagged.items() if k != tag}))
+
+    def _line(self, name: str) -> Dataset:
+        found = self._store.named(name)
+        if found is None:
+            raise NotFound(f"no dataset {name[:100]!r}; `headway dataset list` shows what there is")
+        return found
+
+    def table(self, version: DatasetVersion) -> bytes:
+        """The rows of a version as one Parquet; raises `Invalid` for a version of files."""
+        if version.form is not Form.TABLE:
+            raise Invalid(f"{version.label} holds files, not a table; `headway dataset checkout` brings them")
+        if not version.parts:
+            return self._blobs.get(version.blob)
+        return self._inspector.joined([self._blobs.get(part.blob) for part in version.parts])
+
     def version(self, reference: str) -> DatasetVersion:
-        """By id, `name` (the newest) or `name@number`."""
+        """By id, `name` (the newest), `name@number` or `name@tag`."""
+        name, _, tag = reference.partition("@")
+        if tag and not tag.isdecimal() and tag in (line.tagged if (line := self._store.named(name)) else {}):
+            reference = f"{name}@{line.tagged[tag]}"  # type: ignore[union-attr]
         if kind_of(reference) == DatasetVersion.prefix:
             found = self._versions.get(reference)
         else:
             name, number = split_reference(reference)
-            found = self._newest(name) if number is None else self._versions.of(name, number)
+            found = self.newest(name) if number is None else self._versions.of(name, number)
         if found is None:
             raise NotFound(f"no dataset version {reference!r}; `headway dataset list` shows what there is")
         return found
 
-    def _newest(self, name: str) -> DatasetVersion | None:
+    def newest(self, name: str) -> DatasetVersion | None:
         """The newest that is not deleted."""
+        last = self._versions.of(name)
+        if last is None or last.deleted_at is None:
+            return last
         versions = every(lambda before: self._versions.list(name, before=before))
         return next((version for version in versions if version.deleted_at is None), None)
 
@@ -107,6 +229,10 @@ class DatasetService:
             contract.but(when_skewed=WhenSkewed.REFUSE),
             self._inspector.summarise(self._blobs.get(checked_digest(blob))),
         )
+
+
+def _schema(summary: Summary) -> tuple[Column, ...]:
+    return tuple(Column(name=column.name, kind=column.kind) for column in summary.columns)
 
 
 def _must_hold(name: str, contract: Contract, summary: Summary) -> tuple[Violation, ...]:

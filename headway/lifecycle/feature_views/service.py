@@ -6,7 +6,6 @@ from datetime import datetime
 
 from headway.errors import Conflict, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
-from headway.kernel.blobs import BlobStore
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
 from headway.kernel.journal import Journal
@@ -26,10 +25,10 @@ from headway.lifecycle.feature_views.store import (
 class FeatureViewService:
     def __init__(
         self, journal: Journal, store: FeatureViewStore, materialisations: MaterialisationStore, online: OnlineStore,
-        datasets: DatasetService, blobs: BlobStore, reader: HistoryReader, clock: Clock, ids: Ids,
+        datasets: DatasetService, reader: HistoryReader, clock: Clock, ids: Ids,
     ) -> None:  # fmt: skip
         self._journal, self._store, self._materialisations, self._online = journal, store, materialisations, online
-        self._datasets, self._blobs, self._reader, self._clock, self._ids = datasets, blobs, reader, clock, ids
+        self._datasets, self._reader, self._clock, self._ids = datasets, reader, clock, ids
 
     def define(self, command: DefineFeatures, *, by: Actor) -> FeatureView:
         """The newest version if it says the same, or else the next one.
@@ -45,7 +44,7 @@ class FeatureViewService:
         source = self._datasets.version(command.source)
         if source.dataset != command.source:
             raise Invalid(f"the source of a feature view is a dataset by its name alone: {source.dataset!r}")
-        self._reader.latest(self._blobs.get(source.blob), command, self._clock.now())
+        self._reader.latest(self._datasets.table(source), command, self._clock.now())
         with self._journal.act(by.name, "feature_view.define") as act:
             newest = self._store.of(command.name)
             view = FeatureView(
@@ -84,7 +83,7 @@ class FeatureViewService:
         if as_of > now:
             raise Invalid(f"{as_of:%F %T} is still to come; what is known then cannot be said now")
         source = self._datasets.version(f"{view.source}@{version}" if version else view.source)
-        latest = self._reader.latest(self._blobs.get(source.blob), view.definition, as_of)
+        latest = self._reader.latest(self._datasets.table(source), view.definition, as_of)
         rows = {entity_key(row.entity): row for row in latest.rows}
         with self._journal.act(by.name, "feature_view.materialise") as act:
             before = self._online.all(view.id)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import cast
 
 import litestar
 from anyio import to_thread
 from blake3 import blake3
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from headway.errors import Invalid, NotFound
 from headway.kernel.access import Permission
-from headway.kernel.blobs import BlobStore, checked_digest
+from headway.kernel.blobs import checked_digest
 from headway.kernel.records import Value
 from headway.server.body import ApiRequest
 from headway.server.routing import BYTES, App, By, get, head
@@ -34,14 +32,20 @@ async def keep(digest: FromPath[str], request: ApiRequest, app: App, by: By) -> 
     checked_digest(digest)
     with _upload(app.home.uploads) as file:
         size = await _received(request.stream(), file, digest)
-        await to_thread.run_sync(_keep, app.blobs, file, size)
+        await to_thread.run_sync(app.blobs.adopt, file, digest)
     return Kept(digest=digest, size=size)
 
 
 @get("/v1/blobs/{digest:str}", media_type=BYTES)
-def content(digest: FromPath[str], app: App) -> bytes:
-    """The bytes with this digest."""
-    return app.blobs.get(checked_digest(digest))
+def content(
+    digest: FromPath[str], app: App, start: FromQuery[int | None] = None, length: FromQuery[int | None] = None
+) -> bytes:
+    """The bytes with this digest; with `start` and `length`, so many of them from there."""
+    if (start is None) is not (length is None):
+        raise Invalid("a part takes both start and length, in bytes")
+    if start is None or length is None:
+        return app.blobs.get(checked_digest(digest))
+    return app.blobs.part(checked_digest(digest), start, length)
 
 
 @head("/v1/blobs/{digest:str}")
@@ -53,8 +57,12 @@ def known(digest: FromPath[str], app: App) -> None:
 
 @contextmanager
 def _upload(folder: Path) -> Iterator[Path]:
-    with NamedTemporaryFile(dir=folder, prefix="blob-") as file:
-        yield Path(file.name)
+    with NamedTemporaryFile(dir=folder, prefix="blob-", delete=False) as file:
+        path = Path(file.name)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)  # unless it was adopted
 
 
 async def _received(chunks: AsyncIterator[bytes], path: Path, digest: str) -> int:
@@ -67,14 +75,6 @@ async def _received(chunks: AsyncIterator[bytes], path: Path, digest: str) -> in
     if f"b3:{hasher.hexdigest()}" != digest:
         raise Invalid("the bytes do not have the digest they were sent under; send them again")
     return size
-
-
-def _keep(blobs: BlobStore, path: Path, size: int) -> None:
-    if size == 0:  # an empty file cannot be mapped
-        blobs.put(b"")
-        return
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as view:
-        blobs.put(cast(bytes, view))
 
 
 ROUTES = (keep, content, known)

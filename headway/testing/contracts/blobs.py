@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -62,6 +63,31 @@ class BlobStoreContract:
         assert blobs.used() == BlobsUsed(objects=2, bytes=3)
         blobs.destroy(_A)
         assert blobs.used() == BlobsUsed(objects=1, bytes=2)
+
+    def test_a_file_becomes_a_blob_and_is_gone(self, blobs: BlobStore, tmp_path: Path) -> None:
+        for data in (b"a", b"a", b"", b"b" * 300_000):
+            file = tmp_path / "file"
+            file.write_bytes(data)
+            blobs.adopt(file, digest(data))
+            assert not file.exists()
+            assert blobs.get(digest(data)) == data
+        assert blobs.used() == BlobsUsed(objects=3, bytes=300_001)
+        blobs.discard(_A)
+        (tmp_path / "file").write_bytes(b"a")
+        blobs.adopt(tmp_path / "file", _A)
+        assert blobs.get(_A) == b"a"
+
+    def test_parts(self, blobs: BlobStore) -> None:
+        name = blobs.put(b"abcdef")
+        assert [blobs.part(name, *part) for part in ((0, 6), (2, 3), (6, 0), (5, 1))] == [b"abcdef", b"cde", b"", b"f"]
+        blobs.discard(name)
+        assert blobs.part(name, 1, 1) == b"b"
+        assert [each.digest for each in blobs.all()] == [name]
+        for start, length in ((0, 7), (6, 1), (-1, 1), (0, -1), (7, 0)):
+            with pytest.raises(Invalid):
+                blobs.part(name, start, length)
+        with pytest.raises(NotFound):
+            blobs.part(_UNKNOWN, 0, 0)
 
     def test_age_counts_from_the_last_put(self, blobs: BlobStore) -> None:
         blobs.put(b"a")

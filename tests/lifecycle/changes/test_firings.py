@@ -187,4 +187,4 @@ class Causes(RuleBasedStateMachine):
 
 
 TestCauses = Causes.TestCase
-TestCauses.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestCauses.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)

@@ -1,0 +1,135 @@
+"""Reading files whole or in chunks, and noticing when they change meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from blake3 import blake3
+
+from headway.client.files.scanning import Found, found_of
+from headway.errors import Conflict, ExtraMissing, Invalid
+
+CHUNKED_ABOVE = 1 << 20
+"""A file of more bytes is cut into chunks; a smaller one is one piece."""
+SMALLEST_CHUNK, USUAL_CHUNK, LARGEST_CHUNK = 64 << 10, 128 << 10, 1 << 20
+"""FastCDC 2020 as pyfastcdc has it: `min_size`, `avg_size`, `max_size`."""
+_ATTEMPTS = 3
+
+Chunk = tuple[bytes, int]
+Take = Callable[[bytes, "bytes | memoryview"], None]
+"""Is given the digest and the bytes of a piece."""
+
+
+def whole(root: str, expected: Found) -> tuple[Found, bytes]:
+    """A file's bytes, and what is known of it: nothing changed between that and the end of reading.
+
+    Raises `Conflict` for a file that changes again and again, `Invalid` for one that cannot be read.
+    """
+    for _ in range(_ATTEMPTS):
+        handle = _open(root, expected.path)
+        try:
+            data = os.read(handle, expected.size + 1)
+            while data and len(data) < expected.size and (more := os.read(handle, expected.size + 1 - len(data))):
+                data += more
+            told = _told(handle, expected)
+        except OSError as error:
+            raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(handle)
+        if told == expected and len(data) == expected.size:
+            return told, data
+        expected = told
+    raise _changing(expected.path)
+
+
+def chunked(root: str, expected: Found, take: Take) -> tuple[Found, bytes, list[Chunk]]:
+    """What is known of a file, its digest and its chunks, each of which is given to `take` on the way."""
+    for _ in range(_ATTEMPTS):
+        handle = _open(root, expected.path)
+        try:
+            stream = _Hashed(handle)
+            chunks = list(_chunks(stream, take))
+            told = _told(handle, expected)
+        except OSError as error:
+            raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(handle)
+        if told == expected and stream.size == expected.size:
+            return told, stream.hasher.digest(), chunks
+        expected = told
+    raise _changing(expected.path)
+
+
+def digest_of_file(root: str, expected: Found) -> tuple[Found, bytes]:
+    """What is known of a file, and its digest."""
+    for _ in range(_ATTEMPTS):
+        handle = _open(root, expected.path)
+        try:
+            stream, room = _Hashed(handle), memoryview(bytearray(min(LARGEST_CHUNK, expected.size + 1)))
+            while stream.readinto(room):
+                pass
+            told = _told(handle, expected)
+        except OSError as error:
+            raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(handle)
+        if told == expected and stream.size == expected.size:
+            return told, stream.hasher.digest()
+        expected = told
+    raise _changing(expected.path)
+
+
+class _Hashed:
+    """Reads a file and hashes it on the way. It is not mapped: one that is cut short would end the process."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.hasher, self.size = blake3(), 0
+
+    def readinto(self, room: memoryview) -> int:
+        count = os.readv(self._handle, [room])
+        self.hasher.update(room[:count])
+        self.size += count
+        return count
+
+
+def _chunks(stream: _Hashed, take: Take) -> Iterator[Chunk]:
+    for chunk in _cutter().cut_stream(stream):
+        name = blake3(chunk.data).digest()
+        take(name, chunk.data)
+        yield name, chunk.length
+
+
+def _cutter() -> Any:
+    try:
+        from pyfastcdc import FastCDC  # noqa: PLC0415
+    except ImportError:
+        raise ExtraMissing(
+            "files of more than 1 MiB are cut by their content, which needs pyfastcdc: pip install 'headway[ml]'"
+        ) from None
+    return FastCDC(USUAL_CHUNK, min_size=SMALLEST_CHUNK, max_size=LARGEST_CHUNK)
+
+
+def _open(root: str, path: str) -> int:
+    try:
+        return os.open(f"{root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Conflict(f"{path!r:.300} went away while the folder was read; add it again when it is quiet") from None
+    except OSError as error:
+        raise Invalid(
+            f"{path!r:.300} cannot be read: {error.strerror}; mend that, or leave it out: --exclude"
+        ) from None
+
+
+def _told(handle: int, expected: Found) -> Found:
+    told = os.fstat(handle)
+    if not stat.S_ISREG(told.st_mode):
+        raise _changing(expected.path)
+    return found_of(expected.path, told)
+
+
+def _changing(path: str) -> Conflict:
+    return Conflict(f"{path!r:.300} changes while it is read; add it when nothing writes to it")
