@@ -40,6 +40,11 @@ def _fastapi(python: Path, model: Path, folder: Path, port: int) -> list[str]:
     return [str(python), str(APPS / "fastapi_app.py"), str(model), str(port)]
 
 
+def _litserve(python: Path, model: Path, folder: Path, port: int) -> list[str]:
+    """One process for HTTP and one for the model, which is the least it runs with."""
+    return [str(python), str(APPS / "litserve_app.py"), str(model), str(port)]
+
+
 def _mlserver_onnx(python: Path, model: Path, folder: Path, port: int) -> list[str]:
     return _mlserver(python, folder, port, "mlserver_models.OnnxModel", model)
 
@@ -63,6 +68,7 @@ def _mlserver(python: Path, folder: Path, port: int, implementation: str, model:
 
 PEERS = {
     "fastapi": Peer("fastapi", ("fastapi", "uvicorn", "uvloop", "httptools", "onnxruntime", "numpy"), _fastapi),
+    "litserve": Peer("litserve", ("litserve", "onnxruntime", "numpy"), _litserve),
     "mlserver-onnx": Peer("mlserver", MLSERVER, _mlserver_onnx),
     "mlserver-sklearn": Peer("mlserver", MLSERVER, _mlserver_sklearn),
 }

@@ -81,8 +81,7 @@ def _trial(
 ) -> Trial:
     from headway.engines.gates.trial import Table, Trial  # noqa: PLC0415
 
-    if version.form is Form.MLFLOW:
-        here.models.trusted(version.id)
+    here.models.trust_of(version)
 
     def table(reference: str) -> Table:
         return Table(here.datasets.version(reference), here.datasets.parquet(reference))

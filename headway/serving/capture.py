@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
-from headway.serving.exchange import Exchange
+from headway.serving.exchange import Kept
+from headway.serving.pace import Pace
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
-FLUSH_INTERVAL_S = 0.5
-FLUSH_ROWS = 20_000
+FLUSH_ROWS = 4_000
 MOST_BYTES = 32 * 2**20
 _EXCHANGE_BYTES = 1000
 """What an exchange holds beside its body."""
@@ -32,10 +33,17 @@ log = logging.getLogger(__name__)
 class Capture:
     """`most_rows` bounds what waits in memory; `spool` is where segments wait for the control plane."""
 
-    def __init__(self, spool: Path, shipper: Shipper, most_rows: int = 200_000, most_bytes: int = MOST_BYTES) -> None:
-        self._spool, self._shipper = spool, shipper
+    def __init__(
+        self,
+        spool: Path,
+        shipper: Shipper,
+        most_rows: int = 200_000,
+        most_bytes: int = MOST_BYTES,
+        pace: Pace | None = None,
+    ) -> None:
+        self._spool, self._shipper, self._pace = spool, shipper, pace or Pace()
         self._most_rows, self._most_bytes = most_rows, most_bytes
-        self._queue: list[Exchange] = []
+        self._queue: list[Kept] = []
         self._rows = self._bytes = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
         self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
@@ -47,7 +55,7 @@ class Capture:
         """Count on from `counts`, which a worker had that is no more."""
         self._counts = counts.but(queued=0, unsent=0, error="")
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: Kept) -> None:
         """Queue an exchange, or drop it and count its rows."""
         rows, size = self._rows + exchange.rows, self._bytes + exchange.size + _EXCHANGE_BYTES
         if rows > self._most_rows or size > self._most_bytes:
@@ -67,16 +75,22 @@ class Capture:
         return self._counts.but(queued=self._rows, unsent=self._shipper.unsent, error=error)
 
     async def run(self) -> None:
-        """Flush every half second, or when much waits, until `close`; then once more."""
+        """Flush every half second, less often where many deployments have few rows each, or when much waits, until
+        `close`; then once more."""
+        self._pace.join(self._waits)
         while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), FLUSH_INTERVAL_S)
+                await asyncio.wait_for(self._wake.wait(), self._pace.interval_s())
             self._wake.clear()
             try:
                 await self.flush()
             except Exception:  # whatever is wrong with one flush must not end the capture
                 log.exception("flush failed")
+        self._pace.leave(self._waits)
         await self.flush(at_once=True)
+
+    def _waits(self) -> bool:
+        return bool(self._queue)
 
     def close(self) -> None:
         """Let `run` come to its end."""
@@ -96,12 +110,14 @@ class Capture:
     async def _write(self) -> None:
         queue, self._queue = self._queue, []
         self._rows = self._bytes = 0
-        groups: defaultdict[tuple[TensorSpec, ...], list[Exchange]] = defaultdict(list)
+        groups: defaultdict[tuple[TensorSpec, ...], list[Kept]] = defaultdict(list)
         for exchange in queue:
             groups[_inputs(exchange)].append(exchange)
-        for inputs, exchanges in groups.items():
+        pieces = [(inputs, piece) for inputs, exchanges in groups.items() for piece in _pieces(exchanges)]
+        for inputs, exchanges in pieces:
             try:
-                tally = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
+                async with self._pace.one_at_a_time:
+                    tally, cpu_s = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
             except OSError as error:
                 self._put_back(exchanges, f"segments cannot be written to {self._spool}: {error}")
             except Exception as error:  # one batch that cannot be written must not end the capture
@@ -110,8 +126,10 @@ class Capture:
                 self._counts = self._counts.but(dropped=self._counts.dropped + rows, error=f"{type(error).__name__}")
             else:
                 self._count(tally)
+                if tally.rows < FLUSH_ROWS:
+                    self._pace.spent(cpu_s)
 
-    def _put_back(self, exchanges: list[Exchange], error: str) -> None:
+    def _put_back(self, exchanges: list[Kept], error: str) -> None:
         if error != self._counts.error:
             log.error("capture waits", extra={"facts": {"error": error}})
         self._counts = self._counts.but(error=error)
@@ -136,20 +154,35 @@ class Capture:
         )
 
 
-def _inputs(exchange: Exchange) -> tuple[TensorSpec, ...]:
+def _inputs(exchange: Kept) -> tuple[TensorSpec, ...]:
     """The features that the exchange's segment has: its release's, or the first one's when none was chosen."""
     routes = exchange.table.routes
     loaded = next((each for each in routes if each.route.release == exchange.release), routes[0])
     return loaded.route.signature.inputs
 
 
-def _keep(exchanges: list[Exchange], inputs: tuple[TensorSpec, ...], spool: Path) -> Tally:
-    # Here, since polars takes a third of a server's memory, and of the time until its first answer.
+def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:
+    """Of about `FLUSH_ROWS` rows each: writing one takes memory, and keeps the interpreter from others, by its rows."""
+    piece, rows = list[Kept](), 0
+    for exchange in exchanges:
+        piece.append(exchange)
+        rows += exchange.rows
+        if rows >= FLUSH_ROWS:
+            yield piece
+            piece, rows = [], 0
+    if piece:
+        yield piece
+
+
+def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> tuple[Tally, float]:
+    """What was written, and the processor time that it took."""
+    # Here, since what writes Parquet takes a tenth of a server's memory, and of the time until its first answer.
     from headway.serving.segments import segment, write  # noqa: PLC0415
 
+    began_s = time.thread_time()
     made = segment(exchanges, inputs)
     write(made.data, spool)
-    return made.tally
+    return made.tally, time.thread_time() - began_s
 
 
 def remove_unfinished(spool: Path) -> None:

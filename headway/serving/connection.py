@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import httptools
 
 from headway.serving.core import Core
+from headway.serving.heads import END, MOST_BYTES, Heads
 from headway.serving.messages import FIELDS, Answer, Head
 from headway.serving.protocol import encode_error
 
@@ -34,6 +35,7 @@ _TOO_LARGE = f"a request may have {MOST_HEADERS} headers, of {MOST_HEAD_BYTES} b
 _STARTS = {
     status.value: b"HTTP/1.1 %d %s\r\ncontent-type: " % (status, status.phrase.encode()) for status in HTTPStatus
 }
+_USUAL = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
 _NEVER = math.inf
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,9 @@ class Request(NamedTuple):
     keep_alive: bool
 
 
+_PUT_OFF = Request("POST", b"", Head(), b"", keep_alive=True)
+
+
 class Listening(Protocol):
     """What a connection needs of the listener that accepted it."""
 
@@ -57,6 +62,7 @@ class Listening(Protocol):
     keep_alive_s: float
     connections: set[Connection]
     draining: bool
+    heads: Heads
 
 
 class Connection(asyncio.Protocol):
@@ -66,15 +72,19 @@ class Connection(asyncio.Protocol):
     def __init__(self, listener: Listening) -> None:
         self._listener, self._loop = listener, listener.loop
         self._respond, self._most_bytes = listener.responder.respond, listener.responder.most_bytes
+        self._put_off, self._end_turn = listener.responder.put_off, listener.responder.turn.end
+        self._known, self._owed, self._taken = listener.heads.get, 0, 0
         self._arrived_ns, self._peer = listener.responder.door.arrived_ns, b""
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
         self._waiting: deque[Request] = deque()
         self._answering: asyncio.Task[None] | None = None
         self._in_head = self._unfinished = self._refused = self._closing = self._overlarge = False
-        self._timed = False
+        self._timed = self._is_lost = False
         self._head_bytes = self._body_bytes = self._headers = 0
         self._url, self._head, self._chunks = b"", Head(), list[bytes]()
+        self._last: tuple[str, Head, int] | None = None
+        """What the request that was read last asks, if it is answered at the end of the turn."""
         self.deadline = _NEVER
 
     # What asyncio calls.
@@ -89,16 +99,19 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._refused = True
         self._waiting.clear()
+        self._is_lost = True
         self._listener.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        continued = self._in_head
+        if not self._unfinished and self._is_known(data):
+            return
+        continued, fresh, taken = self._in_head, not self._unfinished, self._taken
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # answered as if it had not asked for another protocol
-            self._closing = True
+            self._closing, self._last = True, None
         except httptools.HttpParserError as error:
             self._flush()
             self._refuse(*self._reason(error))
@@ -106,6 +119,8 @@ class Connection(asyncio.Protocol):
         self._flush()
         if self._refused:
             return
+        if fresh and not self._unfinished and self._taken == taken + 1 and self._last:
+            self._listener.heads.keep(data, *self._last)
         if self._in_head and continued:  # the parser keeps a header to itself until it is whole
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
@@ -116,8 +131,22 @@ class Connection(asyncio.Protocol):
         elif not self._timed:
             self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
 
+    def _is_known(self, data: bytes) -> bool:
+        """Put off what begins as a request before and is whole: nothing else of it needs to be read."""
+        known = self._known(data[: data.find(END, 0, MOST_BYTES) + len(END)])
+        if known is None or known.whole_bytes != len(data) or self._answering or self._listener.draining:
+            return False
+        body = data[known.head_bytes :]
+        if not self._put_off(known.path, known.head, body, self._peer, self._tell):
+            return False
+        self._owed += 1
+        self.deadline = self._loop.time() + self._listener.keep_alive_s
+        return True
+
     def eof_received(self) -> bool:
         """Whether the connection stays open: while answers are owed to a client that has said all that it will."""
+        if self._owed:
+            self._end_turn()
         self._refused = True
         self._closing = self._answering is not None
         return self._closing
@@ -153,6 +182,8 @@ class Connection(asyncio.Protocol):
             self._overlarge = True
             raise OverflowError  # stops the parser
         self._in_head = False
+        if self._head.expect and self._owed:
+            self._end_turn()
         if self._head.expect and not (self._answering or self._out):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -176,7 +207,17 @@ class Connection(asyncio.Protocol):
         body = None if self._body_bytes > self._most_bytes else chunks[0] if len(chunks) == 1 else b"".join(chunks)
         keep_alive = keep_alive and body is not None and not self._listener.draining
         self._refused = not keep_alive  # nothing that comes after it is looked at
-        request = Request(self._parser.get_method().decode("ascii"), self._url, self._head, body, keep_alive)
+        method, url, self._last = self._parser.get_method(), self._url, None
+        self._taken += 1
+        if method == b"POST" and keep_alive and body is not None and self._answering is None and _is_plain(url):
+            path = url.decode("latin-1")
+            if self._put_off(path, self._head, body, self._peer, self._tell):
+                self._owed += 1
+                self._last = path, self._head, len(body)
+                return
+        request = Request(method.decode("ascii"), url, self._head, body, keep_alive)
+        if self._owed:
+            self._end_turn()
         if self._answering is None:
             self._answer(request)
             return
@@ -186,9 +227,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         url = request.url
-        path = url.decode("latin-1")
-        if b"%" in url or b"?" in url or url[:1] != b"/":
-            path = path_of(url)
+        path = url.decode("latin-1") if _is_plain(url) else path_of(url)
         answer = self._respond(request.method, path, request.head, request.body)
         if isinstance(answer, Answer):
             self._say(answer, request)
@@ -213,6 +252,16 @@ class Connection(asyncio.Protocol):
         if self._answering is None and not self._unfinished:
             self.deadline = self._loop.time() + self._listener.keep_alive_s
 
+    def _tell(self, answer: Answer) -> None:
+        """Say what was put off."""
+        self._owed -= 1
+        if answer.status == 200 and not answer.headers:
+            self._out.append(_USUAL % (answer.content_type, len(answer.body), answer.body))
+        else:
+            self._say(answer, _PUT_OFF)
+        if not self._owed:
+            self._flush()
+
     def _say(self, answer: Answer, request: Request) -> None:
         status, body, content_type, headers = answer
         out = self._out
@@ -228,16 +277,18 @@ class Connection(asyncio.Protocol):
             out.append(body)
 
     def _flush(self) -> None:
+        if self._is_lost:
+            return
         if self._out:
             self._transport.write(b"".join(self._out))
             self._out.clear()
-        if self._closing and self._answering is None and not self._waiting:
+        if self._closing and self._answering is None and not (self._waiting or self._owed):
             self._close()
 
     # Ends.
 
     def is_idle(self) -> bool:
-        return self._answering is None and not self._waiting and not self._unfinished
+        return self._answering is None and not (self._waiting or self._unfinished or self._owed)
 
     def end(self) -> None:
         """Close behind what is still to be sent."""
@@ -263,6 +314,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer and close; or only close, behind the answers that are still owed."""
+        if self._owed:
+            self._end_turn()
         self._refused, self._unfinished = True, False
         if self._answering is not None:
             self._closing = True
@@ -276,6 +329,11 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.deadline = self._loop.time() + _LINGER_S
+
+
+def _is_plain(url: bytes) -> bool:
+    """Whether it is a path and nothing else."""
+    return b"%" not in url and b"?" not in url and url[:1] == b"/"
 
 
 def path_of(url: bytes) -> str:

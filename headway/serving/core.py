@@ -7,6 +7,7 @@ from typing import Protocol
 
 from headway.serving.door import Door
 from headway.serving.messages import Answer, Head
+from headway.serving.turn import Tell, Turn
 
 
 class Core(Protocol):
@@ -14,11 +15,17 @@ class Core(Protocol):
 
     most_bytes: int
     door: Door
+    turn: Turn
 
     async def start(self) -> None: ...
 
     async def meet(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
+        """Whether a POST is answered at the end of this turn of the event loop, by `tell`. The head may be that of
+        other requests, too, so that the address of the client, `peer`, stands beside it."""
+        ...
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...

@@ -55,6 +55,13 @@ class ReleaseCounters:
         self.cells[bisect_left(BOUNDS_US, latency_us)] += 1
         self.latency_us += latency_us
 
+    def add_answered(self, requests: int, latency_us: float) -> None:
+        """So many requests of one row, all answered after the same time."""
+        self.statuses[200] += requests
+        self.rows += requests
+        self.cells[bisect_left(BOUNDS_US, latency_us)] += requests
+        self.latency_us += latency_us * requests
+
     def counts(self) -> ReleaseCounts:
         return ReleaseCounts(
             statuses=dict(self.statuses),

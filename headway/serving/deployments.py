@@ -21,6 +21,7 @@ from headway.serving.inference import status_of
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import encode, encode_error
 from headway.serving.responder import METRICS, Responder
+from headway.serving.turn import Tell, Turn
 
 LOOK_INTERVAL_S = 0.5
 _NAMED = re.compile(r"/(?:v2/models|v1/predict|v2/repository/models)/([^/]+)")
@@ -33,8 +34,8 @@ Said = dict[str, Answer]
 class Deployments:
     """Those whose tables are in `folder`, each as `{deployment}.json`; `opened` makes the responder of one."""
 
-    def __init__(self, folder: Path, opened: Callable[[str], Responder], most_bytes: int) -> None:
-        self._folder, self._opened, self.most_bytes = folder, opened, most_bytes
+    def __init__(self, folder: Path, opened: Callable[[str], Responder], most_bytes: int, turn: Turn) -> None:
+        self._folder, self._opened, self.most_bytes, self.turn = folder, opened, most_bytes, turn
         self.door = Door(by_turn=True)
         self._responders: dict[str, Responder] = {}
         self._by_path: dict[str, Responder] = {}
@@ -55,6 +56,10 @@ class Deployments:
         self._stopping.set()
         await self._watch
         await asyncio.gather(*(responder.stop() for responder in self._responders.values()))
+
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
+        responder = self._by_path.get(path)
+        return responder is not None and responder.put_off(path, head, body, peer, tell)
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request, as `Responder` has it."""

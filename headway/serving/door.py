@@ -70,6 +70,12 @@ class Door:
     def _end_turn(self) -> None:
         self._turn_ns = 0
 
+    def is_open(self, limits: Limits) -> bool:
+        """Whether these let in whoever sets no deadline."""
+        if limits is not self._limits:
+            self._adopt(limits)
+        return self._open
+
     def check(self, limits: Limits, head: Head) -> None:
         """Let a request in; raises `RateExceeded`, `DeadlineExceeded`, `Overloaded`, and `BadTensor` for a deadline
         that is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from headway.errors import BadTensor, TooLarge, UnsupportedMedia
+from headway.serving.messages import Answer
 
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _FASTEST = 1
@@ -47,6 +48,14 @@ def chosen(accepted: bytes) -> str:
 def encoded(body: bytes, name: str) -> bytes:
     packer = zlib.compressobj(_FASTEST, wbits=_WINDOWS[name])
     return packer.compress(body) + packer.flush()
+
+
+def packed(answer: Answer, accepted: bytes) -> Answer:
+    """The answer in an encoding that the client accepts, unless it is small."""
+    if len(answer.body) < LEAST_BYTES or not (encoding := chosen(accepted)):
+        return answer
+    more = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
+    return answer._replace(body=encoded(answer.body, encoding), headers=(*answer.headers, *more))
 
 
 def _weight(parameters: str) -> float:

@@ -27,7 +27,7 @@ from headway.errors import (
 from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.door import Door, check_deadline, expires_ns
-from headway.serving.exchange import Exchange
+from headway.serving.exchange import Answered, Exchange, Kept
 from headway.serving.fallback import HEADER, instead, instead_apart, outputs_apart
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    def add(self, exchange: Exchange) -> None: ...
+    def add(self, exchange: Kept) -> None: ...
 
 
 class Inference:
@@ -136,6 +136,17 @@ class Inference:
             self._capture.add(exchange)
         else:
             counters.unsampled += exchange.rows
+
+    def settle_answered(self, answered: Answered) -> None:
+        """Count and capture them."""
+        counters, sampling = self._counters.releases[answered.release], answered.table.table.capture
+        counters.add_answered(answered.rows, answered.latency_us)
+        if sampling.share < 1:
+            taken = [sampling.takes(request) for request in answered.ids]
+            counters.unsampled += taken.count(False)
+            answered = answered.sample(taken)
+        if answered.ids:
+            self._capture.add(answered)
 
     def refuse(self, table: LoadedTable, error: HeadwayError, dialect: Dialect[Any] = OPEN_INFERENCE) -> Answer:
         """The answer to a request whose body is not even looked at."""

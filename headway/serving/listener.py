@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from headway.serving.connection import Connection
 from headway.serving.core import Core
+from headway.serving.heads import Heads
 from headway.serving.sockets import BACKLOG
 
 DRAIN_TIMEOUT_S = 30.0
@@ -38,7 +40,7 @@ class Listener:
     def __init__(self, responder: Core, *, request_timeout_s: float, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self.responder, self.request_timeout_s, self.keep_alive_s = responder, request_timeout_s, keep_alive_s
         self.connections: set[Connection] = set()
-        self.draining = False
+        self.draining, self.heads = False, Heads()
 
     async def serve(self, listening: socket.socket, beside: Sequence[Service] = (), parent: int | None = None) -> None:
         """Return once what was asked before the signal is answered and what was captured is written.
@@ -51,6 +53,8 @@ class Listener:
         if parent is not None:
             self.loop.add_reader(parent, stopped.set)
         await self.responder.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection needs to look at it again
         for service in beside:
             await service.start()
         server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)

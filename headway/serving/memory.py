@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from headway.kernel.records import encode
 from headway.lifecycle.models.records import Signature
 from headway.serving.runtimes import ModelFiles, OnnxRuntime
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Their numbers in glibc's malloc.h."""
+_KEPT_BYTES = 64 * 1024
 
 
 def resident_bytes() -> int:
@@ -21,6 +27,15 @@ def resident_bytes() -> int:
     except OSError:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
+
+
+def return_early() -> None:
+    """Have what is freed given back to the system soon: else the heap of a server that writes rows now and then stays
+    as large as it once was. Only glibc is told; others return memory by rules of their own."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((_TRIM_THRESHOLD, _KEPT_BYTES), (_MMAP_THRESHOLD, _KEPT_BYTES), (_ARENA_MAX, 1)):
+            mallopt(parameter, value)
 
 
 class OnnxModels:

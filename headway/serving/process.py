@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NamedTuple
 
 import uvloop
 
@@ -22,23 +23,39 @@ from headway.serving.deployments import Deployments
 from headway.serving.door import Door
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
-from headway.serving.memory import OnnxModels
+from headway.serving.memory import OnnxModels, return_early
+from headway.serving.pace import Pace
 from headway.serving.parquet import ParquetRequests
 from headway.serving.responder import Responder
 from headway.serving.router import BlobFolder, Router
 from headway.serving.shipping import Shipper, url_in
 from headway.serving.siblings import Siblings
 from headway.serving.sockets import listening_socket, shared_socket
+from headway.serving.turn import Turn
 
 _SWITCH_INTERVAL_S = 0.0005
+_COLLECT_AFTER = (20_000, 20, 20)
+"""Requests make no circles, so that collecting often only costs time."""
 _STDIN = 0
 
 log = logging.getLogger("headway.serving")
 
 
+class Shared(NamedTuple):
+    """What all deployments of a process have in common."""
+
+    files: BlobFolder
+    onnx: OnnxModels
+    turn: Turn
+    pace: Pace
+    telemetry: Telemetry | None
+    parquet: ParquetRequests | None
+
+
 def serve(settings: argparse.Namespace) -> None:
     """Return once SIGTERM or SIGINT, or the end of the parent of a worker, has stopped it in order."""
     signal.signal(signal.SIGTERM, _exit)
+    return_early()
     # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings.spool.mkdir(parents=True, exist_ok=True)
@@ -50,7 +67,7 @@ def serve(settings: argparse.Namespace) -> None:
     parquet = ParquetRequests()
     responder = build(settings, telemetry, parquet)
     log.info("start", extra={"facts": {"pid": os.getpid(), "host": settings.host, "port": settings.port}})
-    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
     listener = Listener(responder, request_timeout_s=settings.request_timeout_s)
     parent = _STDIN if shared else None
     uvloop.run(listener.serve(listening, _beside(responder, settings), parent))
@@ -65,37 +82,36 @@ def build(
 ) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
-    onnx = OnnxModels(files)
+    shared = Shared(files, OnnxModels(files), Turn(), Pace(), telemetry, parquet)
     if not settings.routing.is_dir():
-        return _responder(settings, files, onnx, telemetry, parquet)
+        return _responder(settings, shared)
 
     def opened(name: str) -> Responder:
         folders = {"routing": settings.routing / f"{name}.json", "spool": settings.spool / name}
         folders["siblings"] = settings.siblings and settings.siblings / name
         for folder in filter(None, (folders["spool"], folders["siblings"])):
             folder.mkdir(parents=True, exist_ok=True)
-        return _responder(argparse.Namespace(**{**vars(settings), **folders}), files, onnx, telemetry, parquet)
+        return _responder(argparse.Namespace(**{**vars(settings), **folders}), shared)
 
-    return Deployments(settings.routing, opened, settings.body_bytes)
+    return Deployments(settings.routing, opened, settings.body_bytes, shared.turn)
 
 
-def _responder(
-    settings: argparse.Namespace, files: BlobFolder, onnx: OnnxModels, telemetry: Telemetry | None,
-    parquet: ParquetRequests | None,
-) -> Responder:  # fmt: skip
+def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
     apart = settings.spool / "workers" / str(settings.slot or 0)
-    router, counters = Router(settings.routing, files, apart, onnx, settings.environments), ServerCounters()
+    router = Router(settings.routing, shared.files, apart, shared.onnx, settings.environments)
+    counters = ServerCounters()
     shipper = Shipper(
         settings.spool,
         lambda: settings.control or (url_in(settings.control_file) if settings.control_file else ""),
         settings.token_file,
         lambda: router.active.table.deployment if router.active else "",
     )
-    capture = Capture(settings.spool, shipper, settings.capture_rows)
+    capture = Capture(settings.spool, shipper, settings.capture_rows, pace=shared.pace)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
     door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
-    inference = Inference(counters, capture, telemetry, door)
-    return Responder(router, inference, counters, capture, settings.body_bytes, siblings, parquet)
+    inference = Inference(counters, capture, shared.telemetry, door)
+    limit = settings.body_bytes
+    return Responder(router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn)
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:

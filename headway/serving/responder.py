@@ -12,7 +12,7 @@ from headway.errors import HeadwayError, TooLarge, Unavailable
 from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
-from headway.serving.encodings import LEAST_BYTES, chosen, decoded, encoded
+from headway.serving.encodings import LEAST_BYTES, decoded, packed
 from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
 from headway.serving.memory import resident_bytes
 from headway.serving.messages import JSON, Answer, Head
@@ -24,6 +24,8 @@ from headway.serving.protocol import encode, encode_error
 from headway.serving.router import LoadedTable, Router
 from headway.serving.siblings import Siblings
 from headway.serving.snapshots import Snapshot, Totals, total
+from headway.serving.turn import MOST_BYTES as TURN_BYTES
+from headway.serving.turn import Tell, Turn
 
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _PREDICT = "/v1/predict/"
@@ -42,10 +44,12 @@ class Responder:
         most_bytes: int,
         siblings: Siblings | None = None,
         parquet: ParquetRequests | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
+        self.turn = turn or Turn()
         self.about = Pages(router, counters)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -74,6 +78,16 @@ class Responder:
         await asyncio.to_thread(self._router.close)
         if self._siblings:
             await self._siblings.stop()
+
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
+        """Whether a POST is answered at the end of this turn of the event loop, by `tell`."""
+        table = self._router.active
+        if table is None or path != table.infer_path or not table.routes or table.apart or len(body) > TURN_BYTES:
+            return False
+        if self.inference.telemetry is not None or head.content_encoding:
+            return False
+        self.turn.put_off((self.inference, table, head, body, peer, tell))
+        return True
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
         """The answer to a request; a body of None was larger than `most_bytes`. Never raises."""
@@ -209,8 +223,6 @@ class Responder:
 
 async def _packed(answer: Answer | Awaitable[Answer], accepted: bytes) -> Answer:
     found = answer if isinstance(answer, Answer) else await answer
-    if len(found.body) < LEAST_BYTES or not (encoding := chosen(accepted)):
+    if len(found.body) < LEAST_BYTES:
         return found
-    body = await asyncio.to_thread(encoded, found.body, encoding)
-    more = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
-    return found._replace(body=body, headers=(*found.headers, *more))
+    return await asyncio.to_thread(packed, found, accepted)

@@ -21,6 +21,7 @@ from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.graphs import GraphRuntime
 from headway.serving.memory import OnnxModels
+from headway.serving.rowwise import is_exact
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
 from headway.serving.workers import WorkerRuntime, patient
@@ -46,6 +47,9 @@ class LoadedRoute:
         self._score_place = numeric.index(route.signature.score)
         self._picks = list(range(len(numeric)))
         self.classes, self._label_place = route.signature.classes, route.signature.label_place
+        self.inline = isinstance(runtime, OnnxRuntime)
+        self.together = isinstance(runtime, OnnxRuntime) and runtime.is_rowwise and is_exact(runtime, self.inputs)
+        """Whether rows of several requests may be scored in one run, since each gets what it would get alone."""
         try:
             outputs = runtime.run(self.inputs.example())
             self.scores(outputs, rows=1)
@@ -106,6 +110,8 @@ class LoadedTable:
         self._by_release = {loaded.route.release: loaded for loaded in routes}
         self._pins = PinIndex(table.pins) if table.pins else None
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
+        self.quick: dict[str, Any] = {}
+        """By release, what answers the usual request in few steps (`quick.py`), made when it is first asked."""
         answering = (*routes, fallback) if fallback else routes
         self.apart = any(patient(loaded.runtime) is not None for loaded in answering)
         """Whether an answer may have to be waited for."""
@@ -141,6 +147,10 @@ class LoadedTable:
         if self._mirrored_percent < 100 and crc32(request.encode()) % 100 >= self._mirrored_percent:
             return None
         return self.mirrors.get(release)
+
+    def mirrors_all(self, release: str) -> LoadedRoute | None:
+        """What scores the rows of every request that `release` has answered, if that is so."""
+        return self.mirrors.get(release) if self._mirrored_percent >= 100 else None
 
     def choose(self, key: str) -> LoadedRoute:
         if self._pins and (pinned := self._pins.release(key)):

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from headway.engines.models.datatypes import ONNX_DATATYPES
+from headway.engines.models.operators import scores_row_by_row
 from headway.engines.models.packing import Packing
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Datatype, Signature
@@ -46,6 +47,8 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"ONNX Runtime does not load the model: {error}") from error
+        self.is_rowwise = scores_row_by_row(model)
+        """Whether the result of a row cannot depend on its neighbours, by the operators of the model."""
         self._outputs = [spec.name for spec in signature.outputs]
         self._packing = Packing(self._session)
         inputs = {spec.name: spec.datatype for spec in signature.inputs}

@@ -20,24 +20,38 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import polars as pl
+from arro3.core import RecordBatch
+from arro3.io import write_parquet
 from numpy.typing import NDArray
 
-from headway.engines.tables.dtypes import DTYPES
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import TensorSpec
-from headway.serving.exchange import Exchange
+from headway.serving.captured import CapturedFeatures, captured
+from headway.serving.columns import (
+    INT16,
+    INT32,
+    Column,
+    double_lists,
+    doubles,
+    moments,
+    numbers,
+    repeated,
+    text_lists,
+    texts,
+    truths,
+)
+from headway.serving.exchange import Kept
 from headway.serving.router import LoadedRoute
 from headway.serving.tally import Tally
-from headway.serving.tensors import feature_names
 
-Columns = dict[str, tuple[Any, ...]]
 Chances = dict[int, list[float]]
 """By row, the probability of each class."""
-_UTC = pl.Datetime("us", "UTC")
+_WORTH_PACKING = 500
+"""Rows; for fewer, zstd would spend four times as long on getting ready for each column as all else takes."""
+_OFTEN_ALIKE = ("_release", "_mirror_release", "_error", "_fallback", "_label")
 
 
 class Segment(NamedTuple):
@@ -45,26 +59,29 @@ class Segment(NamedTuple):
     tally: Tally
 
 
-def segment(exchanges: Sequence[Exchange], inputs: tuple[TensorSpec, ...]) -> Segment:
+def segment(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Segment:
     """Exchanges whose features are those of `inputs` (or unknown) as the bytes of one Parquet file."""
-    names = feature_names(inputs)
-    columns = dict(zip(names, zip(*_feature_rows(exchanges, len(names)), strict=True), strict=True))
-    scores = np.fromiter(chain.from_iterable(each.scores or [np.nan] * each.rows for each in exchanges), np.float64)
+    features = captured(exchanges, inputs)
+    scores = np.fromiter(chain.from_iterable(each.score_rows() for each in exchanges), np.float64)
     scored = np.repeat([each.scores is not None for each in exchanges], [each.rows for each in exchanges])
-    mirror_releases, mirror_scores, mirror_chances, failures, error = _mirrored(exchanges, columns)
-    frame = _requests(exchanges).with_columns(
-        pl.Series("_filled", list(chain.from_iterable(e.filled_rows() for e in exchanges)), pl.List(pl.String)),
-        pl.Series("_prediction", list(chain.from_iterable(each.prediction_ids() for each in exchanges)), pl.String),
-        _finite("_score", scores),
-        mirror_releases,
-        _finite("_mirror_score", mirror_scores),
-        *_classified(exchanges, mirror_chances),
-        *(pl.Series(name, columns[name], DTYPES[spec.datatype]) for spec in inputs for name in spec.columns),
-    )
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1)
+    mirror_releases, mirror_scores, mirror_chances, failures, error = _mirrored(exchanges, features)
+    columns = {
+        **_requests(exchanges),
+        "_filled": text_lists(list(chain.from_iterable(each.filled_rows() for each in exchanges))),
+        "_prediction": texts(list(chain.from_iterable(each.prediction_ids() for each in exchanges))),
+        "_score": doubles(scores),
+        "_mirror_release": texts(mirror_releases),
+        "_mirror_score": doubles(mirror_scores),
+        **_classified(exchanges, mirror_chances),
+        **features.columns(),
+    }
+    batch, buffer = RecordBatch.from_arrays(list(columns.values()), names=list(columns)), io.BytesIO()
+    write_parquet(
+        batch, buffer, compression="zstd(1)" if len(scores) >= _WORTH_PACKING else "snappy", dictionary_enabled=False,
+        column_dictionary_enabled={name: True for name in _OFTEN_ALIKE if name in columns},
+    )  # fmt: skip
     non_finite = int((~np.isfinite(scores) & scored).sum())
-    mirrored = int(mirror_releases.count()) - failures
+    mirrored = len(scores) - mirror_releases.count(None) - failures
     return Segment(buffer.getvalue(), Tally(len(scores), non_finite, mirrored, failures, error, _saturated(exchanges)))
 
 
@@ -86,95 +103,96 @@ def write(data: bytes, spool: Path) -> Path:
     return path
 
 
-def _requests(exchanges: Sequence[Exchange]) -> pl.DataFrame:
+def _requests(exchanges: Sequence[Kept]) -> dict[str, Column]:
     """What is known of the requests, repeated for each of their rows."""
     received_us = [exchange.received_ns // 1000 for exchange in exchanges]
     events = [
         received if each.event_us is None else each.event_us
         for each, received in zip(exchanges, received_us, strict=True)
     ]
-    frame = pl.DataFrame(
-        [
-            pl.Series("_request", [each.request for each in exchanges], pl.String),
-            pl.Series("_key", [each.key or None for each in exchanges], pl.String),
-            pl.Series("_release", [each.release or None for each in exchanges], pl.String),
-            pl.Series("_event_at", events, pl.Int64).cast(_UTC),
-            pl.Series("_received_at", received_us, pl.Int64).cast(_UTC),
-            pl.Series("_status", [each.status for each in exchanges], pl.Int16),
-            pl.Series("_error", [each.error or None for each in exchanges], pl.String),
-            pl.Series("_fallback", [each.fallback or None for each in exchanges], pl.String),
-            pl.Series("_rows", [each.rows for each in exchanges], pl.Int32),
-            pl.Series("_share", [each.table.table.capture.share for each in exchanges], pl.Float64),
-            pl.Series("_sampled", [each.sampled for each in exchanges], pl.Boolean),
-            pl.Series("_latency_us", [each.latency_us for each in exchanges], pl.Float64),
-        ]
-    )
-    rows = frame["_rows"].to_numpy()
-    return frame if rows.max() == 1 else frame[np.repeat(np.arange(len(rows)), rows)]
+    rows = np.array([each.rows for each in exchanges])
+    return {
+        "_request": texts(list(chain.from_iterable(each.requests() for each in exchanges))),
+        "_key": texts(list(chain.from_iterable(each.keys() for each in exchanges))),
+        "_release": texts(repeated([each.release or None for each in exchanges], rows)),
+        "_event_at": moments(np.repeat(events, rows)),
+        "_received_at": moments(np.repeat(received_us, rows)),
+        "_status": numbers(np.repeat([each.status for each in exchanges], rows), INT16),
+        "_error": texts(repeated([each.error or None for each in exchanges], rows)),
+        "_fallback": texts(repeated([each.fallback or None for each in exchanges], rows)),
+        "_rows": numbers(np.repeat([each.request_rows for each in exchanges], rows), INT32),
+        "_share": doubles(np.repeat([each.table.table.capture.share for each in exchanges], rows)),
+        "_sampled": truths(np.repeat([each.sampled for each in exchanges], rows)),
+        "_latency_us": doubles(np.repeat([each.latency_us for each in exchanges], rows)),
+    }
 
 
-def _feature_rows(exchanges: Sequence[Exchange], width: int) -> Iterable[tuple[Any, ...]]:
-    return chain.from_iterable(each.feature_rows(width) for each in exchanges)
-
-
-def _classified(exchanges: Sequence[Exchange], mirror_chances: Chances) -> list[pl.Series]:
+def _classified(exchanges: Sequence[Kept], mirror_chances: Chances) -> dict[str, Column]:
     """What releases of several classes said; nothing where none did."""
     if not mirror_chances and all(each.probabilities is None for each in exchanges):
-        return []
+        return {}
     labels, chances = list[str | None](), list[list[float] | None]()
     for each in exchanges:
-        known = each.probabilities is not None
-        labels += [str(label) for label in each.labels or ()] if known else [None] * each.rows
-        chances += each.probabilities.tolist() if known else [None] * each.rows
+        if each.probabilities is None:
+            labels += [None] * each.rows
+            chances += [None] * each.rows
+        else:
+            labels += [str(label) for label in each.labels or ()]
+            chances += each.probabilities.tolist()
     others = [mirror_chances.get(row) for row in range(len(labels))]
-    return [
-        pl.Series("_label", labels, pl.String),
-        pl.Series("_probabilities", chances, pl.List(pl.Float64)),
-        pl.Series("_mirror_probabilities", others, pl.List(pl.Float64)),
-    ]
+    return {
+        "_label": texts(labels),
+        "_probabilities": double_lists(chances),
+        "_mirror_probabilities": double_lists(others),
+    }
 
 
 def _mirrored(
-    exchanges: Sequence[Exchange], columns: Columns
-) -> tuple[pl.Series, NDArray[np.float64], Chances, int, str]:
+    exchanges: Sequence[Kept], features: CapturedFeatures
+) -> tuple[list[str | None], NDArray[np.float64], Chances, int, str]:
     """By row, the release that scored it once more, that score and the probabilities of several classes; the number of
     rows on which that failed, and why."""
-    starts = np.cumsum([0, *(each.rows for each in exchanges)])
-    releases: list[str | None] = [None] * int(starts[-1])
-    scores = np.full(int(starts[-1]), np.nan)
+    starts: list[int] = np.cumsum([0, *(each.rows for each in exchanges)]).tolist()
+    releases: list[str | None] = [None] * starts[-1]
+    scores = np.full(starts[-1], np.nan)
     chances: Chances = {}
     failures, reason = 0, ""
-    groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
-    for place, each in enumerate(exchanges):
-        if each.status == 200 and not each.fallback and (mirror := each.table.mirror(each.release, each.request)):
-            groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
-    for mirror, rows in groups.values():
+    for mirror, rows in _mirrors(exchanges, starts):
         try:
-            scores[rows], wide = _rescored(mirror, columns, rows)
-            chances.update(zip(rows, wide, strict=False))
+            outputs = mirror.runtime.run(features.feed(mirror.inputs, rows))
+            again = mirror.scores(outputs, len(rows))
+            wide = mirror.probabilities(outputs, len(rows)).tolist() if mirror.classes else []
         except Exception as error:  # the other model may fail in any way; the captured rows must not be lost by it
             failures += len(rows)
             reason = f"release {mirror.route.release}: {error!r}"[:500]
+        else:
+            scores[rows] = again
+            chances.update(zip(rows, wide, strict=False))
         for row in rows:
             releases[row] = mirror.route.release
-    return pl.Series("_mirror_release", releases, pl.String), scores, chances, failures, reason
+    return releases, scores, chances, failures, reason
 
 
-def _rescored(mirror: LoadedRoute, columns: Columns, rows: list[int]) -> tuple[list[float], list[list[float]]]:
-    own = {name: [columns[name][row] for row in rows] for name in mirror.inputs.columns}
-    outputs = mirror.runtime.run(mirror.inputs.feed(own))
-    wide = mirror.probabilities(outputs, len(rows)).tolist() if mirror.classes else []
-    return mirror.scores(outputs, len(rows)), wide
+def _mirrors(exchanges: Sequence[Kept], starts: list[int]) -> Iterable[tuple[LoadedRoute, list[int]]]:
+    """What scores rows once more, and which rows. What another one than the release has answered is left out."""
+    groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
+    for place, each in enumerate(exchanges):
+        if each.status != 200 or each.fallback or not each.table.mirrors:
+            continue
+        if mirror := each.table.mirrors_all(each.release):
+            groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
+            continue
+        for row, request in enumerate(each.requests(), starts[place]):
+            if mirror := each.table.mirror(each.release, request):
+                groups.setdefault(id(mirror), (mirror, []))[1].append(row)
+    return groups.values()
 
 
-def _saturated(exchanges: Sequence[Exchange]) -> Counter[str]:
+def _saturated(exchanges: Sequence[Kept]) -> Counter[str]:
     """By release, the scores that are exactly 0 or 1: a probability that leaves no doubt is seldom meant so."""
     found: Counter[str] = Counter()
     for each in exchanges:
-        if each.scores and not each.fallback and (count := sum(score in (0.0, 1.0) for score in each.scores)):
+        scores = [] if each.fallback else each.score_rows()
+        if count := scores.count(0.0) + scores.count(1.0):
             found[each.release] += count
     return found
-
-
-def _finite(name: str, scores: NDArray[np.float64]) -> pl.Series:
-    return pl.Series(name, np.where(np.isfinite(scores), scores, np.nan), nan_to_null=True)

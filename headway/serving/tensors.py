@@ -247,6 +247,11 @@ class Inputs:
                 tensor.name, [rows, tensor.width], tensor.datatype, [None] * (rows * tensor.width)
             )
 
+    def bounds(self, column: str) -> tuple[float, float]:
+        """What the contract lets a number be, without looking at it again."""
+        rule = self._rules.get(column)
+        return (rule.low, rule.high) if rule else (-math.inf, math.inf)
+
     def by_column(self, batch: Batch) -> dict[str, list[Any]]:
         """The rows of a batch as feature -> one value per row."""
         columns = [[cell] for cell in batch.cells] if batch.rows == 1 else batch.cells
@@ -266,6 +271,15 @@ class Inputs:
         values = {name: tensor.joined(columns) for name, tensor in self.tensors.items()}
         first = next(iter(self.tensors.values()))
         return self._feed(values, len(columns[first.columns[0]]))
+
+    def split(self, rows: NDArray[Any]) -> Feed:
+        """What the model takes, if it takes floats only, from rows of all its features in their order."""
+        feed, at = Feed(), 0
+        for name, tensor in self.tensors.items():
+            own = rows[:, at : at + tensor.width].astype(ELEMENTS[tensor.datatype].dtype, order="C", copy=False)
+            feed[name] = own.reshape(len(rows), *tensor.shape[1:])
+            at += tensor.width
+        return feed
 
     def example(self) -> Feed:
         """One row that keeps the contract, to warm a model with."""

@@ -19,6 +19,7 @@ from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS, Connection
 from headway.serving.door import Door
 from headway.serving.listener import Listener
 from headway.serving.messages import Answer, Head
+from headway.serving.turn import Tell, Turn
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Server, request
 
@@ -315,7 +316,10 @@ def test_what_was_asked_is_answered_before_the_end(start_server: StartServer) ->
 class Failing:
     """A core that answers later, and fails at it."""
 
-    most_bytes, door = 1000, Door()
+    most_bytes, door, turn = 1000, Door(), Turn()
+
+    def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
+        return False
 
     async def respond_later(self) -> Answer:
         raise RuntimeError("something unforeseen")

@@ -185,6 +185,20 @@ def test_the_gate_scores_it_part_by_part(world: Delivered, mixed: ModelVersion) 
         model.close()
 
 
+def test_trust_is_taken_back_from_a_part_and_so_from_its_graph(world: Delivered, mixed: ModelVersion) -> None:
+    models = world.platform.models
+    with pytest.raises(Invalid, match="no trust to take back"):
+        models.distrust(mixed.id, "it is no model of its own", by=OWNER)
+    taken = models.distrust("pre@1", "it was not read well", by=OWNER)
+    with pytest.raises(NotTrusted, match="not read well"):
+        world.client.models.trust_of(mixed)
+    known = models.word_on(mixed)
+    assert known is not None
+    assert known.id == taken.id  # what serves goes on
+    models.trust("pre@1", "it was read again", by=OWNER)
+    assert world.client.models.trust_of(mixed) == taken.id
+
+
 def test_a_graph_of_other_models_than_it_names_is_refused(world: Delivered, mixed: ModelVersion) -> None:
     from headway.lifecycle.models.records import AddVersion  # noqa: PLC0415
 

@@ -7,12 +7,17 @@ import socket
 import subprocess
 import sys
 from io import BufferedReader
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from headway.lifecycle.rollouts.routing import Route, RoutingTable
 from tests.serving.conftest import StartServer
-from tests.serving.processes import Server, request
+from tests.serving.processes import Blobs, Server, request
+from tests.serving.test_turn import SIGNATURE as NUMBERS
+from tests.serving.test_turn import TREES, WIDTH
 
 _PIPELINED = 50
 _MIB = 2**20
@@ -22,9 +27,9 @@ def resident_bytes(server: Server) -> int:
     return int(server.status()["workers"][0]["resident_bytes"])
 
 
-def resident_over(server: Server, requests: int, looks: int = 20) -> list[int]:
+def resident_over(server: Server, asked: dict[str, Any], requests: int, looks: int = 20) -> list[int]:
     """The resident memory after each `looks`-th part of `requests`."""
-    body = json.dumps(request()).encode()
+    body = json.dumps(asked).encode()
     one = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     seen = []
     with socket.create_connection(("127.0.0.1", server.port)) as connection, connection.makefile("rb") as answers:
@@ -49,20 +54,28 @@ def _status(answers: BufferedReader) -> int:
 
 
 @pytest.mark.slow
-def test_memory_is_flat_over_a_million_requests(start_server: StartServer) -> None:
-    seen = resident_over(start_server(), 1_000_000)
+@pytest.mark.parametrize("kind", ["alone", "together"])
+def test_memory_is_flat_over_a_million_requests(start_server: StartServer, blobs: Blobs, kind: str) -> None:
+    numbers = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32", "data": [0.5] * WIDTH}
+    route = Route(release="rl_n", model="m", version=1, blob=blobs.put(TREES), signature=NUMBERS, percent=100)
+    table = RoutingTable(deployment="flights", generation=1, routes=(route,)) if kind == "together" else None
+    asked = {"inputs": [numbers]} if kind == "together" else request()
+    seen = resident_over(start_server(table), asked, 1_000_000)
     later = np.array(seen[len(seen) // 4 :], dtype=float)  # once arenas and queues have their size
     slope = np.polyfit(np.arange(len(later)), later, 1)[0] * len(later)
     assert slope < 10 * _MIB, [each // _MIB for each in seen]
 
 
-def test_polars_is_imported_when_rows_are_captured(start_server: StartServer) -> None:
+def test_what_writes_rows_is_imported_when_they_are_captured_and_is_not_polars(start_server: StartServer) -> None:
     server = start_server()
-    before = resident_bytes(server)
-    assert before < 100 * _MIB
+    maps = Path(f"/proc/{server.process.pid}/maps")
+    assert "arro3" not in maps.read_text()
+    assert resident_bytes(server) < 100 * _MIB
     server.infer(request())
     server.flush()
-    assert resident_bytes(server) > before + 10 * _MIB
+    assert "arro3" in maps.read_text()
+    assert "polars" not in maps.read_text()
+    assert resident_bytes(server) < 115 * _MIB
 
 
 def test_a_parent_of_workers_imports_little() -> None:

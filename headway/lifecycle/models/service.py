@@ -253,7 +253,7 @@ class ModelService:
         if not why.strip():
             raise Invalid("to take trust back needs a reason: whoever reads the ledger will want to know it")
         with self._journal.act(by.name, "model.distrust", why=why) as act:
-            known = self.word_on(version)
+            known = None if version.form is Form.GRAPH else self.word_on(version)  # a graph's parts are asked for
             if known is None:
                 raise Invalid(f"nobody has said that {version.label} may be run, so there is no trust to take back")
             if known.withdrawn_at is not None:
@@ -262,8 +262,12 @@ class ModelService:
             return act.save(self._trusts, withdrawn)
 
     def word_on(self, version: ModelVersion) -> Trust | None:
-        """The word that was given for a version's content, also one that was taken back since."""
-        return self._trusts.of(version.blob) if version.form is Form.MLFLOW else None
+        """The word that was given for a version's content, also one that was taken back since; of a graph, one that was
+        given for a part."""
+        if version.form is Form.GRAPH:
+            given = [self.word_on(self.version(part)) for part in version.parts]
+            return next(filter(None, given), None)
+        return self._trusts.of(version.blob) if version.form.may_hold_code else None
 
     def trusted(self, version: ModelVersion) -> Trust | None:
         """The word that a version may be run; raises `NotTrusted` when it takes one that nobody has given."""

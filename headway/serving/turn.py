@@ -1,0 +1,199 @@
+"""What one turn of the event loop has read is answered together at its end: no timer, nobody waits for a later one.
+
+Requests of one row of numbers are scored in one run for each release (`quick.py`); every other one that was put off is
+answered by itself, in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from itertools import compress
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.serving import quick
+from headway.serving.encodings import packed
+from headway.serving.exchange import Answered, JoinedIds
+from headway.serving.inference import OPEN_INFERENCE, Inference
+from headway.serving.messages import Answer, Head
+from headway.serving.protocol import encode
+from headway.serving.quick import QuickRoute, quick_route
+from headway.serving.router import LoadedTable
+
+MOST_BYTES = 16 * 1024
+"""A larger body is answered at once: it costs so much that sharing a run saves nothing."""
+_LEAST_TOGETHER, _MOST_TOGETHER = 2, 64
+"""One alone is answered sooner in the general way."""
+_ID_BYTES, _ID_LETTERS = 16, 32
+_UNKNOWN: Any = object()
+
+log = logging.getLogger(__name__)
+Tell = Callable[[Answer], None]
+PutOff = tuple[Inference, LoadedTable, Head, bytes, bytes, Tell]
+"""Head, body, and the client's address; the head may be that of other requests, too."""
+
+
+class Group:
+    """Requests of one release whose rows stand in one form, and which want it back in one form."""
+
+    def __init__(
+        self, inference: Inference, table: LoadedTable, route: QuickRoute, *, blobs: bool, binary: bool
+    ) -> None:
+        self.inference, self.table, self.route, self.in_blobs, self.in_binary = inference, table, route, blobs, binary
+        self.places = list[int]()
+        """Where they stand among those that were put off."""
+        self.ids, self.texts, self.keys = list[str](), list[bytes](), list[str]()
+        """`texts` are the ids in JSON."""
+        self.rows = list[Any]()
+        self.has_ids = self.has_keys = False
+        """Whether a request brings its own."""
+
+    def numbers(self) -> NDArray[np.float64]:
+        return self.route.from_blobs(self.rows) if self.in_blobs else self.route.from_values(self.rows)
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Leave the others out."""
+        lists: tuple[list[Any], ...] = (self.places, self.ids, self.texts, self.keys, self.rows)
+        for each in lists:
+            each[:] = list(compress(each, kept))
+
+
+class Turn:
+    """One for all deployments of a process; used on the event loop alone."""
+
+    def __init__(self) -> None:
+        self._put_off: list[PutOff] = []
+        self._began_ns = self._received_ns = 0
+
+    def put_off(self, asked: PutOff) -> None:
+        if not self._put_off:
+            self._began_ns, self._received_ns = time.perf_counter_ns(), time.time_ns()
+            asyncio.get_running_loop().call_soon(self.end)
+        self._put_off.append(asked)
+
+    def end(self) -> None:
+        """Answer all that was put off. It may be called before its time."""
+        put_off, self._put_off = self._put_off, []
+        for start in range(0, len(put_off), _MOST_TOGETHER):
+            part = put_off[start : start + _MOST_TOGETHER]
+            for (*_, tell), answer in zip(part, self._answers(part), strict=True):
+                try:
+                    tell(answer)
+                except Exception:  # whatever has become of one connection, the others wait for theirs
+                    log.exception("answer not sent")
+
+    def _answers(self, part: list[PutOff]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        for place, (inference, table, head, _, peer, _) in enumerate(part):
+            if head.deadline or not inference.door.is_open(table.table.limits):
+                refusal = inference.turn_away(table, self._own(head, peer), OPEN_INFERENCE)
+                if refusal:
+                    answers[place] = refusal
+        if len(part) - len(answers) >= _LEAST_TOGETHER:
+            try:
+                for group in _groups(part, answers):
+                    self._answer(group, part, answers)
+            except Exception:  # those that have no answer yet get theirs in the general way
+                log.exception("turn failed")
+        for place, (inference, table, head, body, peer, _) in enumerate(part):
+            if place not in answers:
+                answers[place] = inference.answer(table, body, self._own(head, peer))
+            if head.accept_encoding:
+                answers[place] = packed(answers[place], head.accept_encoding)
+        return [answers[place] for place in range(len(part))]
+
+    def _answer(self, group: Group, part: list[PutOff], answers: dict[int, Answer]) -> None:
+        route, numbers = group.route, group.numbers()
+        kept = route.keeping(numbers)
+        if kept is not None:
+            group.keep(kept)
+            numbers = numbers[kept]
+        numbers = route.typed(numbers)
+        try:
+            outputs = route.run(numbers) if group.places else None
+        except Exception:  # maybe for one row only: each is asked for by itself
+            return
+        if outputs is None:
+            return
+        told = (route.in_binary if group.in_binary else route.in_json)(group.texts, outputs)
+        self._settle(group, part, numbers, np.array(route.loaded.scores(outputs, len(numbers))))
+        answers.update(zip(group.places, told, strict=True))
+
+    def _settle(self, group: Group, part: list[PutOff], numbers: NDArray[Any], scores: NDArray[np.float64]) -> None:
+        latency_us = (time.perf_counter_ns() - self._began_ns) / 1000
+        size = sum(len(part[place][3]) for place in group.places)
+        ids = group.ids if group.has_ids else JoinedIds(group.ids, _ID_LETTERS)
+        keys = group.keys if group.has_keys else None
+        group.inference.settle_answered(
+            Answered(group.table, self._received_ns, size, group.route.release, latency_us, ids, keys, numbers, scores)
+        )
+
+    def _own(self, head: Head, peer: bytes) -> Head:
+        """A head that may be changed, and that knows when and whence its request came."""
+        return head if head.arrived_ns else msgspec.structs.replace(head, peer=peer, arrived_ns=self._began_ns)
+
+
+def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
+    """The usual requests among those without an answer."""
+    groups: dict[tuple[int, bool, bool], Group] = {}
+    fresh = os.urandom(_ID_BYTES * len(part)).hex()
+    for place, asked in enumerate(part):
+        if place not in answers:
+            _sort(groups, place, asked, fresh[place * _ID_LETTERS : (place + 1) * _ID_LETTERS])
+    return groups.values()
+
+
+def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutOff, fresh: str) -> None:
+    """Into its group, if it is a usual request; `fresh` is its id if it brings none."""
+    inference, table, head, body, *_ = put_off
+    asked = quick.read(body, head.json_size)
+    if asked is None:
+        return
+    if asked.id:
+        key = identifier = asked.id
+        text = encode(identifier)
+    else:
+        key = identifier = fresh
+        text = b'"%b"' % fresh.encode()
+    parameters, in_blobs, in_binary = asked.parameters, bool(head.json_size), False
+    if parameters is not None and parameters.key is not None:
+        key = str(parameters.key)
+    elif head.key:
+        key = head.key.decode("latin-1")
+    if parameters is not None:
+        in_binary = parameters.binary_data_output
+    route = _route(table, key)
+    if route is None:
+        return
+    row = route.blob(asked, body, int(head.json_size)) if in_blobs else route.values(asked)
+    if row is None:
+        return
+    sort = (id(route), in_blobs, in_binary)
+    group = groups.get(sort)
+    if group is None:
+        group = groups[sort] = Group(inference, table, route, blobs=in_blobs, binary=in_binary)
+    if asked.id:
+        group.has_ids = True
+    if key is not identifier:
+        group.has_keys = True
+    group.places.append(place)
+    group.ids.append(identifier)
+    group.texts.append(text)
+    group.keys.append(key)
+    group.rows.append(row)
+
+
+def _route(table: LoadedTable, key: str) -> QuickRoute | None:
+    loaded = table.choose(key)
+    release = loaded.route.release
+    found: QuickRoute | None = table.quick.get(release, _UNKNOWN)
+    if found is _UNKNOWN:
+        found = table.quick[release] = quick_route(table.table.deployment, loaded)
+    return found
