@@ -36,8 +36,8 @@ NO_BLOB = {
     ("dv", "digest"), ("sw", "blobs"), ("rt", "quotas.blob_bytes"),
     ("tu", "blob"), ("sr", "made_of.given.digest"),
 }  # fmt: skip
-"""Digests of code, of arguments, of a listing of files and of what a client read elsewhere, which name nothing in the blob store;
-counts of blobs; what a word of trust is for, which a model version holds."""
+"""Digests of code, of arguments, of a listing of files and of what a client read elsewhere, which name nothing in the
+blob store; counts of blobs; what a word of trust is for, which a model version holds."""
 
 
 def test_the_fields_that_hold_blobs() -> None:
