@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         add_dataset,
         adopt_model,
         connect,
+        execute,
         log_artifact,
         log_metric,
         log_metrics,
@@ -54,8 +55,8 @@ _PLACES = {
     "headway.lifecycle.runs.pipeline": ("pipeline", "step"),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "log_artifact", "log_metric", "log_metrics", "log_model", "log_param",
-        "log_params", "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "execute", "log_artifact", "log_metric", "log_metrics", "log_model",
+        "log_param", "log_params", "read_dataset", "run", "start_run",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -83,6 +84,7 @@ __all__ = [
     "adopt_model",
     "check",
     "connect",
+    "execute",
     "infer_contract",
     "log_artifact",
     "log_metric",

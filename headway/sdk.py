@@ -17,58 +17,19 @@ from headway.client.active import active_run
 from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import PROJECT_FILE, find_project
-from headway.client.run import Exported, Run
+from headway.client.run import Run
 from headway.errors import ExtraMissing, Invalid
-from headway.kernel.clock import SystemClock
-from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
-from headway.lifecycle.runs.results import resolved
+from headway.running.exporter import OnnxExporter
 
 if TYPE_CHECKING:
     import httpx2
     import polars
-
-_PARITY_ROWS = 5000
-
-
-class OnnxExporter:
-    """Converts estimators, and compares the served form with them; needs the extra `[ml]`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._examples: dict[str, polars.DataFrame] = {}
-
-    def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
-        """ONNX bytes are taken as they are, and nothing can be said of their parity."""
-        engine = _export_engine()
-        if isinstance(model, bytes):
-            return Exported(onnx=model, signature=engine.signature_of(model, score))
-        rows = self._held_out(model, evaluation) if example is None else example
-        made = engine.export(model, rows, rows.head(_PARITY_ROWS), score)
-        return Exported(
-            onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
-            note=made.note,
-        )  # fmt: skip
-
-    def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
-        """The features among the held-out rows: those the model names, else those of the contract."""
-        if evaluation not in self._examples:
-            self._examples[evaluation] = self._client.datasets.read(evaluation)
-        frame = self._examples[evaluation]
-        names = getattr(model, "feature_names_in_", None)
-        if names is None:
-            contract = self._client.datasets.version(evaluation).contract
-            names = contract.used_as(Use.FEATURE) if contract else ()
-        missing = [name for name in names if name not in frame.columns]
-        if missing or not len(names):
-            what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
-            raise Invalid(f"{evaluation} {what}; hand over example=, a frame of the model's features")
-        return frame.select(list(names))
-
 
 _client: Client | None = None
 
@@ -132,13 +93,26 @@ def run(pipeline: Pipeline, /, **params: Any) -> Any:
     return run_on(_connected(), pipeline, params)[1]
 
 
+def execute(
+    pipeline: Pipeline, params: Mapping[str, Any] | None = None, *, executor: str = "workers", workers: int = 0,
+    address: str = "",
+) -> Any:  # fmt: skip
+    """As `run`, with `params` as a dict, and its steps elsewhere: in `workers` processes of this machine, as many as
+    there are cores, or with `executor="ray"` on the cluster at `address`. Independent steps run side by side."""
+    from headway.running.options import Execution, checked_where  # noqa: PLC0415
+
+    execution = Execution(checked_where(executor), workers, address)
+    return run_on(_connected(), pipeline, params or {}, execution=execution)[1]
+
+
 def run_on(
     client: Client, pipeline: Pipeline, params: Mapping[str, Any], *, folder: Path | None = None,
-    report: Any = None,
+    report: Any = None, execution: Any = None, **told: Any,
 ) -> tuple[str, Any]:  # fmt: skip
-    """`run` on a client; the project is in `folder`. Returns the run's id too."""
-    from headway.client.session import ClientSession  # noqa: PLC0415
-    from headway.engines.pipelines.executor import LocalExecutor  # noqa: PLC0415
+    """`run` on a client; the project is in `folder`. Returns the run's id too. `told` is what `run_pipeline` takes
+    beside these."""
+    from headway.running.options import Execution  # noqa: PLC0415
+    from headway.running.pipelines import run_pipeline  # noqa: PLC0415
 
     try:
         bound = pipeline.signature.bind(**params)
@@ -146,15 +120,11 @@ def run_on(
         raise Invalid(f"pipeline {getattr(pipeline, 'name', pipeline)!r} cannot be run so: {error}") from None
     bound.apply_defaults()
     folder = folder or _folder_of(pipeline)
-    code = _code(folder)
-    handle = client.start_run(
-        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=bound.arguments,
-        code=code, capture=Capture(capture_spec(folder), folder),
+    return run_pipeline(
+        client, pipeline, bound.arguments, folder=folder, code=_code(folder),
+        capture=Capture(capture_spec(folder), folder), execution=execution or Execution(), report=report or _silent,
+        **told,
     )  # fmt: skip
-    with handle:
-        session = ClientSession(client, handle.id, pipeline.name, code)
-        executor = LocalExecutor(session, SystemClock(), folder, report or _silent)
-        return handle.id, resolved(executor.run(pipeline, bound.arguments))
 
 
 def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:
@@ -293,11 +263,3 @@ def _adoption_engine() -> ModuleType:
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
     return adoption
-
-
-def _export_engine() -> ModuleType:
-    try:
-        from headway.engines.models import export  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return export

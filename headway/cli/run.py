@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from headway.cli.arguments import pairs
+from headway.cli.executing import add_execution, echo_lines, execution_of, with_executor
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
@@ -33,13 +36,25 @@ def run() -> None:
 @run.command(cls=Verb)
 @click.argument("pipeline")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; may be repeated.")
+@with_executor
 @pass_invocation
-def start(invocation: Invocation, pipeline: str, params: tuple[str, ...]) -> None:
+def start(
+    invocation: Invocation, pipeline: str, params: tuple[str, ...], workers: int | None, in_process: bool,
+    executor: str | None, address: str,
+) -> None:  # fmt: skip
     """Run PIPELINE here and now: a name in headway.toml, or module:function."""
     from headway.cli.pipelines import run_here  # noqa: PLC0415
 
-    given = pairs(params, "-p")
-    identifier, value = run_here(invocation.client, pipeline, given, report=None if invocation.as_json else _tell)
+    given, execution = pairs(params, "-p"), execution_of(workers, in_process, executor, address)
+    identifier, value = run_here(
+        invocation.client, pipeline, given, report=None if invocation.as_json else tell_step, execution=execution,
+        echo=None if invocation.as_json else echo_lines,
+    )  # fmt: skip
+    conclude(invocation, identifier, value)
+
+
+def conclude(invocation: Invocation, identifier: str, value: Any) -> None:
+    """Tell what a run has come to, and what to do next."""
     made = invocation.client.runs.get(identifier)
     if invocation.as_json:
         print_json({"run": made, "metrics": invocation.client.runs.metrics([identifier]).get(identifier, {})})
@@ -240,11 +255,12 @@ def _step_took(step: StepRun) -> str:
     return duration((step.ended_at - step.started_at).total_seconds())
 
 
-def _tell(step: StepRun) -> None:
+def tell_step(step: StepRun) -> None:
     """One line for each step that is over."""
     if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
         took = _step_took(step)
         click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)
 
 
+add_execution(run)
 add_removal(run, "RUN", lambda client, text: found_by(text, client.runs.list))

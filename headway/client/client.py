@@ -12,7 +12,7 @@ from headway.client.capture import Capture
 from headway.client.changes import Changes
 from headway.client.datasets import Datasets
 from headway.client.gates import Environments, Gates
-from headway.client.http import Connection
+from headway.client.http import Connection, Forwarded
 from headway.client.imports import Imports
 from headway.client.ledger import Ledger, Lineage
 from headway.client.models import Models
@@ -109,6 +109,15 @@ class Client:
     def resume(self, run: str, exporter: Exporter, *, capture: Capture | None = None) -> Run:
         """The handle on a run that was started before, here or elsewhere."""
         return Run(self.runs.get(run), self, exporter, self._clock, self._spools, capture)
+
+    @property
+    def spools(self) -> Path | None:
+        """Where runs keep what the server has not got yet."""
+        return self._spools
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Forwarded:
+        """Send a request that another process has made, as this client: status, headers and body of the answer."""
+        return self._connection.forward(method, path, headers, body)
 
     def sync(self) -> list[Shipped]:
         """Send what runs of this home have logged while the server did not answer, or before they were killed."""

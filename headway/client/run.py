@@ -16,7 +16,7 @@ from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.shipping import Shipper
 from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
-from headway.errors import Invalid, Unavailable
+from headway.errors import Invalid, RunCancelled, Unavailable
 from headway.kernel.clock import Clock
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import AddVersion, Baseline, Form, ModelVersion, Parity, Signature, Task, Variant
@@ -230,7 +230,7 @@ class Run:
             ACTIVE.reset(self._outer)
         if error is None:
             self.finish()
-        elif isinstance(error, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt | RunCancelled):
             self.cancel()
         else:
             self.fail(f"{type(error).__name__}: {error}")

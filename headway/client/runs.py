@@ -28,6 +28,7 @@ from headway.lifecycle.runs.records import (
     Run,
     RunState,
     StartRun,
+    StepLog,
     StepResult,
     StepRun,
 )
@@ -161,6 +162,17 @@ class Runs:
 
     def steps(self, identifier: str) -> tuple[StepRun, ...]:
         return self._connection.get(_path(identifier) + "/steps", Steps).steps
+
+    def add_log(self, identifier: str, step: str, text: str) -> None:
+        """Append a part of what a step printed."""
+        self._connection.post(_path(identifier) + "/logs", StepLog, {"step": step, "text": text})
+
+    def logs(
+        self, identifier: str, *, step: str | None = None, after: int = 0, limit: int = 100
+    ) -> tuple[StepLog, ...]:
+        """What the steps of a run, or one of them, have printed, behind the part numbered `after`."""
+        path = _path(identifier) + "/logs"
+        return self._connection.get(path, tuple[StepLog, ...], step=step, after=after, limit=limit)
 
     def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""

@@ -31,6 +31,9 @@ class ClientSession:
     def keep(self, result: StepResult) -> StepResult:
         return self._client.pipelines.keep(result)
 
+    def log(self, step: str, text: str) -> None:
+        self._client.runs.add_log(self._run, step, text)
+
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         self._client.runs.progress(self._run, steps)
         if tuple(nodes) != self._nodes:

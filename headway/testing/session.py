@@ -19,6 +19,7 @@ class MemorySession:
         self.steps: dict[str, StepRun] = {}
         self.nodes: tuple[PipelineNode, ...] = ()
         self.read: list[str] = []
+        self.logs: dict[str, str] = {}
 
     @property
     def run(self) -> str:
@@ -45,3 +46,6 @@ class MemorySession:
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         self.steps |= {step.step: step for step in steps}
         self.nodes = tuple(nodes) or self.nodes
+
+    def log(self, step: str, text: str) -> None:
+        self.logs[step] = self.logs.get(step, "") + text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from headway.kernel.clock import Clock
 from headway.kernel.records import digest, encode
 from headway.lifecycle.runs.pipeline import Pipeline, Step, executing
 from headway.lifecycle.runs.records import Output, PipelineNode, StepResult, StepRun, StepState
-from headway.lifecycle.runs.results import Result, resolved, results_in
+from headway.lifecycle.runs.results import Content, Result, resolved, results_in
 from headway.lifecycle.runs.session import Session
 
 Report = Callable[[StepRun], None]
@@ -24,7 +26,7 @@ _HELD_BYTES = 64 * 2**20
 """Outputs up to this size stay in memory for as long as a handle on them is there."""
 
 
-def _silent(step: StepRun) -> None:
+def silent(step: StepRun) -> None:
     """Tells nobody."""
 
 
@@ -35,8 +37,13 @@ class LocalExecutor:
     along with the next, so that a thousand of them cost no thousand messages. At the end go all steps, and the graph.
     """
 
-    def __init__(self, session: Session, clock: Clock, folder: Path, report: Report = _silent) -> None:
+    def __init__(
+        self, session: Session, clock: Clock, folder: Path, report: Report = silent, *, goes_on_from: str = ""
+    ) -> None:
+        """`goes_on_from` is the run whose finished steps are not run again, those without a cache included; it may be
+        this run itself."""
         self._session, self._clock, self._report = session, clock, report
+        self._goes_on = goes_on_from
         self._folder = folder.resolve()
         self._keys = Keys(self._folder)
         self._steps: dict[str, StepRun] = {}
@@ -71,10 +78,12 @@ class LocalExecutor:
 
     def call(self, step: Step, arguments: inspect.BoundArguments) -> Result:
         """The result of one call: from the cache, or by running it."""
-        name = self._draw(step, arguments)
+        return self._answered(step, arguments, self._draw(step, arguments))
+
+    def _answered(self, step: Step, arguments: inspect.BoundArguments, name: str) -> Result:
         try:
             key = self._keys.of(step, arguments) if step.cache else self._own_key(name)
-            kept = self._session.cached(key) if step.cache else None
+            kept = self._session.cached(key) if step.cache or self._goes_on else None
             if kept is not None:
                 self._move(name, StepState.CACHED, key=key, ended_at=self._clock.now())
                 return Result(name, Stored(kept.outputs, self._session.get_blob))
@@ -99,23 +108,38 @@ class LocalExecutor:
 
     def _own_key(self, name: str) -> str:
         """A key that no other call has, for a step that must run each time."""
-        return digest(encode([self._session.run, name]))
+        return digest(encode([self._goes_on or self._session.run, name]))
 
-    def _ran(self, step: Step, arguments: inspect.BoundArguments, name: str, key: str) -> Stored:
+    def _ran(self, step: Step, arguments: inspect.BoundArguments, name: str, key: str) -> Content:
         self._move(name, StepState.RUNNING, key=key)
         self._send(list(self._unsent))
-        arguments.arguments = {argument: resolved(value) for argument, value in arguments.arguments.items()}
-        value = self._value(step, arguments, name)
         held: dict[str, bytes] = {}
-        outputs = self._kept_outputs(name, value, held)
+        outputs = self._kept_outputs(name, self._tried(step, arguments, name), held)
+        return self._finished(name, key, outputs, held)
+
+    def _finished(self, name: str, key: str, outputs: tuple[Output, ...], held: dict[str, bytes]) -> Stored:
+        """Remember what a step gave; `held` has the bytes that are at hand."""
         now = self._clock.now()
         self._session.keep(
             StepResult(id="", created_at=now, key=key, step=name, run=self._session.run, outputs=outputs)
         )
-        self._move(name, StepState.DONE, ended_at=now)
+        self._move(name, StepState.DONE, ended_at=now, error="")
         if sum(map(len, held.values())) > _HELD_BYTES:
             held.clear()
         return Stored(outputs, lambda blob: held[blob] if blob in held else self._session.get_blob(blob))
+
+    def _tried(self, step: Step, arguments: inspect.BoundArguments, name: str) -> Any:
+        """What the step gives, after as many retries as it asks for; each attempt gets its inputs anew."""
+        for attempt in itertools.count(1):
+            values = {argument: resolved(value) for argument, value in arguments.arguments.items()}
+            try:
+                return self._value(step, inspect.BoundArguments(step.signature, values), name)
+            except StepFailed as error:
+                if attempt > step.limits.retries:
+                    raise
+                self._move(name, StepState.RUNNING, attempts=attempt + 1, error=error.details["traceback"])
+                time.sleep(step.limits.wait_s(attempt))
+        raise AssertionError("the last attempt returns or raises")
 
     def _value(self, step: Step, arguments: inspect.BoundArguments, name: str) -> Any:
         try:

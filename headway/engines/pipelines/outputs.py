@@ -62,6 +62,15 @@ class Stored:
         self._outputs, self._get, self._part = tuple(outputs), get, node
 
     @property
+    def outputs(self) -> tuple[Output, ...]:
+        return self._outputs
+
+    @property
+    def node(self) -> Node | None:
+        """The part of the tree that this is, None for all of it."""
+        return self._part
+
+    @property
     def digest(self) -> str:
         if self._part is None:
             return digest(encode([[output.format, output.blob] for output in self._outputs]))

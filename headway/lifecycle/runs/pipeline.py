@@ -29,6 +29,7 @@ from typing import Any, Protocol, overload
 from headway.errors import BadPipeline, Invalid
 from headway.kernel.naming import checked_name, nearest
 from headway.kernel.records import Value
+from headway.lifecycle.runs.limits import StepLimits, checked_limits
 from headway.lifecycle.runs.records import PipelineNode
 from headway.lifecycle.runs.results import Held, Result, resolved
 
@@ -52,18 +53,22 @@ def executing(execution: Execution | None) -> Iterator[None]:
         _execution.reset(token)
 
 
+NO_LIMITS = StepLimits()
+
+
 class Step:
     """A function whose calls are cached and recorded. `version` is part of the key: raise it to run again where the
     code does not show a change, such as a newer file behind an address."""
 
     def __init__(
         self, function: Callable[..., Any], *, name: str = "", cache: bool = True, version: str = "",
-        after: tuple[Result, ...] = (),
+        after: tuple[Result, ...] = (), limits: StepLimits = NO_LIMITS,
     ) -> None:  # fmt: skip
         self.name = _checked_name(name or getattr(function, "__name__", ""), "step")
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
             raise BadPipeline(f"step {self.name!r} is a generator or async function; return a value, such as a list")
         self.function, self.cache, self.version, self.waits_for = function, cache, version, after
+        self.limits = checked_limits(limits, self.name)
         self.signature = _signature(function)
         functools.update_wrapper(self, function)
 
@@ -81,10 +86,13 @@ class Step:
 
     def after(self, *results: Result) -> Step:
         """The same step, to run after `results` although it does not take them."""
-        return Step(self.function, name=self.name, cache=self.cache, version=self.version, after=results)
+        return self._but(self.name, results)
 
     def named(self, name: str) -> Step:
-        return Step(self.function, name=name, cache=self.cache, version=self.version, after=self.waits_for)
+        return self._but(name, self.waits_for)
+
+    def _but(self, name: str, after: tuple[Result, ...]) -> Step:
+        return Step(self.function, name=name, cache=self.cache, version=self.version, after=after, limits=self.limits)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -123,14 +131,25 @@ class _Direct:
 @overload
 def step(function: Callable[..., Any], /) -> Step: ...
 @overload
-def step(*, name: str = "", cache: bool = True, version: str = "") -> Callable[[Callable[..., Any]], Step]: ...
 def step(
-    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool = True, version: str = ""
-) -> Step | Callable[[Callable[..., Any]], Step]:
-    """Make a step of a function: `@step`, or `@step(cache=False)` for one that must run each time."""
+    *, name: str = "", cache: bool = True, version: str = "", cpus: int = 1, memory_mb: int = 0, gpus: int = 0,
+    timeout_s: float = 0.0, retries: int = 0, retry_wait_s: float = 1.0,
+) -> Callable[[Callable[..., Any]], Step]: ...  # fmt: skip
+def step(
+    function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool = True, version: str = "",
+    **limits: Any,
+) -> Step | Callable[[Callable[..., Any]], Step]:  # fmt: skip
+    """Make a step of a function: `@step`, or `@step(cache=False)` for one that must run each time. `limits` are what
+    it may use and how often it is tried, see `StepLimits`."""
     if function is not None:
         return Step(function)
-    return functools.partial(Step, name=name, cache=cache, version=version)
+    try:
+        given = StepLimits(**limits)
+    except TypeError:
+        wrong = next(key for key in limits if key not in StepLimits.__struct_fields__)
+        known = ["name", "cache", "version", *StepLimits.__struct_fields__]
+        raise BadPipeline(f"@step has no option {wrong!r}{nearest(wrong, known)}") from None
+    return functools.partial(Step, name=name, cache=cache, version=version, limits=given)
 
 
 @overload

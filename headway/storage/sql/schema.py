@@ -12,7 +12,7 @@ from headway.errors import Unavailable
 from headway.storage.sql import migrations
 from headway.storage.sql.engine import SqlEngine
 
-VERSION = "0008"
+VERSION = "0013"
 """The newest file in `migrations/versions`."""
 
 
