@@ -75,6 +75,9 @@ class ParallelExecutor(LocalExecutor):
         self._settling = threading.local()
         self._small: dict[str, bytes] = {}
         self._stopped: BaseException | None = None
+        self._told = 0
+        self._keyed: dict[str, Task] = {}
+        """Those that run, by their key."""
 
     def run(self, pipeline: Pipeline, params: Mapping[str, Any]) -> Any:
         """As `LocalExecutor.run`. What a step raises comes to the pipeline's code where it looks at the result, else
@@ -122,17 +125,24 @@ class ParallelExecutor(LocalExecutor):
 
     def _ran(self, step: Step, arguments: inspect.BoundArguments, name: str, key: str) -> Content:
         """Called with the key known and nothing in the cache: hand it over."""
-        task: Task = getattr(self._settling, "task", None) or self._task(step, arguments, name)
-        task.key = key
         if step.limits.gpus > len(self._schedule.all_gpus):
             raise BadPipeline(
                 f"step {name!r} needs {step.limits.gpus} GPUs, and there are {len(self._schedule.all_gpus)}; "
                 "CUDA_VISIBLE_DEVICES names those that may be used",
                 step=name,
             )
+        task: Task = getattr(self._settling, "task", None) or self._task(step, arguments, name)
+        task.key = key
+        same = self._keyed.setdefault(key, task)
+        if same is not task:  # it runs already: what it gives will be found in the cache
+            task.needs = {same}
+            same.followers.append(task)
+            return Promised(task)
         self._start()
         if not self._schedule.offer(task):
-            raise self._cancelled
+            task.error = self._cancelled
+            task.over.set()
+            raise task.error
         return Promised(task)
 
     @property
@@ -263,6 +273,7 @@ class ParallelExecutor(LocalExecutor):
             self._tell_failure(task, error)
         with self._drawing:
             task.content, task.error = content, error
+            self._keyed.pop(task.key, None)
             followers, task.followers = task.followers, []
             task.over.set()
         self._follow(task, followers)
@@ -367,5 +378,9 @@ class ParallelExecutor(LocalExecutor):
             super()._move(name, state, **facts)
 
     def _send(self, names: list[str], nodes: Sequence[PipelineNode] = ()) -> None:
+        """Along go the steps that were drawn since the last time: the platform keeps them in the order in which it
+        first hears of them, which is not that in which they run."""
         with self._telling:
-            super()._send(list(dict.fromkeys([*names, *self._unsent])), nodes)
+            drawn = list(self._steps)[self._told :]
+            self._told += len(drawn)
+            super()._send(list(dict.fromkeys([*drawn, *names, *self._unsent])), nodes)

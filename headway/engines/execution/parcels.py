@@ -9,8 +9,10 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
+from headway.engines.execution.plain import Node, plain_node, plain_value
 from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline
+from headway.kernel.records import digest
 from headway.lifecycle.runs.pipeline import Pipeline, Step
 from headway.lifecycle.runs.records import Output
 from headway.lifecycle.runs.results import Content, Result, results_in
@@ -18,8 +20,6 @@ from headway.lifecycle.runs.results import Content, Result, results_in
 MAIN = "__headway_main__"
 """What the module of a script is called in a worker: it is no program there."""
 
-Node = list[Any]
-"""["result", outputs, part], ["value", outputs], ["code", place], ["list"|"tuple", nodes], ["dict", keys, nodes]."""
 _CODE = (FunctionType, type, ModuleType, Step, Pipeline)
 
 
@@ -57,7 +57,9 @@ def found_at(place: str) -> Any:
 
 
 def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result], Content]) -> Node:
-    """`value` as a node; `put` is given the bytes of what is no result, `content` tells what a result holds.
+    """`value` as a node: ["result", outputs, part], ["value", outputs], ["code", place], ["list", nodes], ["tuple",
+    nodes], ["dict", nodes of keys, nodes], or one of `plain.py`. `put` is given the bytes of what is no result,
+    `content` tells what a result holds.
 
     Raises `CannotTravel`.
     """
@@ -72,11 +74,40 @@ def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result],
     if inner and type(value) in (list, tuple):
         return [type(value).__name__, [wrapped(item, put, content) for item in value]]
     if inner and type(value) is dict:
-        return ["dict", list(value), [wrapped(item, put, content) for item in value.values()]]
+        return [
+            "dict",
+            [wrapped(key, put, content) for key in value],
+            [wrapped(item, put, content) for item in value.values()],
+        ]
     try:
-        return ["value", [[each.format, each.blob] for each in pack(value, put)]]
+        return _stored(value, put)
     except BadPipeline as error:
-        raise CannotTravel(str(error)) from None
+        reason = str(error)
+    node = plain_node(value, lambda item: wrapped(item, put, content))
+    if node is not None:
+        return node
+    if type(value) in (list, tuple):
+        return [type(value).__name__, [wrapped(item, put, content) for item in value]]
+    if type(value) is dict:
+        return [
+            "dict",
+            [wrapped(key, put, content) for key in value],
+            [wrapped(item, put, content) for item in value.values()],
+        ]
+    raise CannotTravel(reason)
+
+
+def _stored(value: Any, put: Callable[[bytes], str]) -> Node:
+    kept: list[bytes] = []
+
+    def keep(data: bytes) -> str:
+        kept.append(data)
+        return digest(data)
+
+    outputs = pack(value, keep)
+    for data in kept:
+        put(data)
+    return ["value", [[each.format, each.blob] for each in outputs]]
 
 
 def _holds_code(value: Any) -> bool:
@@ -94,8 +125,10 @@ def unwrapped(node: Node, get: Callable[[str], bytes]) -> Any:
         return Stored(_outputs(node[1]), get).load()
     if kind == "code":
         return found_at(node[1])
+    if kind not in ("dict", "list", "tuple"):
+        return plain_value(node, lambda each: unwrapped(each, get))
     if kind == "dict":
-        return {key: unwrapped(each, get) for key, each in zip(node[1], node[2], strict=True)}
+        return {unwrapped(key, get): unwrapped(each, get) for key, each in zip(node[1], node[2], strict=True)}
     values = [unwrapped(each, get) for each in node[1]]
     return tuple(values) if kind == "tuple" else values
 

@@ -8,10 +8,11 @@ import resource
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from headway.engines.execution.parcels import found_at
 from headway.engines.execution.perform import perform
 from headway.engines.execution.wire import Call, Done, Failed, Line, Opening
 
@@ -50,6 +51,8 @@ def work(opening: Opening, calls: socket.socket, relay: socket.socket, open_desk
 def _answer(call: Call, folder: Path, desk: Desk) -> Done | Failed:
     if call.gpus is not None:
         os.environ[GPUS] = ",".join(call.gpus)
+    with suppress(Exception, SystemExit):  # outside of the limit; what is wrong is told by the call itself
+        found_at(call.step)
     with _limited(call.memory_mb):
         return perform(call, folder, desk.get, desk.put, desk.flush)
 

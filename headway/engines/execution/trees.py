@@ -17,6 +17,10 @@ from pathlib import Path
 
 _PDEATHSIG, _SUBREAPER = 1, 36  # linux/prctl.h
 _LOOK_S = 0.005
+_HARMLESS = frozenset({"jemalloc_bg_thd", "polars-ooc-clea"})
+"""Threads that importing polars starts: the allocator's, which it stops and starts around a fork by itself, and one
+that removes spilled files and is not missed in a worker. Those of OpenBLAS, which does so too, bear the name of the
+program. The threads that work for polars come with its first use, which is not in the fork server."""
 _LINUX = sys.platform == "linux"
 
 
@@ -69,14 +73,14 @@ def descendants(pid: int) -> list[int]:
 
 
 def threads_running() -> bool:
-    """Whether this process has threads that it would not be safe to fork beside. Those of OpenBLAS bear the name of the
-    program; it stops and restarts them around a fork by itself."""
+    """Whether this process has threads that it would not be safe to fork beside."""
     own = Path("/proc/self/task")
-    names = set()
+    names = {(own / str(os.getpid()) / "comm").read_text().strip()} if own.exists() else set()
+    allowed = names | _HARMLESS
     for thread in _listed(own):
         with suppress(OSError):
-            names.add((thread / "comm").read_text())
-    return threading.active_count() > 1 or len(names) > 1
+            names.add((thread / "comm").read_text().strip())
+    return threading.active_count() > 1 or not names <= allowed
 
 
 def _listed(folder: Path) -> list[Path]:
