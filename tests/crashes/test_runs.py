@@ -94,9 +94,11 @@ def killed_at_random(place: Place, *, chains: int, length: int, kills: int, seed
             killed += 1
             if victim != process.pid:
                 continue
-        process.communicate()
+        _, complained = process.communicate()
         if process.returncode == 0:
             break
+        assert process.returncode in (2, -signal.SIGKILL), complained
+        assert "resume" not in process.args or "error" not in complained or "step" in complained, complained
         place.quiet()
         process = place.headway("--json", "run", "resume", run, "--workers", "2")
     said, complained = process.communicate(timeout=300)

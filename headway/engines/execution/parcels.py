@@ -97,6 +97,11 @@ def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result],
     raise CannotTravel(reason)
 
 
+def _dict(value: dict[Any, Any], put: Callable[[bytes], str], content: Callable[[Result], Content]) -> Node:
+    keys = [wrapped(key, put, content) for key in value]
+    return ["dict", keys, [wrapped(item, put, content) for item in value.values()]]
+
+
 def _stored(value: Any, put: Callable[[bytes], str]) -> Node:
     kept: list[bytes] = []
 

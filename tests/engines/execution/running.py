@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,8 @@ def crew_over(session: MemorySession) -> Crew:
     run = Run(id=session.run, created_at=SystemClock().now(), experiment="e")
     paths = (str(ROOT),)
     modules = ("tests.engines.execution.steps",)
-    opening = Opening(encode(run), "http://localhost", str(FOLDER), (*paths, *_own_paths()), modules)
+    opening = Opening(encode(run), "http://localhost", str(FOLDER), (*paths, *sys.path), modules)
     return Crew(COMMAND, opening, serve, {**os.environ, "PYTHONPATH": str(ROOT), "POLARS_MAX_THREADS": "1"})
-
-
-def _own_paths() -> Sequence[str]:
-    import sys
-
-    return sys.path
 
 
 class Runner:

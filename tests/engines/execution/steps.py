@@ -141,7 +141,8 @@ def wait_long(folder: str) -> int:
 
 @pipeline
 def waiting(folder: str) -> Any:
-    slowly(folder, "before").value
+    before = slowly(folder, "before")
+    assert before.value == "before"
     return slowly(folder, "after", wait_long(folder))
 
 

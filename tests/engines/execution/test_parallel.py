@@ -169,7 +169,7 @@ def test_what_cannot_travel_runs_here_unless_its_limits_forbid(run: Runner) -> N
 
     assert resolved(run.inline(local, limit=0.0)) == 4
     assert len(ran) == 1
-    with pytest.raises(BadPipeline, match="cannot go there: .*define it at the top of a file"):
+    with pytest.raises(BadPipeline, match=r"cannot go there: .*define it at the top of a file"):
         run.inline(local, limit=1.0)
 
 
@@ -197,11 +197,13 @@ class Settings:
 @pytest.mark.parametrize(
     "value",
     [
-        None, 1, 2.5, "é", b"\0", [1, (2, "x")], {1: {"a": (1,)}}, (), {}, Colour.RED, {1, 2}, frozenset({"a"}), range(3, 9, 2),
+        None, 1, 2.5, "é", b"\0", [1, (2, "x")], {1: {"a": (1,)}}, (), {}, Colour.RED, {1, 2}, frozenset({"a"}),
+        range(3, 9, 2),
         date(2020, 2, 29), datetime(2020, 1, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2020, 1, 1),
         datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1), timedelta(days=-1, microseconds=3),
         Decimal("1.10"), UUID(int=7), Path("/a/b"), 3 + 4j, 2**80, float("inf"),
-        Settings(Path("x"), frozenset({Colour.RED}), (date(2020, 1, 1), [Colour.RED, {Decimal(1): 2}])), Settings, Colour,
+        Settings(Path("x"), frozenset({Colour.RED}), (date(2020, 1, 1), [Colour.RED, {Decimal(1): 2}])), Settings,
+        Colour,
         [Settings, {"step": steps.load}],
     ],
     ids=repr,
