@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         read_dataset,
         run,
         start_run,
+        tune,
     )
 
 _PLACES = {
@@ -56,7 +57,7 @@ _PLACES = {
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
         "add_dataset", "adopt_model", "connect", "execute", "log_artifact", "log_metric", "log_metrics", "log_model",
-        "log_param", "log_params", "read_dataset", "run", "start_run",
+        "log_param", "log_params", "read_dataset", "run", "start_run", "tune",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -97,6 +98,7 @@ __all__ = [
     "run",
     "start_run",
     "step",
+    "tune",
 ]
 
 

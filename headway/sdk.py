@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import httpx2
     import polars
 
+    from headway.running.tuning import Study
+
 _client: Client | None = None
 
 
@@ -103,6 +105,34 @@ def execute(
 
     execution = Execution(checked_where(executor), workers, address)
     return run_on(_connected(), pipeline, params or {}, execution=execution)[1]
+
+
+def tune(
+    pipeline: Pipeline, space: Mapping[str, Any], *, metric: str, params: Mapping[str, Any] | None = None,
+    maximize: bool = False, trials: int = 20, executor: str = "workers", workers: int = 0, address: str = "",
+    sampler: str = "tpe", pruner: str = "median", seed: int | None = None,
+) -> Study:  # fmt: skip
+    """Search for the params of a pipeline with which the `metric` that it logs is lowest, or with `maximize` highest.
+
+    `space` says what each param may be: `(1, 10)`, `(0.001, 0.1, "log")` or `["a", "b"]`; `params` are given to all
+    alike. Each trial is a run inside the search's own; `workers` of them run at once, and one whose metric is not worth
+    going on is ended. The study is kept as `study.json` with the search and with the best trial's run. Needs the extra
+    `[tune]`. Raises `Invalid` for a space that cannot be read or a param that the pipeline does not take.
+    """
+    from headway.lifecycle.runs.search_space import read_space  # noqa: PLC0415
+    from headway.running.options import Execution, checked_where  # noqa: PLC0415
+    from headway.running.searching import begin_search  # noqa: PLC0415
+    from headway.running.tuning import Search  # noqa: PLC0415
+
+    search = Search(
+        space=read_space(space), metric=metric, maximize=maximize, trials=trials, sampler=sampler, pruner=pruner,
+        seed=seed,
+    )  # fmt: skip
+    folder = _folder_of(pipeline)
+    return begin_search(
+        _connected(), pipeline, params or {}, search, folder=folder, code=_code(folder),
+        capture=Capture(capture_spec(folder), folder), execution=Execution(checked_where(executor), workers, address),
+    )  # fmt: skip
 
 
 def run_on(

@@ -60,12 +60,18 @@ def resume(
     invocation: Invocation, identifier: str, workers: int | None, in_process: bool, executor: str | None, address: str
 ) -> None:
     """Go on with a run that was killed, cancelled or failed: what was finished is not run again."""
-    from headway.cli.pipelines import resume_here  # noqa: PLC0415
+    from headway.cli.pipelines import resume_here, resume_tuning_here  # noqa: PLC0415
     from headway.cli.run import conclude, tell_step  # noqa: PLC0415
+    from headway.cli.tune import conclude_search  # noqa: PLC0415
+    from headway.running.tuning import SEARCH  # noqa: PLC0415
 
-    runs = invocation.client.runs
+    runs, execution = invocation.client.runs, execution_of(workers, in_process, executor, address)
+    run = found_by(identifier, runs.list)
+    if SEARCH in runs.get(run).tags:
+        conclude_search(invocation, resume_tuning_here(invocation.client, run, execution))
+        return
     made, value = resume_here(
-        invocation.client, found_by(identifier, runs.list), execution_of(workers, in_process, executor, address),
+        invocation.client, run, execution,
         report=None if invocation.as_json else tell_step, echo=None if invocation.as_json else echo_lines,
     )  # fmt: skip
     conclude(invocation, made, value)

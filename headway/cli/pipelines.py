@@ -22,8 +22,11 @@ from headway.errors import NotFound, RunCancelled
 from headway.kernel.naming import nearest
 from headway.lifecycle.changes.project import read_project
 from headway.lifecycle.runs.pipeline import Pipeline
+from headway.lifecycle.runs.search_space import Scale
 from headway.running.options import Execution
 from headway.running.pipelines import Recipe, quiet, recipe_of, resume_pipeline
+from headway.running.searching import begin_search, resume_search
+from headway.running.tuning import Search, Study, search_of
 from headway.sdk import capture_spec, run_on
 
 
@@ -60,6 +63,39 @@ def resume_here(
             capture=Capture(capture_spec(folder), folder), execution=execution, report=report or silent,
             echo=echo or quiet,
         )  # fmt: skip
+
+
+def tune_here(client: Client, name: str, texts: Mapping[str, str], search: Search, execution: Execution) -> Study:
+    """Search for params of a pipeline of the project that this folder is in."""
+    folder = find_project(Path.cwd())
+    pipeline, params = _found(folder, name, {**texts, **_placeholders(search)})
+    fixed = {key: value for key, value in params.items() if key not in search.space}
+    with _resumable([]):
+        return begin_search(
+            client, pipeline, fixed, search, folder=folder, code=code_of(folder),
+            capture=Capture(capture_spec(folder), folder), execution=execution,
+            recipe=Recipe(pipeline=name, params=dict(texts)),
+        )  # fmt: skip
+
+
+def resume_tuning_here(client: Client, identifier: str, execution: Execution) -> Study:
+    """Go on with a search of a pipeline of the project that this folder is in."""
+    folder, record = find_project(Path.cwd()), client.runs.get(identifier)
+    recipe, search = recipe_of(record), search_of(record)
+    pipeline, params = _found(folder, recipe.pipeline, {**recipe.params, **_placeholders(search)})
+    fixed = {key: value for key, value in params.items() if key not in search.space}
+    with _resumable([identifier]):
+        return resume_search(
+            client, identifier, pipeline, fixed, folder=folder, code=code_of(folder), execution=execution
+        )
+
+
+def _placeholders(search: Search) -> dict[str, str]:
+    """One value each of what is searched for, so that none is missing."""
+    return {
+        name: f"{int(each.low) if each.whole else each.low}" if isinstance(each, Scale) else f"{each.values[0]}"
+        for name, each in search.space.items()
+    }
 
 
 @contextmanager

@@ -68,6 +68,16 @@ class Client:
     def url(self) -> str:
         return self._connection.url
 
+    @property
+    def address(self) -> str:
+        """Where another process reaches the server; empty when the platform is in this one."""
+        return "" if self._connection.here else self._connection.url
+
+    @property
+    def token(self) -> str:
+        """The secret that this client shows."""
+        return self._connection.token
+
     def me(self) -> Actor:
         """Who this client's token says it is."""
         return self._connection.get("/v1/me", Actor)

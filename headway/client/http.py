@@ -64,6 +64,7 @@ class Connection:
     ) -> None:
         self.url = url.rstrip("/")
         self._attempts, self._wait = attempts, wait
+        self.token, self.here = token, transport is not None
         headers = {"authorization": f"Bearer {token}"} if token else {}
         timeout = httpx2.Timeout(timeout_s, connect=5.0)
         try:

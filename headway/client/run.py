@@ -182,6 +182,12 @@ class Run:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""
         self._shipper.flush()
 
+    def leave(self) -> None:
+        """Send everything, and let go of the run without ending it."""
+        self._shipper.stop()
+        self._shipper.flush()
+        self._spool.remove()
+
     def _log(self, frame: Points | Texts) -> None:
         self._shipper.check()
         self._spool.append(frame)

@@ -107,6 +107,10 @@ class Runs:
         """Put a run aside; it can be restored."""
         return self._connection.post(_path(identifier) + "/delete", Run)
 
+    def resume(self, identifier: str) -> Run:
+        """Let a run that is over go on; raises `Conflict` for one of a pipeline or a change."""
+        return self._connection.post(_path(identifier) + "/resume", Run)
+
     def restore(self, identifier: str) -> Run:
         return self._connection.post(_path(identifier) + "/restore", Run)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from headway.client.client import Client
 from headway.client.session import ClientSession
-from headway.engines.execution.crew import Crew, StepWorker
-from headway.engines.execution.parallel import Echo, ParallelExecutor
+from headway.engines.execution.crew import Crew, StepWorker, StopSignal
+from headway.engines.execution.parallel import Echo, ParallelExecutor, Places
 from headway.engines.execution.parcels import MAIN
 from headway.engines.execution.stepper import GPUS
 from headway.engines.execution.wire import Opening
@@ -80,61 +81,106 @@ class Line:
     echo: Echo
     goes_on_from: str = ""
     begun: Callable[[], None] = lambda: None
+    shared: Shared | None = None
+    """Where its steps and those of other runs are carried out."""
+
+
+class Shared(Protocol):
+    """Where several runs have their steps carried out."""
+
+    def places(self, run: Run) -> Places: ...
+    def close(self) -> None: ...
 
 
 def executor(execution: Execution, line: Line) -> LocalExecutor:
     """The executor that `execution` asks for."""
     if execution.where is Where.IN_PROCESS:
         return LocalExecutor(line.session, SystemClock(), line.folder, line.report, goes_on_from=line.goes_on_from)
+    if line.shared is not None:
+        places = line.shared.places(line.run)
+        return _parallel(line, lambda: places, 1, [], encode(line.run))
     if execution.where is Where.RAY:
-        from headway.running.ray import ray_places  # noqa: PLC0415
+        from headway.running.ray import Cluster, RayPlaces  # noqa: PLC0415
 
-        places = ray_places(execution.address, line.client, line.run, line.folder)
-        slots = execution.workers or places.slots
-        return _parallel(line, lambda: places, slots, [str(each) for each in range(places.gpus)])
-    crew = LocalPlaces(Crew(COMMAND, opening(line), relayed(line.client), {**os.environ, **execution.env}))
-    return _parallel(line, lambda: crew, execution.slots, gpus_here())
-
-
-def _parallel(line: Line, places: Callable[[], LocalPlaces], slots: int, gpus: list[str]) -> ParallelExecutor:
-    return ParallelExecutor(
-        line.session, SystemClock(), line.folder, places, workers=slots, gpus=gpus, report=line.report,
-        echo=line.echo, goes_on_from=line.goes_on_from, begun=line.begun,
-    )  # fmt: skip
+        cluster = Cluster(execution.address, line.client, line.folder, execution.workers)
+        gpus = [str(number) for number in range(cluster.gpus)]
+        return _parallel(line, lambda: RayPlaces(cluster, line.run), execution.workers or cluster.cpus, gpus)
+    crew = _crew(execution, line.client, line.run, line.pipeline, line.folder)
+    return _parallel(line, lambda: LocalPlaces(crew), execution.slots, gpus_here())
 
 
-class LocalPlaces:
-    """Worker processes of this machine."""
+def shared(execution: Execution, client: Client, run: Run, pipeline: Pipeline, folder: Path) -> Shared | None:
+    """What the runs inside `run` share; None for those in this process."""
+    if execution.where is Where.IN_PROCESS:
+        return None
+    if execution.where is Where.RAY:
+        from headway.running.ray import Cluster  # noqa: PLC0415
+
+        return Cluster(execution.address, client, folder, execution.workers)
+    return SharedCrew(_crew(execution, client, run, pipeline, folder))
+
+
+def _crew(execution: Execution, client: Client, run: Run, pipeline: Pipeline, folder: Path) -> Crew:
+    told = opening_of(client, run, pipeline, folder)
+    return Crew(COMMAND, told, relayed(client), {**os.environ, **execution.env})
+
+
+class SharedCrew:
+    """Worker processes of this machine that serve several runs."""
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
 
-    def place(self, limits: StepLimits) -> StepWorker:
-        return StepWorker(self._crew)
-
-    def stop(self) -> None:
-        self._crew.stop()
+    def places(self, run: Run) -> LocalPlaces:
+        return LocalPlaces(self._crew, shared=True)
 
     def close(self) -> None:
         self._crew.close()
 
 
-def opening(line: Line) -> Opening:
+def _parallel(
+    line: Line, places: Callable[[], Places], slots: int, gpus: list[str], run: bytes = b""
+) -> ParallelExecutor:
+    return ParallelExecutor(
+        line.session, SystemClock(), line.folder, places, workers=slots, gpus=gpus, report=line.report,
+        echo=line.echo, goes_on_from=line.goes_on_from, begun=line.begun, run=run,
+    )  # fmt: skip
+
+
+class LocalPlaces:
+    """Worker processes of this machine. A crew that is `shared` goes on when these places are closed."""
+
+    def __init__(self, crew: Crew, *, shared: bool = False) -> None:
+        self._crew, self._shared, self._stop = crew, shared, StopSignal()
+
+    def place(self, limits: StepLimits) -> StepWorker:
+        return StepWorker(self._crew, self._stop)
+
+    def stop(self) -> None:
+        self._stop.send()
+
+    def close(self) -> None:
+        self._stop.close()
+        if not self._shared:
+            self._crew.close()
+
+
+def opening_of(client: Client, run: Run, pipeline: Pipeline, folder: Path) -> Opening:
     """What a fork server is told: among it the project's modules that are imported here, in the order they were."""
     own = [
         name for name, module in list(sys.modules.items())
-        if name not in ("__main__", MAIN) and belongs(line.folder, getattr(module, "__file__", None) or "")
+        if name not in ("__main__", MAIN) and belongs(folder, getattr(module, "__file__", None) or "")
     ]  # fmt: skip
     main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    uses_main = getattr(line.pipeline.function, "__module__", "") == "__main__"
+    uses_main = getattr(pipeline.function, "__module__", "") == "__main__"
     return Opening(
-        run=encode(line.run),
-        url=line.client.url,
-        folder=str(line.folder.resolve()),
+        run=encode(run),
+        url=client.url,
+        folder=str(folder.resolve()),
         paths=tuple(sys.path),
         modules=tuple(own),
         main=str(Path(main).resolve()) if uses_main and main else "",
-        spools=str(line.client.spools or ""),
+        spools=str(client.spools or ""),
     )
 
 

@@ -25,7 +25,7 @@ from headway.lifecycle.runs.records import Run as Record
 from headway.lifecycle.runs.results import resolved
 from headway.running.exporter import OnnxExporter
 from headway.running.heart import Heart
-from headway.running.options import Execution, Line, Where, executor
+from headway.running.options import Execution, Line, Shared, Where, executor
 
 _LEASE_RUNS_OUT_S = 15.0
 RECIPE, GOES_ON = "headway.recipe", "headway.goes_on_from"
@@ -63,6 +63,7 @@ def quiet(step: str, text: str) -> None:
 def carry_out(
     handle: Run, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code, execution: Execution, *,
     report: Report = silent, echo: Echo = quiet, heart: bool | None = None,
+    shared: Shared | None = None,
 ) -> Any:  # fmt: skip
     """What the pipeline gives, a handle or what it made of handles. With a `heart`, by default where others can go
     on with the run or cancel it, the run is held while its steps run, and stops when it is cancelled."""
@@ -75,7 +76,7 @@ def carry_out(
             beat.start()
 
     goes_on = run.tags.get(GOES_ON) or (run.id if run.change else "")
-    line = Line(client, run, session, pipeline, folder, report, echo, goes_on, begun)
+    line = Line(client, run, session, pipeline, folder, report, echo, goes_on, begun, shared)
     works = executor(execution, line)
     if not isinstance(works, ParallelExecutor):
         begun()

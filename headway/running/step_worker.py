@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,14 +26,22 @@ COMMAND = (sys.executable, "-m", "headway.running.step_worker")
 
 
 class RunDesk:
-    """What a step finds in its worker: the run, to log to, and the blobs, both through the run's own process."""
+    """What a step finds in its worker: the run, to log to, and the blobs."""
 
-    def __init__(self, opening: Opening, relay: socket.socket) -> None:
-        spools = Path(opening.spools) if opening.spools else None
-        self._client = Client(Connection(opening.url, transport=RelayTransport(relay)), spools=spools)
-        record = msgspec.json.decode(opening.run, type=Run)
-        self._handle = Handle(record, self._client, OnnxExporter(self._client), SystemClock(), spools)
-        ACTIVE.set(self._handle)
+    def __init__(self, client: Client, run: bytes) -> None:
+        self._client, self._spools, self._run = client, client.spools, run
+        self._handle = self._open(run)
+
+    def _open(self, run: bytes) -> Handle:
+        record = msgspec.json.decode(run, type=Run)
+        handle = Handle(record, self._client, OnnxExporter(self._client), SystemClock(), self._spools)
+        ACTIVE.set(handle)
+        return handle
+
+    def enter(self, run: bytes) -> None:
+        if run != self._run:
+            self._handle.leave()
+            self._run, self._handle = run, self._open(run)
 
     def get(self, blob: str) -> bytes:
         return self._client.blobs.get(blob)
@@ -42,9 +52,31 @@ class RunDesk:
     def flush(self) -> None:
         self._handle.flush()
 
+    def close(self) -> None:
+        self._handle.leave()
+        self._client.close()
+
+
+def _relayed_desk(opening: Opening, relay: socket.socket) -> RunDesk:
+    """All goes through the run's own process."""
+    spools = Path(opening.spools) if opening.spools else None
+    return RunDesk(Client(Connection(opening.url, transport=RelayTransport(relay)), spools=spools), opening.run)
+
+
+@contextmanager
+def open_remote(url: str, token: str, run: bytes) -> Iterator[RunDesk]:
+    """A desk on another machine, which asks the server itself."""
+    before = ACTIVE.get()
+    desk = RunDesk(Client(Connection(url, token)), run)
+    try:
+        yield desk
+    finally:
+        ACTIVE.set(before)
+        desk.close()
+
 
 def _work(opening: Opening, calls: socket.socket, relay: socket.socket) -> None:
-    work(opening, calls, relay, RunDesk)
+    work(opening, calls, relay, _relayed_desk)
 
 
 def main(arguments: list[str]) -> None:

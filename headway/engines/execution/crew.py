@@ -18,6 +18,7 @@ from headway.engines.execution.forks import COLD, END, FORK, GONE, KEEP, READY, 
 from headway.engines.execution.output import StepOutput
 from headway.engines.execution.wire import Answer, Ask, Call, Done, Failed, Line, Opening
 from headway.errors import Unavailable
+from headway.lifecycle.runs.limits import StepLimits
 
 _TICK_S = 0.25
 _PATIENCE_S = 30.0
@@ -48,13 +49,6 @@ class Crew:
         self._starting = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._stop_read, self._stop_write = os.pipe()
-        self._stopped = False
-
-    @property
-    def stop_signal(self) -> int:
-        """A descriptor that can be read once the crew is stopped."""
-        return self._stop_read
 
     def keeper(self) -> socket.socket:
         """The line to a new keeper."""
@@ -73,18 +67,10 @@ class Crew:
                     theirs.close()
         raise Unavailable("the fork server of steps does not start; `--in-process` does without it")
 
-    def stop(self) -> None:
-        """Have every worker end what it is at; calls raise `Stopped`."""
-        if not self._stopped:
-            self._stopped = True
-            os.write(self._stop_write, b"x")
-
     def close(self) -> None:
         """End the fork server; keepers and workers end with it."""
         with self._starting:
             self._gone()
-        for each in (self._stop_read, self._stop_write):
-            os.close(each)
 
     def _server(self) -> socket.socket:
         if self._control is not None:
@@ -119,23 +105,42 @@ class Crew:
             self._process = None
 
 
-class StepWorker:
-    """A keeper with a worker, for one thread of the run. Both come with the first call and whenever they are gone."""
+class StopSignal:
+    """A descriptor that can be read from the first `send` on."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self) -> None:
+        self.descriptor, self._write = os.pipe()
+        self._sent = False
+
+    def send(self) -> None:
+        if not self._sent:
+            self._sent = True
+            os.write(self._write, b"x")
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        os.close(self._write)
+        self._sent = True
+
+
+class StepWorker:
+    """A keeper with a worker, for one thread of the run. Both come with the first call and whenever they are gone.
+    After `stop` it ends what it is at, and raises `Stopped`."""
+
+    def __init__(self, crew: Crew, stop: StopSignal) -> None:
+        self._crew, self._stop = crew, stop.descriptor
         self._keeper: socket.socket | None = None
         self._calls: Line | None = None
         self._relay: Line | None = None
         self._output = -1
         self._selector = selectors.DefaultSelector()
-        self._selector.register(crew.stop_signal, selectors.EVENT_READ)
+        self._selector.register(self._stop, selectors.EVENT_READ)
 
-    def perform(self, call: Call, output: StepOutput, timeout_s: float = 0.0) -> Done | Failed:
+    def perform(self, call: Call, output: StepOutput, limits: StepLimits) -> Done | Failed:
         """What the step gives. Raises `WorkerLost`, `TimedOut` and `Stopped`."""
         self._begin()
         assert self._calls
-        deadline = time.monotonic() + timeout_s if timeout_s else None
+        deadline = time.monotonic() + limits.timeout_s if limits.timeout_s else None
         try:
             self._calls.send(call)
             answer = self._listen(output, deadline)
@@ -158,7 +163,7 @@ class StepWorker:
                 self.end(output)
                 raise TimedOut
             ready = {key.fd for key, _ in self._selector.select(left)}
-            if self._crew.stop_signal in ready:
+            if self._stop in ready:
                 self.end(output)
                 raise Stopped
             if self._output in ready:

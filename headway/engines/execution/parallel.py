@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from headway.engines.execution.crew import Stopped, TimedOut, WorkerLost
 from headway.engines.execution.output import StepOutput
-from headway.engines.execution.parcels import CannotTravel, Node, blobs_in, place_of, wrapped
+from headway.engines.execution.parcels import CannotTravel, blobs_in, place_of, wrapped
+from headway.engines.execution.plain import Node
 from headway.engines.execution.promises import Promised, settled, tasks_in
 from headway.engines.execution.schedule import Schedule, Task, unfinished
 from headway.engines.execution.wire import INLINE_BYTES, Call, Done, Failed
@@ -26,6 +27,7 @@ from headway.engines.pipelines.executor import LocalExecutor, Report, silent
 from headway.errors import BadPipeline, RunCancelled, StepFailed
 from headway.kernel.clock import Clock
 from headway.kernel.records import digest
+from headway.lifecycle.runs.limits import StepLimits
 from headway.lifecycle.runs.pipeline import Pipeline, Step
 from headway.lifecycle.runs.records import Output, PipelineNode, StepState
 from headway.lifecycle.runs.results import Content, Result
@@ -41,7 +43,7 @@ Echo = Callable[[str, str], None]
 class Place(Protocol):
     """Where one step at a time runs."""
 
-    def perform(self, call: Call, output: StepOutput, timeout_s: float = 0.0) -> Done | Failed:
+    def perform(self, call: Call, output: StepOutput, limits: StepLimits) -> Done | Failed:
         """What the step gives. Raises `WorkerLost`, `TimedOut` and `Stopped`."""
         ...
 
@@ -51,22 +53,24 @@ class Place(Protocol):
 class Places(Protocol):
     """Makes places, and stops what runs in them."""
 
-    def place(self, limits: Any) -> Place: ...
+    def place(self, limits: StepLimits) -> Place: ...
     def stop(self) -> None: ...
     def close(self) -> None: ...
 
 
 class ParallelExecutor(LocalExecutor):
-    """Runs one pipeline of the project in `folder`, once, `workers` steps at a time. `places` is asked for where to
-    run them when the first step has to run; `gpus` are the names of those that may be used."""
+    """Runs one pipeline of the project in `folder`, once, `workers` steps at a time. `places` is asked for where to run
+    them when the first step has to run; if they are shared with other runs, `run` is the record of this one. `gpus` are
+    the names of those that may be used."""
 
     def __init__(
         self, session: Session, clock: Clock, folder: Path, places: Callable[[], Places], *, workers: int,
         gpus: Sequence[str] = (), report: Report = silent, echo: Echo = lambda step, text: None,
-        goes_on_from: str = "", begun: Callable[[], None] = lambda: None,
+        goes_on_from: str = "", begun: Callable[[], None] = lambda: None, run: bytes = b"",
     ) -> None:  # fmt: skip
         super().__init__(session, clock, folder, report, goes_on_from=goes_on_from)
         self._open_places, self._workers, self._echo, self._begun = places, workers, echo, begun
+        self._run = run
         self._places: Places | None = None
         self._schedule = Schedule(workers, gpus)
         self._threads: list[threading.Thread] = []
@@ -213,7 +217,7 @@ class ParallelExecutor(LocalExecutor):
             return self._here(task)
         output = StepOutput(lambda text: self._session.log(task.name, text), lambda text: self._echo(task.name, text))
         try:
-            answer = place.perform(call, output, task.limits.timeout_s)
+            answer = place.perform(call, output, task.limits)
         except TimedOut:
             raise self._failure(task, f"took longer than timeout_s={task.limits.timeout_s:g}") from None
         except Stopped:
@@ -265,7 +269,7 @@ class ParallelExecutor(LocalExecutor):
         for blob in (blob for node in arguments.values() for blob in blobs_in(node)):
             if blob in self._small:
                 blobs[blob] = self._small[blob]
-        return Call(place_of(task.step), arguments, blobs, task.limits.memory_mb, task.gpus)
+        return Call(place_of(task.step), arguments, blobs, task.limits.memory_mb, task.gpus, self._run)
 
     def _end(self, task: Task, content: Content | None = None, error: BaseException | None = None) -> None:
         """The task is over: whoever waits for it goes on."""

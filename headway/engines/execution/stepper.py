@@ -26,6 +26,10 @@ class Desk(Protocol):
     def get(self, blob: str) -> bytes: ...
     def put(self, data: bytes) -> str: ...
 
+    def enter(self, run: bytes) -> None:
+        """Log to this run from now on."""
+        ...
+
     def flush(self) -> None:
         """Bring all that was logged to the platform; raises what was refused."""
         ...
@@ -51,14 +55,16 @@ def work(opening: Opening, calls: socket.socket, relay: socket.socket, open_desk
 def _answer(call: Call, folder: Path, desk: Desk) -> Done | Failed:
     if call.gpus is not None:
         os.environ[GPUS] = ",".join(call.gpus)
+    if call.run:
+        desk.enter(call.run)
     with suppress(Exception, SystemExit):  # outside of the limit; what is wrong is told by the call itself
         found_at(call.step)
-    with _limited(call.memory_mb):
+    with limited(call.memory_mb):
         return perform(call, folder, desk.get, desk.put, desk.flush)
 
 
 @contextmanager
-def _limited(memory_mb: int) -> Iterator[None]:
+def limited(memory_mb: int) -> Iterator[None]:
     """Let this process, and each that it starts, use so much more memory than it holds now."""
     if not memory_mb:
         yield

@@ -41,6 +41,8 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     blobs: dict[str, bytes]
     memory_mb: int = 0
     gpus: tuple[str, ...] | None = None
+    run: bytes = b""
+    """The record of the run that it is for, as JSON, if not that of the opening."""
 
 
 class Packed(msgspec.Struct, frozen=True):

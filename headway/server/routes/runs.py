@@ -81,6 +81,12 @@ def delete(identifier: FromPath[str], app: App, by: By) -> Run:
     return app.platform.runs.delete(identifier, by=by)
 
 
+@post("/v1/runs/{identifier:str}/resume", status_code=200)
+def resume(identifier: FromPath[str], app: App, by: By) -> Run:
+    """Let a run that is over go on, unless it is one of a pipeline or a change."""
+    return app.platform.runs.resume(identifier, by=by)
+
+
 @post("/v1/runs/{identifier:str}/restore", status_code=200)
 def restore(identifier: FromPath[str], app: App, by: By) -> Run:
     """Bring a run back that was put aside."""
@@ -172,5 +178,5 @@ def artifacts(identifier: FromPath[str], app: App) -> list[Artifact]:
 
 ROUTES = (
     start, runs, search, count, experiments, experiment, delete_experiment, restore_experiment, run, delete, restore,
-    move, claim, steps, progress, add_log, logs, add_artifact, artifacts,
+    resume, move, claim, steps, progress, add_log, logs, add_artifact, artifacts,
 )  # fmt: skip

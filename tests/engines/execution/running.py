@@ -37,7 +37,7 @@ class InlinePlaces:
     def place(self, limits: StepLimits) -> InlinePlaces:
         return self
 
-    def perform(self, call: Call, output: StepOutput, timeout_s: float = 0.0) -> Done | Failed:
+    def perform(self, call: Call, output: StepOutput, limits: StepLimits) -> Done | Failed:
         return perform(call, FOLDER, self._session.get_blob, self._session.put_blob)
 
     def stop(self) -> None: ...
