@@ -74,6 +74,8 @@ class Cluster:
             self._temporary = tempfile.mkdtemp(prefix="hw-ray-", dir="/tmp")  # a socket takes only a short path
             settings |= {"_temp_dir": self._temporary, "include_dashboard": False}
             settings |= {"num_cpus": cpus} if cpus else {}
+        # Ray prints what happens to the cluster, which must not come between what a program reads from ours.
+        self._output, sys.stdout = sys.stdout, sys.stderr
         try:
             self.ray.init(**settings)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -106,6 +108,7 @@ class Cluster:
         self._clear()
 
     def _clear(self) -> None:
+        sys.stdout = self._output
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
