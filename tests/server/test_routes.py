@@ -25,6 +25,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield "/v1/datasets/versions/flights/data"
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
+    yield f"/v1/runs/{ids['run']}/logs?step=fit&after=0&limit=5"
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
@@ -92,6 +93,8 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
+    yield f"{run}/logs", {"step": "fit", "text": "fits\n"}
+    yield f"{run}/resume", None
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
