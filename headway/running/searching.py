@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from headway.errors import BadPipeline, Conflict
 from headway.kernel.records import encode
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Code, Run, RunState, StartRun
+from headway.lifecycle.runs.results import resolved
 from headway.running.exporter import OnnxExporter
 from headway.running.heart import Heart
 from headway.running.options import Execution, Shared, shared
 from headway.running.pipelines import Recipe, carry_out
-from headway.running.tuning import SEARCH, Search, Study, Tuner, search_of, trial_tags
+from headway.running.tuning import SEARCH, Search, Study, Tuner, checked_search, search_of, trial_tags, trials_of
 
 _LEASE_RUNS_OUT_S = 15.0
 Report = Callable[[str], None]
@@ -31,7 +33,7 @@ def begin_search(
 
     Raises `Invalid` for a param that the pipeline does not take.
     """
-    _check(pipeline, params, search)
+    _check(pipeline, params, checked_search(search))
     handle = client.start_run(
         pipeline.name, OnnxExporter(client), name=f"search of {pipeline.name}", params=params, code=code,
         capture=capture, tags={SEARCH: encode(search).decode(), **(recipe.tag if recipe else {})},
@@ -74,18 +76,16 @@ def _carry_out(
     execution: Execution,
 ) -> Study:  # fmt: skip
     client = handle.client
-    carried = shared(execution, client, handle.record, pipeline, folder)
-    trials = _Trials(client, handle.record, pipeline, params, folder, code, execution, carried)
-    tuner = Tuner(client, handle.record, search, execution.slots, trials.start)
-    heart = Heart(client, handle.id, tuner.stop)
-    try:
-        with handle:
-            heart.start()
-            return tuner.run()
-    finally:
-        heart.stop()
+    with handle, ExitStack() as until_the_end:
+        carried = shared(execution, client, handle.record, pipeline, folder)
         if carried is not None:
-            carried.close()
+            until_the_end.callback(carried.close)
+        trials = _Trials(client, handle.record, pipeline, params, folder, code, execution, carried, search)
+        tuner = Tuner(client, handle.record, search, execution.slots, trials.start)
+        heart = Heart(client, handle.id, tuner.stop)
+        until_the_end.callback(heart.stop)
+        heart.start()
+        return tuner.run()
 
 
 class _Trials:
@@ -93,8 +93,9 @@ class _Trials:
 
     def __init__(
         self, client: Client, parent: Run, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code,
-        execution: Execution, carried: Shared | None,
+        execution: Execution, carried: Shared | None, search: Search,
     ) -> None:  # fmt: skip
+        self._search = search
         self._client, self._parent, self._pipeline, self._params = client, parent, pipeline, params
         self._folder, self._code, self._execution, self._shared = folder, code, execution, carried
 
@@ -107,17 +108,27 @@ class _Trials:
             tags=trial_tags(number, chosen), code=self._code,
         )  # fmt: skip
         run = self._client.runs.start(command)
-        return run.id, lambda: self._run(run.id, bound.arguments)
+        return run.id, lambda: self._run(run.id, bound.arguments, chosen)
 
-    def _run(self, run: str, params: Mapping[str, Any]) -> None:
+    def _run(self, run: str, params: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         with self._client.resume(run, OnnxExporter(self._client)) as handle:
-            carry_out(
-                handle,
-                self._pipeline,
-                params,
-                self._folder,
-                self._code,
-                self._execution,
-                shared=self._shared,
+            made = carry_out(
+                handle, self._pipeline, params, self._folder, self._code, self._execution, shared=self._shared,
                 heart=True,
-            )
+            )  # fmt: skip
+            handle.flush()
+            if self._search.metric not in self._client.runs.metrics([run]).get(run, {}):
+                value = self._told(resolved(made), chosen)
+                if value is not None:
+                    handle.log_metric(self._search.metric, value)
+
+    def _told(self, made: Any, chosen: Mapping[str, Any]) -> float | None:
+        """The trial's value where its steps logged none, because they came from the cache: what the pipeline gives, or
+        what a trial of the same params has logged."""
+        found = made.get(self._search.metric) if isinstance(made, dict) else made
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return float(found)
+        same = [each.id for each, said in trials_of(self._client, self._parent.id) if said["params"] == chosen]
+        values = self._client.runs.metrics(same)
+        known = (values.get(each, {}).get(self._search.metric) for each in same)
+        return next((value for value in known if value is not None), None)

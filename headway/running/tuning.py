@@ -72,6 +72,7 @@ def checked_search(search: Search) -> Search:
     for name, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if getattr(search, name) not in known:
             raise Invalid(f"{name} is one of {', '.join(known)}, not {getattr(search, name)!r}")
+    _optuna()
     if search.trials < 1:
         raise Invalid("a search takes at least one trial")
     return search
@@ -180,10 +181,7 @@ class Tuner:
         return value if value is not None and value == value else None
 
     def _trials(self) -> list[tuple[Run, dict[str, Any]]]:
-        """Runs of trials with what their tag says, oldest first."""
-        pages = every(lambda before: self._client.runs.list(parent=self._parent.id, limit=_AT_ONCE, before=before))
-        runs = sorted((run for run in pages if TRIAL in run.tags), key=lambda run: run.id)
-        return [(run, json.loads(run.tags[TRIAL])) for run in runs]
+        return trials_of(self._client, self._parent.id)
 
     def _recall(self, study: OptunaStudy) -> int:
         """Fill the study with the trials that are over; those that are not are run again. Gives the next number."""
@@ -270,6 +268,13 @@ class Tuner:
         else:
             made = kinds.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
         return made
+
+
+def trials_of(client: Client, search: str) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs of a search's trials with what their tag says, number and params, oldest first."""
+    pages = every(lambda before: client.runs.list(parent=search, limit=_AT_ONCE, before=before))
+    runs = sorted((run for run in pages if TRIAL in run.tags), key=lambda run: run.id)
+    return [(run, json.loads(run.tags[TRIAL])) for run in runs]
 
 
 def trial_tags(number: int, params: Mapping[str, Any]) -> dict[str, str]:

@@ -63,6 +63,7 @@ def test_two_nodes_of_which_one_is_killed(python: Path, tmp_path: Path) -> None:
         assert [step.key for step in client.runs.steps(again)] == [step.key for step in steps]
 
         best = told["search"]["best"]
+        assert [trial["state"] for trial in told["search"]["trials"]] == ["finished"] * 4
         assert best["value"] == min(trial["value"] for trial in told["search"]["trials"])
         assert STUDY in [artifact.name for artifact in client.runs.artifacts(best["run"])]
     finally:
