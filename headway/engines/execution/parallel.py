@@ -12,7 +12,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -274,7 +274,8 @@ class ParallelExecutor(LocalExecutor):
     def _end(self, task: Task, content: Content | None = None, error: BaseException | None = None) -> None:
         """The task is over: whoever waits for it goes on."""
         if error is not None:
-            self._tell_failure(task, error)
+            with suppress(Exception):  # the platform does not answer: whoever waits hears of the failure all the same
+                self._tell_failure(task, error)
         with self._drawing:
             task.content, task.error = content, error
             self._keyed.pop(task.key, None)
