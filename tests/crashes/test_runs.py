@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -25,6 +26,11 @@ from tests.journeys.world import until
 
 PROJECT = Path(__file__).parent / "many"
 ROOT = Path(__file__).parents[2]
+_PATIENCE_S = 240.0
+
+
+def soon(look: Callable[[], Any], what: str) -> None:
+    until(look, what, _PATIENCE_S)
 
 
 class Place:
@@ -62,7 +68,7 @@ class Place:
         return found
 
     def quiet(self) -> None:
-        until(lambda: not self.processes(), "nothing of the run is left")
+        soon(lambda: not self.processes(), "nothing of the run is left")
 
 
 @pytest.fixture
@@ -84,7 +90,7 @@ def killed_at_random(place: Place, *, chains: int, length: int, kills: int, seed
     while killed < kills:
         seen = len(place.notes())
         wanted = seen + chance.randrange(1, max(2, 2 * steps // (kills + 1)))
-        until(lambda: len(place.notes()) >= wanted or process.poll() is not None, "it works")  # noqa: B023
+        soon(lambda: len(place.notes()) >= wanted or process.poll() is not None, "it works")  # noqa: B023
         run = place.newest().id
         if process.poll() is None:
             below = place.processes("step_worker")
@@ -101,7 +107,7 @@ def killed_at_random(place: Place, *, chains: int, length: int, kills: int, seed
         assert "resume" not in process.args or "error" not in complained or "step" in complained, complained
         place.quiet()
         process = place.headway("--json", "run", "resume", run, "--workers", "2")
-    said, complained = process.communicate(timeout=300)
+    said, complained = process.communicate(timeout=2 * _PATIENCE_S)
     assert process.returncode == 0, complained
     place.quiet()
     assert json.loads(said)["run"]["state"] == RunState.FINISHED
@@ -135,14 +141,14 @@ def test_a_run_of_a_thousand_steps_that_is_killed_again_and_again(place: Place, 
 
 def test_cancel_from_elsewhere_ends_a_run_and_resume_goes_on(place: Place) -> None:
     process = place.headway("run", "lingering")
-    until((place.folder / "daemon").exists, "the step has left a daemon")
-    until(lambda: "lingers" in place.notes(), "the step runs")
+    soon((place.folder / "daemon").exists, "the step has left a daemon")
+    soon(lambda: "lingers" in place.notes(), "the step runs")
     run = place.newest().id
     cancelled = place.headway("--json", "run", "cancel", run)
-    said, complained = cancelled.communicate(timeout=60)
+    said, complained = cancelled.communicate(timeout=_PATIENCE_S)
     assert cancelled.returncode == 0, complained
     assert json.loads(said)["state"] == RunState.CANCELLED
-    _, complained = process.communicate(timeout=60)
+    _, complained = process.communicate(timeout=_PATIENCE_S)
     assert process.returncode == 2
     assert "cancelled" in complained
     assert f"headway run resume {run[:3]}" in complained
@@ -152,10 +158,10 @@ def test_cancel_from_elsewhere_ends_a_run_and_resume_goes_on(place: Place) -> No
     (place.folder / "notes").unlink()
 
     again = place.headway("run", "resume", run)
-    until(lambda: "lingers" in place.notes(), "the step runs again")
+    soon(lambda: "lingers" in place.notes(), "the step runs again")
     assert place.newest().tags["headway.goes_on_from"] == run
     again.send_signal(signal.SIGINT)
-    _, complained = again.communicate(timeout=60)
+    _, complained = again.communicate(timeout=_PATIENCE_S)
     assert again.returncode == 130
     assert "headway run resume" in complained
     assert place.newest().state is RunState.CANCELLED
@@ -164,29 +170,30 @@ def test_cancel_from_elsewhere_ends_a_run_and_resume_goes_on(place: Place) -> No
 
 def test_logs_are_followed_while_a_run_works(place: Place) -> None:
     process = place.headway("run", "chains", "-p", "chains=1", "-p", "length=3", "-p", "pause_s=0.5")
-    until(lambda: len(place.notes()) > 0, "it works")
+    soon(lambda: len(place.notes()) > 0, "it works")
     run = place.newest().id
     follower = place.headway("run", "logs", run, "--follow")
-    said, complained = follower.communicate(timeout=120)
+    said, complained = follower.communicate(timeout=_PATIENCE_S)
     assert follower.returncode == 0, complained
     assert said == "grow | grows 0 0\ngrow-2 | grows 0 1\ngrow-3 | grows 0 2\n"
-    assert process.wait(60) == 0
+    assert process.wait(_PATIENCE_S) == 0
     process.communicate()
-    one = place.headway("run", "logs", run, "grow-2").communicate(timeout=60)
+    one = place.headway("run", "logs", run, "grow-2").communicate(timeout=_PATIENCE_S)
     assert one[0] == "grows 0 1\n"
-    none = place.headway("run", "logs", run, "grow-9").communicate(timeout=60)
+    none = place.headway("run", "logs", run, "grow-9").communicate(timeout=_PATIENCE_S)
     assert "has no step 'grow-9'" in none[1]
 
 
+@pytest.mark.slow  # a lease has to be waited for
 def test_a_run_that_works_is_not_taken_over(place: Place) -> None:
     process = place.headway("run", "lingering")
-    until(lambda: "lingers" in place.notes(), "the step runs")
+    soon(lambda: "lingers" in place.notes(), "the step runs")
     run = place.newest().id
     began = time.monotonic()
     other = place.headway("run", "resume", run)
-    _, complained = other.communicate(timeout=120)
+    _, complained = other.communicate(timeout=_PATIENCE_S)
     assert other.returncode == 2
     assert f"another worker holds run {run}" in complained, time.monotonic() - began
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=_PATIENCE_S)
     assert process.returncode == 130

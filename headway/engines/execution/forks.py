@@ -20,6 +20,7 @@ import signal
 import socket
 import struct
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +47,8 @@ def serve(control: socket.socket, command: list[str], work: Work) -> None:
     opening = Line(control).receive()
     if not isinstance(opening, Opening):
         return
+    # Python warns of any thread, also of those that are known to be harmless: `trees.py` looks closer.
+    warnings.filterwarnings("ignore", ".* is multi-threaded", DeprecationWarning)
     _prepare(opening)
     if not opening.cold and trees.threads_running():
         control.sendall(COLD)
