@@ -35,6 +35,7 @@ from headway.lifecycle.runs.session import Session
 
 _MOST_LOST = 2
 """A step whose worker was killed is begun anew; after so many times it fails."""
+_TELL_S = 0.25
 _SMALL_BYTES = 64 * 2**20
 Echo = Callable[[str, str], None]
 """Told of what a step prints: its name and some lines."""
@@ -79,7 +80,7 @@ class ParallelExecutor(LocalExecutor):
         self._settling = threading.local()
         self._small: dict[str, bytes] = {}
         self._stopped: BaseException | None = None
-        self._told = 0
+        self._told, self._sent_at, self._left = 0, 0.0, threading.Event()
         self._keyed: dict[str, Task] = {}
         """Those that run, by their key."""
 
@@ -165,6 +166,21 @@ class ParallelExecutor(LocalExecutor):
             )
             self._threads.append(thread)
             thread.start()
+        self._threads.append(threading.Thread(target=self._keep_telling, name="headway-progress", daemon=True))
+        self._threads[-1].start()
+
+    def _keep_telling(self) -> None:
+        """What the last message has left out."""
+        while not self._left.wait(_TELL_S):
+            with suppress(Exception), self._telling:  # the message at the end has all of it
+                self._send_soon()
+
+    def _send_soon(self) -> None:
+        """At once when the last message is some time ago, else with the next: thousands of short steps are told of in
+        few messages."""
+        with self._telling:
+            if self._unsent and time.monotonic() - self._sent_at >= _TELL_S:
+                self._send(list(self._unsent))
 
     def _work(self) -> None:
         assert self._places
@@ -181,7 +197,7 @@ class ParallelExecutor(LocalExecutor):
 
     def _carry_out(self, task: Task, place: Place) -> None:
         self._move(task.name, StepState.RUNNING, key=task.key, attempts=task.attempt, started_at=self._clock.now())
-        self._send(list(self._unsent))
+        self._send_soon()
         try:
             content = self._content_of(task, place)
         except StepFailed as error:
@@ -373,6 +389,7 @@ class ParallelExecutor(LocalExecutor):
 
     def _leave(self) -> None:
         self._schedule.close()
+        self._left.set()
         for thread in self._threads:
             thread.join()
         if self._places is not None:
@@ -388,4 +405,5 @@ class ParallelExecutor(LocalExecutor):
         with self._telling:
             drawn = list(self._steps)[self._told :]
             self._told += len(drawn)
+            self._sent_at = time.monotonic()
             super()._send(list(dict.fromkeys([*drawn, *names, *self._unsent])), nodes)
