@@ -93,8 +93,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
-    yield f"{run}/logs", {"step": "fit", "text": "fits\n"}
-    yield f"{run}/resume", None
+    yield from ((f"{run}/logs", {"step": "fit", "text": "fits\n"}), (f"{run}/resume", None))
     yield f"{run}/move", {"state": "finished"}
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
