@@ -54,6 +54,12 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/retention", "/v1/usage", "/v1/gc?limit=3")
 
 
+def _ends(run: str) -> Iterator[tuple[str, Any]]:
+    yield f"{run}/logs", {"step": "fit", "text": "fits\n"}
+    yield f"{run}/resume", None
+    yield f"{run}/move", {"state": "finished"}
+
+
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     """Paths and bodies; the ids are of things that are there."""
     run = f"/v1/runs/{ids['run']}"
@@ -93,8 +99,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
-    yield from ((f"{run}/logs", {"step": "fit", "text": "fits\n"}), (f"{run}/resume", None))
-    yield f"{run}/move", {"state": "finished"}
+    yield from _ends(run)
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
