@@ -21,6 +21,7 @@ from headway.errors import Unavailable
 from headway.lifecycle.runs.limits import StepLimits
 
 _TICK_S = 0.25
+_ATTEMPTS, _AGAIN_S = 5, 0.1
 _PATIENCE_S = 30.0
 _OUTPUT_BYTES = 64 * 1024
 
@@ -138,11 +139,9 @@ class StepWorker:
 
     def perform(self, call: Call, output: StepOutput, limits: StepLimits) -> Done | Failed:
         """What the step gives. Raises `WorkerLost`, `TimedOut` and `Stopped`."""
-        self._begin()
-        assert self._calls
+        self._hand_over(call, output)
         deadline = time.monotonic() + limits.timeout_s if limits.timeout_s else None
         try:
-            self._calls.send(call)
             answer = self._listen(output, deadline)
         except OSError:
             answer = None
@@ -152,6 +151,22 @@ class StepWorker:
         if call.memory_mb or call.gpus is not None or (isinstance(answer, Done) and answer.retire):
             self.end()
         return answer
+
+    def _hand_over(self, call: Call, output: StepOutput) -> None:
+        """Send the call to a worker. One that is gone before it has it costs the step nothing: another is asked for."""
+        for left in range(_ATTEMPTS - 1, -1, -1):
+            try:
+                self._begin()
+                assert self._calls
+                self._calls.send(call)
+                return
+            except OSError:
+                why = self._how_it_ended(output)
+            except WorkerLost as error:
+                why = str(error)
+            if left:
+                time.sleep(_AGAIN_S)
+        raise WorkerLost(why)
 
     def _listen(self, output: StepOutput, deadline: float | None) -> Done | Failed | None:
         """None when the worker is gone."""
