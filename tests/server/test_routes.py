@@ -28,6 +28,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/feature-views", "/v1/feature-views/hours", "/v1/feature-views/hours/materialisations?limit=1")
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
+    yield f"/v1/runs/{ids['run']}/logs?step=fit&after=0&limit=5"
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key")
@@ -64,6 +65,12 @@ def feature_view_writes(run: str, version: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/feature-views", {**view, "features": [{"name": "delay"}], "ttl_s": 60}
     yield "/v1/feature-views/hours/materialise", {"as_of": AT}
     yield "/v1/feature-views/hours@1/look-up", {"entities": [{"flight": 1}, {"flight": 2}]}
+
+
+def _ends(run: str) -> Iterator[tuple[str, Any]]:
+    yield f"{run}/logs", {"step": "fit", "text": "fits\n"}
+    yield f"{run}/resume", None
+    yield f"{run}/move", {"state": "finished"}
 
 
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
@@ -105,7 +112,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/deployments/arrivals/unshadow", {"why": "seen"}
     yield "/v1/deployments/arrivals/unpin", {"why": "the test is over"}
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
-    yield f"{run}/move", {"state": "finished"}
+    yield from _ends(run)
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}
