@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         add_dataset,
         adopt_model,
         connect,
+        execute,
         explain,
         join_features,
         log_artifact,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         read_dataset,
         run,
         start_run,
+        tune,
     )
 
 _PLACES = {
@@ -61,8 +63,8 @@ _PLACES = {
     "headway.engines.gates.suites": ("check_suite",),
     "headway.engines.tables.contracts": ("infer_contract",),
     "headway.sdk": (
-        "add_dataset", "adopt_model", "connect", "explain", "join_features", "log_artifact", "log_graph", "log_metric",
-        "log_metrics", "log_model", "log_param", "log_params", "read_dataset", "run", "start_run",
+        "add_dataset", "adopt_model", "connect", "execute", "explain", "join_features", "log_artifact", "log_graph",
+        "log_metric", "log_metrics", "log_model", "log_param", "log_params", "read_dataset", "run", "start_run", "tune",
     ),
 }  # fmt: skip
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
@@ -92,6 +94,7 @@ __all__ = [
     "check",
     "check_suite",
     "connect",
+    "execute",
     "explain",
     "infer_contract",
     "join_features",
@@ -107,6 +110,7 @@ __all__ = [
     "run",
     "start_run",
     "step",
+    "tune",
 ]
 
 

@@ -121,6 +121,12 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
+class RunCancelled(Conflict):
+    """Somebody has cancelled the run; what its steps had given by then is kept."""
+
+    code = "run_cancelled"
+
+
 class ContractBroken(Refused):
     """Data or a request break their contract; `details["violations"]` names column and rule."""
 

@@ -17,97 +17,23 @@ from headway.client.active import active_run
 from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import PROJECT_FILE, find_project
-from headway.client.run import Exported, Run
+from headway.client.run import Run
 from headway.errors import ExtraMissing, Invalid
-from headway.kernel.clock import SystemClock
-from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.records import DatasetVersion
-from headway.lifecycle.models.graphs import Graph, composed
-from headway.lifecycle.models.records import AddVersion, ClassName, Form, ModelVersion, Signature, Task
+from headway.lifecycle.models.graphs import Graph
+from headway.lifecycle.models.records import AddVersion, ModelVersion, Task
 from headway.lifecycle.runs.capture import NOTHING, CaptureSpec
 from headway.lifecycle.runs.explanations import Preview
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Artifact, Code, StepRun
-from headway.lifecycle.runs.results import resolved
+from headway.running.exporter import OnnxExporter, columns_of
 
 if TYPE_CHECKING:
     import httpx2
     import polars
 
-    from headway.engines.pipelines.files import FileDigests
-
-_PARITY_ROWS = 5000
-
-
-class OnnxExporter:
-    """Converts estimators, and compares the served form with them; needs the extra `[ml]`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._examples: dict[str, polars.DataFrame] = {}
-
-    def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
-        """ONNX bytes are taken as they are, and nothing can be said of their parity."""
-        engine = _export_engine()
-        if isinstance(model, bytes):
-            return Exported(onnx=model, signature=engine.signature_of(model, score))
-        rows = self._held_out(model, evaluation) if example is None else example
-        made = engine.export(model, rows, rows.head(_PARITY_ROWS), score)
-        return Exported(
-            onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,
-            note=made.note,
-        )  # fmt: skip
-
-    def export_file(
-        self, path: Path, evaluation: str, score: str | None, signature: Signature | None,
-        classes: tuple[ClassName, ...],
-    ) -> Exported:  # fmt: skip
-        """ONNX files too are taken as they are: nobody can say what they were made from."""
-        engine = _given_engine()
-        made = engine.model_at(
-            path, columns=lambda: self._features(evaluation), classes=classes, signature=signature, score=score
-        )
-        return Exported(
-            onnx=made.data, signature=made.signature, form=made.form, feeding=made.feeding, files=made.files,
-            as_given=made.form is not Form.ONNX,
-        )  # fmt: skip
-
-    def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
-        """Parts that may hold code are run in a worker of this machine: trust them first."""
-        engine = _assembly_engine()
-        whole, signature = composed(graph, self._client.models.version)
-        parts = tuple(dict.fromkeys(node.part.version for node in whole.nodes if node.part))
-        for part in parts:
-            self._client.models.trust_of(self._client.models.version(part))
-        names = [name for spec in signature.inputs for name in spec.columns]
-        rows = _columns_of(self._client, evaluation, names).head(_PARITY_ROWS)
-        made = engine.assembled(whole, signature, rows, self._client.blobs.get)
-        as_given = made.form is Form.GRAPH
-        exported = Exported(
-            onnx=made.data, signature=made.signature, parity=None if as_given else made.parity, form=made.form,
-            variants=made.variants, note=made.note, as_given=as_given,
-        )  # fmt: skip
-        return exported, parts
-
-    def _features(self, evaluation: str) -> tuple[str, ...]:
-        contract = self._client.datasets.version(evaluation).contract
-        return contract.used_as(Use.FEATURE) if contract else ()
-
-    def _held_out(self, model: Any, evaluation: str) -> polars.DataFrame:
-        """The features among the held-out rows: those the model names, else those of the contract."""
-        if evaluation not in self._examples:
-            self._examples[evaluation] = self._client.datasets.read(evaluation)
-        frame = self._examples[evaluation]
-        names = getattr(model, "feature_names_in_", None)
-        if names is None:
-            contract = self._client.datasets.version(evaluation).contract
-            names = contract.used_as(Use.FEATURE) if contract else ()
-        missing = [name for name in names if name not in frame.columns]
-        if missing or not len(names):
-            what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
-            raise Invalid(f"{evaluation} {what}; hand over example=, a frame of the model's features")
-        return frame.select(list(names))
-
+    from headway.running.tuning import Study
 
 _client: Client | None = None
 
@@ -179,33 +105,60 @@ def explain(pipeline: Pipeline, /, **params: Any) -> Preview:
     return preview_on(_connected(), pipeline, params)
 
 
+def execute(
+    pipeline: Pipeline, params: Mapping[str, Any] | None = None, *, executor: str = "workers", workers: int = 0,
+    address: str = "",
+) -> Any:  # fmt: skip
+    """As `run`, with `params` as a dict, and its steps elsewhere: in `workers` processes of this machine, as many as
+    there are cores, or with `executor="ray"` on the cluster at `address`. Independent steps run side by side."""
+    from headway.running.where import Execution, checked_where  # noqa: PLC0415
+
+    execution = Execution(checked_where(executor), workers, address)
+    return run_on(_connected(), pipeline, params or {}, execution=execution)[1]
+
+
+def tune(
+    pipeline: Pipeline, space: Mapping[str, Any], *, metric: str, params: Mapping[str, Any] | None = None,
+    maximize: bool = False, trials: int = 20, executor: str = "workers", workers: int = 0, address: str = "",
+    sampler: str = "tpe", pruner: str = "median", seed: int | None = None,
+) -> Study:  # fmt: skip
+    """Search for the params of a pipeline with which the `metric` that it logs is lowest, or with `maximize` highest.
+
+    `space` says what each param may be: `(1, 10)`, `(0.001, 0.1, "log")` or `["a", "b"]`; `params` are given to all
+    alike. Each trial is a run inside the search's own; `workers` of them run at once, and one whose metric is not worth
+    going on is ended. The study is kept as `study.json` with the search and with the best trial's run. Needs the extra
+    `[tune]`. Raises `Invalid` for a space that cannot be read or a param that the pipeline does not take.
+    """
+    from headway.lifecycle.runs.search_space import read_space  # noqa: PLC0415
+    from headway.running.searching import begin_search  # noqa: PLC0415
+    from headway.running.tuning import Search  # noqa: PLC0415
+    from headway.running.where import Execution, checked_where  # noqa: PLC0415
+
+    search = Search(
+        space=read_space(space), metric=metric, maximize=maximize, trials=trials, sampler=sampler, pruner=pruner,
+        seed=seed,
+    )  # fmt: skip
+    folder = _folder_of(pipeline)
+    return begin_search(
+        _connected(), pipeline, params or {}, search, folder=folder, code=_code(folder),
+        capture=Capture(capture_spec(folder), folder), execution=Execution(checked_where(executor), workers, address),
+    )  # fmt: skip
+
+
 def run_on(
     client: Client, pipeline: Pipeline, params: Mapping[str, Any], *, folder: Path | None = None,
-    report: Any = None, force: Collection[str] = (), explain: Any = None,
+    report: Any = None, execution: Any = None, **told: Any,
 ) -> tuple[str, Any]:  # fmt: skip
-    """`run` on a client; the project is in `folder`, steps named in `force` run in any case. Returns the run's id
-    too."""
-    from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
-    from headway.engines.pipelines.executor import LocalExecutor  # noqa: PLC0415
+    """`run` on a client; the project is in `folder`. Returns the run's id too. `told` is what `run_pipeline` takes
+    beside these: steps to `force`, and what each is to `explain` itself to."""
+    from headway.running.pipelines import run_pipeline  # noqa: PLC0415
+    from headway.running.where import Execution  # noqa: PLC0415
 
     arguments = _bound(pipeline, params)
     folder = folder or _folder_of(pipeline)
-    code = _code(folder)
-    with begin_on(client, pipeline, arguments, folder, code) as handle:
-        with DelayedProgress(client.session(handle.id, pipeline.name, code)) as session:
-            executor = LocalExecutor(
-                session, SystemClock(), folder, report or _silent, force=force, explain=explain,
-                files=_files(client, folder),
-            )  # fmt: skip
-            value = executor.run(pipeline, arguments)
-        return handle.id, resolved(value)
-
-
-def begin_on(client: Client, pipeline: Pipeline, params: Mapping[str, Any], folder: Path, code: Code) -> Run:
-    """The handle on a new run of a pipeline."""
-    return client.start_run(
-        pipeline.name, OnnxExporter(client), name=pipeline.name, pipeline=pipeline.name, params=params,
-        code=code, capture=Capture(capture_spec(folder), folder),
+    return run_pipeline(
+        client, pipeline, arguments, folder=folder, code=_code(folder), capture=Capture(capture_spec(folder), folder),
+        execution=execution or Execution(), report=report or _silent, **told,
     )  # fmt: skip
 
 
@@ -215,11 +168,13 @@ def preview_on(
 ) -> Preview:  # fmt: skip
     """`explain` on a client."""
     from headway.engines.pipelines.preview import PreviewExecution  # noqa: PLC0415
+    from headway.kernel.clock import SystemClock  # noqa: PLC0415
+    from headway.running.options import files_of  # noqa: PLC0415
 
     arguments = _bound(pipeline, params)
     folder = folder or _folder_of(pipeline)
     session = client.session("", pipeline.name, Code())
-    return PreviewExecution(session, SystemClock(), folder, force, _files(client, folder)).of(pipeline, arguments)
+    return PreviewExecution(session, SystemClock(), folder, force, files_of(client, folder)).of(pipeline, arguments)
 
 
 def _bound(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,12 +184,6 @@ def _bound(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
         raise Invalid(f"pipeline {getattr(pipeline, 'name', pipeline)!r} cannot be run so: {error}") from None
     bound.apply_defaults()
     return bound.arguments
-
-
-def _files(client: Client, folder: Path) -> FileDigests:
-    from headway.engines.pipelines.files import FileDigests  # noqa: PLC0415
-
-    return FileDigests(folder.resolve(), client.folder / "files.json" if client.folder else None)
 
 
 def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:
@@ -333,7 +282,7 @@ def adopt_on(
     found = client.models.registered(reference)
     held_out = client.datasets.version(evaluation).id
     made = engine.adopt(
-        found.files, client.blobs.get, lambda names: _columns_of(client, evaluation, names), score, tuple(columns)
+        found.files, client.blobs.get, lambda names: columns_of(client, evaluation, names), score, tuple(columns)
     )
     return client.models.add(
         AddVersion(
@@ -342,18 +291,6 @@ def adopt_on(
             training=tuple(client.datasets.version(each).id for each in training), note=note or made.note,
         )
     )  # fmt: skip
-
-
-def _columns_of(client: Client, evaluation: str, names: Sequence[str]) -> polars.DataFrame:
-    frame = client.datasets.read(evaluation)
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise Invalid(
-            f"the model takes {missing[0]!r}, which {evaluation} has not; if it takes an array without names, name its "
-            "columns in their order with columns=..., or --columns"
-        )
-    selected: polars.DataFrame = frame.select(list(names))
-    return selected
 
 
 def _active() -> Run:
@@ -409,27 +346,3 @@ def _adoption_engine() -> ModuleType:
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
     return adoption
-
-
-def _assembly_engine() -> ModuleType:
-    try:
-        from headway.engines.models import assembly  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return assembly
-
-
-def _given_engine() -> ModuleType:
-    try:
-        from headway.engines.models import given  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return given
-
-
-def _export_engine() -> ModuleType:
-    try:
-        from headway.engines.models import export  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return export

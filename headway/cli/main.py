@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "sync": Entry("Begin", "Send what runs logged while the server was away."),
     "ship": Entry("Deliver", "Bring a model version to a deployment, through its gate."),
     "run": Entry("Deliver", "Run a pipeline, or look at runs."),
+    "tune": Entry("Deliver", "Search for the params with which a pipeline does best."),
     "change": Entry("Deliver", "Open, approve and follow changes; the DORA figures."),
     "trigger": Entry("Deliver", "Fire, pause and backfill what opens changes."),
     "ci": Entry("Deliver", "Test a repository: its project, pipelines and models."),

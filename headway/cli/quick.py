@@ -19,7 +19,9 @@ from headway.client.active import UNOPENED
 from headway.client.blob_files import BlobFiles
 from headway.client.home import find_home, owner_token, running_server
 from headway.client.origin import command_tags, repository_tags
-from headway.engines.pipelines.executor import LocalExecutor
+from headway.engines.execution.gpus import gpus_here
+from headway.engines.execution.parallel import ParallelExecutor, Places
+from headway.engines.pipelines.executor import LocalExecutor, silent
 from headway.engines.pipelines.files import FileDigests
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.errors import HeadwayError, LedgerBroken
@@ -34,6 +36,7 @@ from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, Run, 
 from headway.lifecycle.runs.records import Pipeline as Graph
 from headway.lifecycle.runs.results import resolved
 from headway.lifecycle.runs.rules import check_texts
+from headway.running.where import Where
 from headway.storage.sql.direct import DirectDatabase
 
 if TYPE_CHECKING:
@@ -100,6 +103,8 @@ class QuickSession:
     def cached(self, key: str) -> StepResult | None:
         self.last_results()
         found = self._expected.get(key)
+        if found is None and self._opened is not None:
+            return self._opened.cached(key)  # steps that end in other threads ask too
         if found is None:
             found = self._direct.keyed(key)
             if found is not None and not self._is_whole(found):
@@ -108,7 +113,8 @@ class QuickSession:
 
     def last_results(self) -> Sequence[LastResult]:
         if self._last is None:
-            self._last = [last for last in self._direct.last_results(self._pipeline) if self._is_whole(last.result)]
+            known = self._opened.last_results() if self._opened else self._direct.last_results(self._pipeline)
+            self._last = [last for last in known if self._is_whole(last.result)]
             self._expected = {last.result.key: last.result for last in self._last}
         return self._last
 
@@ -118,6 +124,9 @@ class QuickSession:
     def keep(self, result: StepResult) -> StepResult:
         self._expected.pop(result.key, None)
         return self.open().keep(result)
+
+    def log(self, step: str, text: str) -> None:
+        self.open().log(step, text)
 
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         if self._opened is None and all(step.state is StepState.CACHED for step in steps):
@@ -187,10 +196,7 @@ class _Quick:
         session = QuickSession(
             self._direct, self._home / "blobs", pipeline.name, lambda: self._begin(pipeline, params)
         )  # fmt: skip
-        executor = LocalExecutor(
-            session, _CLOCK, self._folder, self._wish.report or _silent, force=self._wish.force,
-            explain=self._wish.explain, files=FileDigests(self._folder, self._home / "files.json"),
-        )  # fmt: skip
+        executor = self._executor(session, pipeline)
         unopened = UNOPENED.set(lambda: self._handle_of(session))
         try:
             with self._stack:
@@ -209,6 +215,39 @@ class _Quick:
         assert self._handle is not None
         return Ended(self._handle.id, value, None)
 
+    def _executor(self, session: QuickSession, pipeline: Pipeline) -> LocalExecutor:
+        """Of workers none is started before a step has to run."""
+        wish, files = self._wish, FileDigests(self._folder, self._home / "files.json")
+        if wish.execution.where is Where.IN_PROCESS:
+            return LocalExecutor(
+                session, _CLOCK, self._folder, wish.report or silent, force=wish.force, explain=wish.explain,
+                files=files,
+            )  # fmt: skip
+
+        def places() -> Places:
+            from headway.running.options import workers_of  # noqa: PLC0415
+
+            handle = self._handle_of(session)
+            return workers_of(wish.execution, handle.client, handle.record, pipeline, self._folder)
+
+        made = ParallelExecutor(
+            session, _CLOCK, self._folder, places, workers=wish.execution.slots, gpus=gpus_here(),
+            report=wish.report or silent, echo=wish.echo, begun=lambda: self._hold(session, made.stop),
+            force=wish.force, explain=wish.explain, files=files,
+        )  # fmt: skip
+        return made
+
+    def _hold(self, session: QuickSession, stop: Callable[[], None]) -> None:
+        """While steps run nobody else goes on with the run, and whoever cancels it ends them."""
+        from headway.running.heart import Heart  # noqa: PLC0415
+        from headway.running.pipelines import bring_in  # noqa: PLC0415
+
+        handle = self._handle_of(session)
+        heart = Heart(handle.client, handle.id, stop)
+        self._stack.callback(bring_in, handle.client, handle.id)
+        self._stack.callback(heart.stop)
+        heart.start()
+
     def _handle_of(self, session: QuickSession) -> RunHandle:
         session.open()
         assert self._handle is not None
@@ -216,11 +255,16 @@ class _Quick:
 
     def _begin(self, pipeline: Pipeline, params: Mapping[str, Any]) -> DelayedProgress:
         """Open the client, and the run there."""
+        from headway.client.capture import Capture  # noqa: PLC0415
         from headway.engines.pipelines.delayed import DelayedProgress  # noqa: PLC0415
-        from headway.sdk import begin_on  # noqa: PLC0415
+        from headway.running.pipelines import begin  # noqa: PLC0415
+        from headway.sdk import capture_spec  # noqa: PLC0415
 
         client, code = self._client(), self._code_now()
-        self._handle = self._stack.enter_context(begin_on(client, pipeline, params, self._folder, code))
+        capture = Capture(capture_spec(self._folder), self._folder)
+        self._handle = begin(client, pipeline, params, code, capture, tags=self._wish.recipe)
+        self._wish.began(self._handle.id)
+        self._stack.enter_context(self._handle)
         line = client.session(self._handle.id, pipeline.name, code)
         return self._stack.enter_context(DelayedProgress(line))
 
@@ -242,20 +286,16 @@ class _Quick:
             code=code, started_by=actor, params={key: str(value) for key, value in params.items()},
             state=RunState.RUNNING, started_at=began,
         )  # fmt: skip
-        ended = started.but(state=RunState.FINISHED, ended_at=_CLOCK.now(), tags=tags)
+        ended = started.but(state=RunState.FINISHED, ended_at=_CLOCK.now(), tags=self._wish.recipe | tags)
         known, nodes = self._direct.pipeline(pipeline.name), tuple(session.nodes)
         graph = None
         if known is None or known.nodes != nodes or known.code != code:
             graph = Graph(id=ids(Graph.prefix), created_at=_CLOCK.now(), name=pipeline.name, nodes=nodes, code=code)
         try:
-            check_texts({**ended.params, **tags})
+            check_texts({**ended.params, **ended.tags})
             self._direct.record(started, ended, session.steps, graph, actor)
         except LedgerBroken:
             raise
         except (sqlite3.Error, HeadwayError):
             return None
         return ended
-
-
-def _silent(step: StepRun) -> None:
-    """Tells nobody."""

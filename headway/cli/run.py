@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headway.cli.arguments import pairs
+from headway.cli.executing import add_execution, echo_lines, execution_of, with_executor
 from headway.cli.explanations import print_explanation, print_preview
+from headway.cli.interrupts import resumable
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
 from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
@@ -18,9 +21,12 @@ from headway.cli.wording import ago, clip, duration, number, short, size
 from headway.lifecycle.runs.capture import BRANCH_TAG, COMMAND_TAG, HOST_TAG, SYSTEM, captured
 from headway.lifecycle.runs.explanations import Explanation
 from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
+from headway.running.where import Where
 
 if TYPE_CHECKING:
     from headway.cli.quick import Ended
+
+NOTHING: Mapping[str, Any] = {}
 
 
 class Runs(Noun):
@@ -45,34 +51,42 @@ def run() -> None:
 @click.option("--force", multiple=True, metavar="STEP", help="Run this step although it is cached; may be repeated.")
 @click.option("--explain", is_flag=True, help="Say for each step why it runs or is cached.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
-@click.option("--in-process", is_flag=True, help="Run the steps in this very process: breakpoints work.")
+@with_executor
 @pass_invocation
 def start(
     invocation: Invocation, pipeline: str, params: tuple[str, ...], force: tuple[str, ...], explain: bool,
-    dry_run: bool, in_process: bool,
+    dry_run: bool, workers: int | None, in_process: bool, executor: str | None, address: str,
 ) -> None:  # fmt: skip
     """Run PIPELINE here and now: a name in headway.toml, or module:function."""
     explained: list[Explanation] = []
     wish = Wish(
-        pipeline, pairs(params, "-p"), force, report=None if invocation.as_json else _tell,
+        pipeline, pairs(params, "-p"), force, report=None if invocation.as_json else tell_step,
         explain=_explaining(explained, invocation.as_json) if explain else None,
+        execution=execution_of(workers, in_process, executor, address),
     )  # fmt: skip
+    if not invocation.as_json:
+        wish = replace(wish, echo=echo_lines)
     if dry_run:
         from headway.cli.pipelines import preview_here  # noqa: PLC0415
 
         print_preview(preview_here(invocation.client, wish), invocation.as_json)
         return
     ended = _run(invocation, wish)
-    made = ended.run or invocation.client.runs.get(ended.identifier)
+    conclude(invocation, ended.identifier, ended.value, ended.run, {"explanations": explained} if explain else {})
+
+
+def conclude(
+    invocation: Invocation, identifier: str, value: Any, found: Run | None = None, told: Mapping[str, Any] = NOTHING
+) -> None:
+    """Tell what a run has come to, and what to do next. `found` is the record of one that has run nothing, `told` what
+    JSON is to have in addition."""
+    made = found or invocation.client.runs.get(identifier)
     if invocation.as_json:
-        metrics = {} if ended.run else invocation.client.runs.metrics([made.id]).get(made.id, {})
-        print_json({"run": made, "metrics": metrics} | ({"explanations": explained} if explain else {}))
+        metrics = {} if found else invocation.client.runs.metrics([made.id]).get(made.id, {})
+        print_json({"run": made, "metrics": metrics, **told})
         return
-    click.echo(
-        f"{short(made.id)} {paint(made.state)}"
-        + (f": {clip(repr(ended.value), 200)}" if ended.value is not None else "")
-    )
-    newest = () if ended.run else invocation.client.models.versions(limit=20).items
+    click.echo(f"{short(made.id)} {paint(made.state)}" + (f": {clip(repr(value), 200)}" if value is not None else ""))
+    newest = () if found else invocation.client.models.versions(limit=20).items
     registered = [version for version in newest if version.run == made.id]
     for version in registered:
         click.echo(f"It registered {version.label}. Next: headway ship {version.label}")
@@ -84,12 +98,16 @@ def _run(invocation: Invocation, wish: Wish) -> Ended:
     """Directly on the database where all is cached, else through a client."""
     from headway.cli.quick import Ended, run_quickly  # noqa: PLC0415
 
-    quick = run_quickly(wish, invocation.home, lambda: invocation.client) if invocation.may_be_direct else None
-    if isinstance(quick, Ended):
-        return quick
-    from headway.cli.pipelines import run_here  # noqa: PLC0415
+    began: list[str] = []
+    wish = replace(wish, began=began.append)
+    direct = invocation.may_be_direct and wish.execution.where is not Where.RAY
+    with resumable(began):
+        quick = run_quickly(wish, invocation.home, lambda: invocation.client) if direct else None
+        if isinstance(quick, Ended):
+            return quick
+        from headway.cli.pipelines import run_here  # noqa: PLC0415
 
-    return Ended(*run_here(invocation.client, wish, quick), None)
+        return Ended(*run_here(invocation.client, wish, quick), None)
 
 
 def _explaining(kept: list[Explanation], as_json: bool) -> Callable[[Explanation], None]:
@@ -287,11 +305,12 @@ def _step_took(step: StepRun) -> str:
     return duration((step.ended_at - step.started_at).total_seconds())
 
 
-def _tell(step: StepRun) -> None:
+def tell_step(step: StepRun) -> None:
     """One line for each step that is over."""
     if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
         took = _step_took(step)
         click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)
 
 
+add_execution(run)
 add_removal(run, "RUN", lambda client, text: found_by(text, client.runs.list))

@@ -19,16 +19,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import find_home
-from headway.engines.pipelines.executor import LocalExecutor
+from headway.client.run import Run as Handle
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
 from headway.engines.telemetry import open_telemetry
 from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, NotTrusted, Unavailable
-from headway.kernel.clock import SystemClock
 from headway.kernel.leases import Lease
 from headway.kernel.version import VERSION
 from headway.lifecycle.changes.project import Project, read_project
@@ -38,8 +36,10 @@ from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Code, Run, RunState
-from headway.lifecycle.runs.session import Session
-from headway.sdk import OnnxExporter, open_client
+from headway.running.exporter import OnnxExporter
+from headway.running.pipelines import carry_out
+from headway.running.where import Execution, Where
+from headway.sdk import open_client
 
 if TYPE_CHECKING:
     from headway.engines.gates.trial import Trial
@@ -125,12 +125,9 @@ def _execute(client: Client, run: Run) -> None:
     pipeline, params = find_pipeline(project, folder, run.pipeline, run.params)
     capture = Capture(project.capture, folder)
     handle = client.resume(run.id, OnnxExporter(client), capture=capture)
-    active = ACTIVE.set(handle)
     try:
-        session = client.session(run.id, run.pipeline, code_of(folder))  # what runs is told of at once
-        _run(session, folder, pipeline, params, run)
+        _run(handle, folder, pipeline, params)
     finally:
-        ACTIVE.reset(active)
         capture.stop()
         handle.flush()
 
@@ -142,14 +139,19 @@ def must_be_at(commit: str, code: Code) -> None:
         raise BadSettings(f"the change is for commit {commit[:12]}, and the project's folder is {where}; check it out")
 
 
-def _run(session: Session, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], run: Run) -> None:
+def _run(handle: Handle, folder: Path, pipeline: Pipeline, params: Mapping[str, Any]) -> None:
+    """In workers of this worker; the lease is held by the heartbeat here."""
+    code, execution = code_of(folder), Execution(Where.WORKERS)
     telemetry = open_telemetry("headway-worker")
     if telemetry is None:
-        LocalExecutor(session, SystemClock(), folder).run(pipeline, params)
+        carry_out(handle, pipeline, params, folder, code, execution, heart=False)
         return
-    whole = telemetry.begin(f"run {run.pipeline}", **{"headway.run": run.id})
+    whole = telemetry.begin(f"run {handle.record.pipeline}", **{"headway.run": handle.id})
     try:
-        LocalExecutor(session, SystemClock(), folder, lambda step: telemetry.step(step, whole)).run(pipeline, params)
+        carry_out(
+            handle, pipeline, params, folder, code, execution, report=lambda step: telemetry.step(step, whole),
+            heart=False,
+        )  # fmt: skip
     finally:
         whole.end()
         telemetry.close()

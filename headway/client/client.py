@@ -13,7 +13,7 @@ from headway.client.changes import Changes
 from headway.client.datasets import Datasets
 from headway.client.feature_views import FeatureViews
 from headway.client.gates import Environments, Gates
-from headway.client.http import Connection
+from headway.client.http import Connection, Forwarded
 from headway.client.imports import Imports
 from headway.client.ledger import Ledger, Lineage
 from headway.client.models import Models
@@ -83,6 +83,16 @@ class Client:
         """The home on this machine in which it keeps what is its own, if there is one."""
         return self._spools.parent if self._spools else None
 
+    @property
+    def address(self) -> str:
+        """Where another process reaches the server; empty when the platform is in this one."""
+        return "" if self._connection.here else self._connection.url
+
+    @property
+    def token(self) -> str:
+        """The secret that this client shows."""
+        return self._connection.token
+
     def me(self) -> Actor:
         """Who this client's token says it is."""
         return self._connection.get("/v1/me", Actor)
@@ -129,6 +139,15 @@ class Client:
         """A run's line to the platform, for whoever executes its pipeline; `pipeline` names the graph that is
         recorded."""
         return self._line(run, pipeline, code) if self._line else ClientSession(self, run, pipeline, code)
+
+    @property
+    def spools(self) -> Path | None:
+        """Where runs keep what the server has not got yet."""
+        return self._spools
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Forwarded:
+        """Send a request that another process has made, as this client: status, headers and body of the answer."""
+        return self._connection.forward(method, path, headers, body)
 
     def sync(self) -> list[Shipped]:
         """Send what runs of this home have logged while the server did not answer, or before they were killed."""

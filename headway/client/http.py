@@ -33,7 +33,10 @@ from headway.kernel.records import encode
 
 Answer = TypeVar("Answer")
 
+Forwarded = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
 _CHUNK_BYTES = 1 << 20
+_FORWARDED = frozenset({"content-type"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _BRANCHES = {400: Invalid, 401: Forbidden, 403: Forbidden, 404: NotFound, 405: Invalid, 409: Conflict, 413: Invalid,
              422: Refused}  # fmt: skip
@@ -69,6 +72,7 @@ class Connection:
         self.adopt: Callable[[Path, str], None] | None = getattr(transport, "adopt", None)
         """Takes a file into the blobs without copying it, where the platform is in this process."""
         self._attempts, self._wait = attempts, wait
+        self.token, self.here = token, transport is not None
         headers = {"authorization": f"Bearer {token}"} if token else {}
         timeout = httpx2.Timeout(timeout_s, connect=5.0)
         try:
@@ -115,6 +119,15 @@ class Connection:
             self._place = HomeFolder(Path(mkdtemp(prefix="headway-")))
             weakref.finalize(self, shutil.rmtree, self._place.folder, ignore_errors=True)
         return self._place
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Forwarded:
+        """Send a request that somebody else has made, once, and give its status, headers and body as they come."""
+        try:
+            response = self._http.request(method, path, content=body or None, headers=headers)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        kept = {name: value for name, value in response.headers.items() if name in _FORWARDED}
+        return response.status_code, kept, response.content
 
     def close(self) -> None:
         self._http.close()

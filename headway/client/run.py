@@ -17,7 +17,7 @@ from headway.client.active import ACTIVE
 from headway.client.capture import Capture
 from headway.client.shipping import Shipper
 from headway.client.spool import Attached, Ended, Opening, Points, Spool, Texts
-from headway.errors import Invalid, Unavailable
+from headway.errors import Invalid, RunCancelled, Unavailable
 from headway.kernel.clock import Clock, microseconds
 from headway.kernel.records import Value, encode
 from headway.lifecycle.datasets.records import DatasetVersion
@@ -270,6 +270,12 @@ class Run:
         """Send everything that was logged so far; raises `Unavailable` when the server does not answer."""
         self._shipper.flush()
 
+    def leave(self) -> None:
+        """Send everything, and let go of the run without ending it."""
+        self._shipper.stop()
+        self._shipper.flush()
+        self._spool.remove()
+
     def _log(self, frame: Points | Texts) -> None:
         self._shipper.check()
         self._spool.append(frame)
@@ -318,7 +324,7 @@ class Run:
             ACTIVE.reset(self._outer)
         if error is None:
             self.finish()
-        elif isinstance(error, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt | RunCancelled):
             self.cancel()
         else:
             self.fail(f"{type(error).__name__}: {error}")

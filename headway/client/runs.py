@@ -28,6 +28,7 @@ from headway.lifecycle.runs.records import (
     Run,
     RunState,
     StartRun,
+    StepLog,
     StepResult,
     StepRun,
 )
@@ -106,6 +107,10 @@ class Runs:
         """Put a run aside; it can be restored."""
         return self._connection.post(_path(identifier) + "/delete", Run)
 
+    def resume(self, identifier: str) -> Run:
+        """Let a run that is over go on; raises `Conflict` for one of a pipeline or a change."""
+        return self._connection.post(_path(identifier) + "/resume", Run)
+
     def restore(self, identifier: str) -> Run:
         return self._connection.post(_path(identifier) + "/restore", Run)
 
@@ -165,6 +170,17 @@ class Runs:
     def note_read(self, run: str, version: str) -> Run:
         """Note that a run has read a dataset version, by its id."""
         return self._connection.post(_path(run) + "/reads", Run, {"version": version})
+
+    def add_log(self, identifier: str, step: str, text: str) -> None:
+        """Append a part of what a step printed."""
+        self._connection.post(_path(identifier) + "/logs", StepLog, {"step": step, "text": text})
+
+    def logs(
+        self, identifier: str, *, step: str | None = None, after: int = 0, limit: int = 100
+    ) -> tuple[StepLog, ...]:
+        """What the steps of a run, or one of them, have printed, behind the part numbered `after`."""
+        path = _path(identifier) + "/logs"
+        return self._connection.get(path, tuple[StepLog, ...], step=step, after=after, limit=limit)
 
     def add_artifact(self, run: str, name: str, data: bytes, *, media_type: str = "") -> Artifact:
         """Keep `data` as an output of a run; the same name again replaces."""

@@ -51,6 +51,9 @@ class ClientSession:
         self._expected.pop(result.key, None)
         return self._client.pipelines.keep(result)
 
+    def log(self, step: str, text: str) -> None:
+        self._client.runs.add_log(self._run, step, text)
+
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         self._client.runs.progress(self._run, steps)
         if tuple(nodes) != self._nodes:

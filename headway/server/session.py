@@ -52,6 +52,9 @@ class PlatformSession:
             result.key, result.step, result.run, result.outputs, result.made_of, by=self._by
         )  # fmt: skip
 
+    def log(self, step: str, text: str) -> None:
+        self._platform.runs.add_log(self._run, step, text, by=self._by)
+
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         self._platform.runs.progress(self._run, steps, by=self._by)
         if tuple(nodes) != self._nodes:

@@ -18,7 +18,7 @@ from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.matching import Values, fits
 from headway.lifecycle.runs.places import By, by, paged
-from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepLog, StepResult, StepRun
 from headway.lifecycle.runs.search import Field, Kind, RunSearch
 from headway.lifecycle.runs.traces import Span, Trace, TraceWalk, began_ms
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
@@ -74,6 +74,16 @@ class MemoryRunStore(MemoryRecordStore[Run]):
         super().__init__(journal)
         self._metrics = metrics
         self._steps = MemoryTable[tuple[str, str], StepRun](journal)
+        self._logs = MemoryTable[tuple[str, int], StepLog](journal)
+
+    def add_log(self, run: str, step: str, at: datetime, text: str) -> int:
+        number = 1 + max((each for owner, each in self._logs.all() if owner == run), default=0)
+        self._logs.set((run, number), StepLog(number=number, step=step, at=at, text=text))
+        return number
+
+    def logs(self, run: str, *, step: str | None = None, after: int = 0, limit: int = 100) -> Sequence[StepLog]:
+        found = [log for (owner, _), log in self._logs.all().items() if owner == run and step in (None, log.step)]
+        return sorted((log for log in found if log.number > after), key=lambda log: log.number)[:limit]
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None:
         for step in steps:
@@ -82,6 +92,8 @@ class MemoryRunStore(MemoryRecordStore[Run]):
     def forget_steps(self, run: str) -> None:
         for known in [known for known in self._steps.all() if known[0] == run]:
             self._steps.drop(known)
+        for part in [part for part in self._logs.all() if part[0] == run]:
+            self._logs.drop(part)
 
     def steps(self, run: str) -> list[StepRun]:
         return [step for (owner, _), step in self._steps.all().items() if owner == run]

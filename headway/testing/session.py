@@ -20,6 +20,7 @@ class MemorySession:
         self._before: dict[str, StepRun] = other.steps if other else {}
         self.nodes: tuple[PipelineNode, ...] = ()
         self.read: list[str] = []
+        self.logs: dict[str, str] = {}
 
     @property
     def run(self) -> str:
@@ -53,3 +54,6 @@ class MemorySession:
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         self.steps |= {step.step: step for step in steps}
         self.nodes = tuple(nodes) or self.nodes
+
+    def log(self, step: str, text: str) -> None:
+        self.logs[step] = self.logs.get(step, "") + text

@@ -30,7 +30,9 @@ def test_workers_that_are_killed_are_followed_by_others(world: World) -> None:
     number = opened(world)
     until((world.project / "hold-run.reached").exists, "the step runs")
     run = world.change(number).run
-    assert [step.step for step in world.owner.runs.steps(run) if step.state == "running"] == ["wait"]
+    until(
+        lambda: [step.step for step in world.owner.runs.steps(run) if step.state == "running"] == ["wait"], "it is told"
+    )
     first = another(world, "run")
     os.kill(first, signal.SIGKILL)
     another(world, "run", first)

@@ -34,6 +34,7 @@ def test_the_import_loads_nothing() -> None:
         ("import headway as hw; hw.step; hw.pipeline; hw.check; hw.Contract", set(HEAVY) - {"msgspec"}),
         ("import headway as hw; hw.connect; hw.start_run", {"litestar", "sqlalchemy", "numpy", "polars", "rich"}),
         ("import headway.client.client", {"litestar", "sqlalchemy", "numpy", "polars", "rich", "click"}),
+        ("import headway.running.searching, headway.sdk", {"ray", "optuna", "litestar", "numpy", "polars", "rich"}),
         ("import headway.cli.main", set(HEAVY) - {"click"}),
     ],
 )

@@ -52,6 +52,8 @@ TAKES: list[tuple[Permission, str, str, object]] = [
     (Permission.WRITE, "POST", "/v1/runs/r/move", {"state": "finished"}),
     (Permission.WRITE, "POST", "/v1/runs/r/claim", {"holder": "h"}),
     (Permission.WRITE, "POST", "/v1/runs/r/steps", {"steps": []}),
+    (Permission.WRITE, "POST", "/v1/runs/r/logs", {"step": "a", "text": "b"}),
+    (Permission.WRITE, "POST", "/v1/runs/r/resume", None),
     (Permission.WRITE, "POST", "/v1/runs/r/artifacts", {"name": "n", "blob": DIGEST}),
     (Permission.WRITE, "POST", "/v1/pipelines", {"name": "p", "nodes": []}),
     (Permission.WRITE, "PUT", "/v1/pipelines/results/k", {"step": "s", "run": "r", "outputs": []}),

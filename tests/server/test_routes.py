@@ -34,6 +34,7 @@ def reads(ids: dict[str, str]) -> Iterator[str]:
     yield from ("/v1/datasets/versions/folder/files?after=a&limit=1", "/v1/datasets/diff?first=grown@1&second=grown")
     yield f"/v1/runs?experiment=delays&parent=&state=finished&limit=3&before={ids['run'][:-1]}z"
     yield from ("/v1/experiments", "/v1/experiments/delays", f"/v1/runs/{ids['run']}", f"/v1/runs/{ids['run']}/steps")
+    yield f"/v1/runs/{ids['run']}/logs?step=fit&after=0&limit=5"
     yield from (f"/v1/runs/{ids['run']}/artifacts", f"/v1/runs/{ids['run']}/metrics")
     yield f"/v1/runs/{ids['run']}/metrics/val/loss?limit=1&after=0"
     yield from ("/v1/pipelines", "/v1/pipelines/results/b3:key", "/v1/pipelines/train/results")
@@ -72,6 +73,12 @@ def feature_view_writes(run: str, version: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/feature-views/hours@1/look-up", {"entities": [{"flight": 1}, {"flight": 2}]}
 
 
+def _ends(run: str) -> Iterator[tuple[str, Any]]:
+    yield f"{run}/logs", {"step": "fit", "text": "fits\n"}
+    yield f"{run}/resume", None
+    yield f"{run}/move", {"state": "finished"}
+
+
 def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     """Paths and bodies; the ids are of things that are there."""
     run = f"/v1/runs/{ids['run']}"
@@ -104,7 +111,7 @@ def writes(ids: dict[str, str], blob: str) -> Iterator[tuple[str, Any]]:
     yield "/v1/ledger/verify", None
     yield from steering(ids)
     yield from ((f"/v1/rollouts/{ids['rollout']}/{verb}", {"reason": "x"}) for verb in ("pause", "resume", "roll-back"))
-    yield f"{run}/move", {"state": "finished"}
+    yield from _ends(run)
     spare = f"/v1/records/{ids['spare']}"
     yield from ((f"{spare}/delete", None), (f"{spare}/restore", None), (f"{spare}/delete", None))
     yield f"{spare}/purge", {"why": "not needed"}

@@ -18,7 +18,7 @@ from headway.lifecycle.changes.records import OpenChange
 from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.releases.records import Release
-from headway.sdk import OnnxExporter
+from headway.running.exporter import OnnxExporter
 from headway.server.app import compose
 from headway.server.local import LocalTransport
 from headway.server.settings import Settings

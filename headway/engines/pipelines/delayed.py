@@ -48,6 +48,9 @@ class DelayedProgress:
     def keep(self, result: StepResult) -> StepResult:
         return self._session.keep(result)
 
+    def log(self, step: str, text: str) -> None:
+        self._session.log(step, text)
+
     def progress(self, steps: Sequence[StepRun], nodes: Sequence[PipelineNode]) -> None:
         """Raises what a thread was told when it sent what was told before."""
         if self._error is not None:
@@ -55,7 +58,7 @@ class DelayedProgress:
         with self._changed:
             self._pending |= {step.step: step for step in steps}
             self._changed.notify()
-        if nodes or any(step.state is StepState.FAILED for step in steps):
+        if nodes or any(step.state in (StepState.FAILED, StepState.CANCELLED) for step in steps):
             self._send(nodes)
         elif self._thread is None:
             self._thread = threading.Thread(target=self._send_on, name="headway-progress", daemon=True)

@@ -31,10 +31,13 @@ class Decision:
 
 
 class Lookup:
-    """Decides for one run. Steps of the names in `forced` run in any case."""
+    """Decides for one run. Steps of the names in `forced` run in any case. What was finished in the run `goes_on_from`
+    is found again, those that are forced or have no cache included."""
 
-    def __init__(self, session: Session, keys: Keys, clock: Clock, forced: Collection[str] = ()) -> None:
-        self._session, self._keys, self._clock = session, keys, clock
+    def __init__(
+        self, session: Session, keys: Keys, clock: Clock, forced: Collection[str] = (), goes_on_from: str = ""
+    ) -> None:  # fmt: skip
+        self._session, self._keys, self._clock, self._goes_on = session, keys, clock, goes_on_from
         self._forced, self._met = frozenset(forced), set[str]()
         self._blobs: dict[str, str] | None = None
         self._last: dict[str, StepResult] | None = None
@@ -43,12 +46,14 @@ class Lookup:
         """`name` is that of the call. Raises `BadPipeline` for what has no key."""
         self._met |= {step.name, name}
         if not step.cache:
-            text = digest(encode([self._session.run, name]))  # no other call has it
-            return Decision(step, name, text, Because.UNCACHED)
+            text = digest(encode([self._goes_on or self._session.run, name]))  # no other call has it
+            done = self._session.cached(text) if self._goes_on else None
+            return Decision(step, name, text, Because.SAME if done else Because.UNCACHED, done)
         key = self._keys.key(step, arguments)
-        if self._forced and self._forced & {step.name, name}:
+        forced = bool(self._forced and self._forced & {step.name, name})
+        kept = None if forced and not self._goes_on else self._session.cached(key.text)
+        if forced and (kept is None or kept.run not in (self._goes_on, self._session.run)):
             return self._running(Decision(step, name, key.text, Because.FORCED, key=key), arguments)
-        kept = self._session.cached(key.text)
         if kept is None:
             return self._running(Decision(step, name, key.text, Because.NEW, key=key), arguments)
         if step.max_age_s is not None and (self._clock.now() - kept.created_at).total_seconds() > step.max_age_s:

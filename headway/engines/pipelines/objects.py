@@ -12,6 +12,8 @@ import msgspec
 from headway.errors import BadPipeline
 from headway.kernel.records import encode
 
+MAIN = "__headway_main__"
+"""What the module of a script is called in a worker of its steps: it is no program there."""
 RECORD = "record:"
 PICKLE = "pickle"
 
@@ -21,7 +23,8 @@ def is_record(value: Any) -> bool:
 
 
 def record_name(cls: type) -> str:
-    return f"{RECORD}{cls.__module__}.{cls.__qualname__}"
+    module = "__main__" if cls.__module__ == MAIN else cls.__module__
+    return f"{RECORD}{module}.{cls.__qualname__}"
 
 
 def record_dumps(value: Any, cls: type) -> bytes:
@@ -53,7 +56,8 @@ def class_named(name: str) -> type:
     """
     path = name.removeprefix(RECORD).split(".")
     for length in range(len(path) - 1, 0, -1):
-        found: Any = sys.modules.get(".".join(path[:length]))
+        module = ".".join(path[:length])
+        found: Any = sys.modules.get(MAIN if module == "__main__" and MAIN in sys.modules else module)
         for part in path[length:]:
             found = getattr(found, part, None)
         is_one = isinstance(found, type) and (issubclass(found, msgspec.Struct) or dataclasses.is_dataclass(found))

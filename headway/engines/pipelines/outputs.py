@@ -111,6 +111,20 @@ class Stored:
         self._outputs, self._get, self._part, self._file, self._pickle = tuple(outputs), get, node, file, pickle
 
     @property
+    def outputs(self) -> tuple[Output, ...]:
+        return self._outputs
+
+    @property
+    def node(self) -> Node | None:
+        """The part of the tree that this is, None for all of it."""
+        return self._part
+
+    @property
+    def pickle(self) -> bool:
+        """Whether the step that gave it allows that."""
+        return self._pickle
+
+    @property
     def formats(self) -> tuple[str, ...]:
         """Those of all outputs, also of parts that are not looked at."""
         return tuple(output.format for output in self._outputs)

@@ -32,6 +32,7 @@ from headway.errors import BadPipeline, Invalid
 from headway.kernel.naming import checked_name, nearest
 from headway.kernel.records import Value
 from headway.lifecycle.runs.annotations import given_fault, taken_fault
+from headway.lifecycle.runs.limits import StepLimits, checked_limits
 from headway.lifecycle.runs.options import age_limit_s
 from headway.lifecycle.runs.records import PipelineNode
 from headway.lifecycle.runs.results import Held, Result, Results, elements, resolved, results_in
@@ -56,6 +57,9 @@ def executing(execution: Execution | None) -> Iterator[None]:
         _execution.reset(token)
 
 
+NO_LIMITS = StepLimits()
+
+
 class Step:
     """A function whose calls are cached and recorded. `version` is part of the key: raise it to run again where the
     code does not show a change, such as a newer file behind an address. The other options are not: with them a step
@@ -68,7 +72,7 @@ class Step:
 
     def __init__(
         self, function: Callable[..., Any], *, name: str = "", cache: bool | str | timedelta = True, version: str = "",
-        pickle: bool = False, format: str = "",
+        pickle: bool = False, format: str = "", limits: StepLimits = NO_LIMITS,
     ) -> None:  # fmt: skip
         self.name = _checked_name(name or getattr(function, "__name__", ""), "step")
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
@@ -76,6 +80,7 @@ class Step:
         self.function, self.version, self.pickle, self.format = function, version, pickle, format
         self.cache = cache is not False
         self.max_age_s = age_limit_s(cache, self.name)
+        self.limits = checked_limits(limits, self.name)
         self.waits_for: tuple[Result, ...] = ()
         self.signature = _signature(function)
         functools.update_wrapper(self, function)
@@ -171,16 +176,27 @@ class _Direct:
 def step(function: Callable[..., Any], /) -> Step: ...
 @overload
 def step(
-    *, name: str = "", cache: bool | str | timedelta = True, version: str = "", pickle: bool = False, format: str = ""
-) -> Callable[[Callable[..., Any]], Step]: ...
+    *, name: str = "", cache: bool | str | timedelta = True, version: str = "", pickle: bool = False, format: str = "",
+    cpus: int = 1, memory_mb: int = 0, gpus: int = 0, timeout_s: float = 0.0, retries: int = 0,
+    retry_wait_s: float = 1.0,
+) -> Callable[[Callable[..., Any]], Step]: ...  # fmt: skip
 def step(
     function: Callable[..., Any] | None = None, /, *, name: str = "", cache: bool | str | timedelta = True,
-    version: str = "", pickle: bool = False, format: str = "",
+    version: str = "", pickle: bool = False, format: str = "", **limits: Any,
 ) -> Step | Callable[[Callable[..., Any]], Step]:  # fmt: skip
-    """Make a step of a function: `@step`, or with options of `Step`: `@step(cache=False)`."""
+    """Make a step of a function: `@step`, or with options of `Step`: `@step(cache=False)`. `limits` are what it may
+    use and how often it is tried, see `StepLimits`."""
     if function is not None:
         return Step(function)
-    return functools.partial(Step, name=name, cache=cache, version=version, pickle=pickle, format=format)
+    try:
+        given = StepLimits(**limits)
+    except TypeError:
+        wrong = next(key for key in limits if key not in StepLimits.__struct_fields__)
+        known = ["name", "cache", "version", "pickle", "format", *StepLimits.__struct_fields__]
+        raise BadPipeline(f"@step has no option {wrong!r}{nearest(wrong, known)}") from None
+    return functools.partial(
+        Step, name=name, cache=cache, version=version, pickle=pickle, format=format, limits=given
+    )  # fmt: skip
 
 
 @overload

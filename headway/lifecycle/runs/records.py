@@ -117,6 +117,8 @@ class StepState(State):
     DONE = "done"
     CACHED = "cached"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    """Stopped with the run, or never begun because what it waits for failed."""
 
 
 class StepRun(Value):
@@ -128,6 +130,16 @@ class StepRun(Value):
     started_at: Instant | None = None
     ended_at: Instant | None = None
     error: str = ""
+    attempts: int = 1
+
+
+class StepLog(Value):
+    """A part of what a step printed; `number` counts the parts of a run's steps from 1, in the order of arrival."""
+
+    number: int
+    step: str
+    at: Instant
+    text: str
 
 
 class StepResult(Record, prefix="sr"):

@@ -11,6 +11,7 @@ from headway.lifecycle.runs.records import MOVES, AmendRun, LogBatch, Run, RunSt
 
 MOST_METRICS, MOST_TEXTS = 10_000, 1_000
 LONGEST_KEY, LONGEST_VALUE = 250, 8_000
+LONGEST_LOG = 1_000_000
 LONGEST_TITLE, LONGEST_PATH = 500, 1_000
 _ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
 
@@ -105,6 +106,13 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """`tags`, if their keys and values are within the limits of a run's."""
     _check_sizes(LogBatch(tags=dict(tags)))
     return dict(tags)
+
+
+def checked_log(text: str) -> str:
+    """`text` if it may be one part of what a step printed; raises `Invalid` otherwise."""
+    if not text or len(text) > LONGEST_LOG or "\0" in text:
+        raise Invalid(f"a part of a log has 1 to {LONGEST_LOG} characters, and no NUL; send more of it in parts")
+    return text
 
 
 def checked_path(text: str) -> str:

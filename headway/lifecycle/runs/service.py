@@ -24,10 +24,11 @@ from headway.lifecycle.runs.records import (
     Run,
     RunState,
     StartRun,
+    StepLog,
     StepRun,
 )
 from headway.lifecycle.runs.room import Room
-from headway.lifecycle.runs.rules import amended, moved, must_be_active, must_be_open, resumed, with_logged
+from headway.lifecycle.runs.rules import amended, checked_log, moved, must_be_active, must_be_open, resumed, with_logged
 from headway.lifecycle.runs.search import (
     RUNS,
     CountRuns,
@@ -253,6 +254,20 @@ class RunService:
     def steps(self, identifier: str) -> Sequence[StepRun]:
         self.get(identifier)
         return self._store.steps(identifier)
+
+    def add_log(self, identifier: str, step: str, text: str, *, by: Actor) -> StepLog:
+        """Append a part of what a step printed. Raises `Invalid` for one that is too long."""
+        by.must(Permission.WRITE)
+        with self._journal.act(by.name, "run.print"):
+            self.get(identifier)
+            at = self._clock.now()
+            number = self._store.add_log(identifier, step, at, checked_log(text))
+            return StepLog(number=number, step=step, at=at, text=text)
+
+    def logs(self, identifier: str, *, step: str | None = None, after: int = 0, limit: int = 100) -> Sequence[StepLog]:
+        """What the steps of a run, or one of them, have printed, behind the part numbered `after`."""
+        self.get(identifier)
+        return self._store.logs(identifier, step=step, after=after, limit=checked(limit))
 
     def add_artifact(self, identifier: str, name: str, blob: str, *, by: Actor, media_type: str = "") -> Artifact:
         """Name a blob as an output of a run; the same name again replaces."""

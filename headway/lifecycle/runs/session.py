@@ -41,3 +41,7 @@ class Session(Protocol):
         """Tell how far the steps are that have changed since the last call, and at the end all of them; `nodes` is the
         graph as drawn so far."""
         ...
+
+    def log(self, step: str, text: str) -> None:
+        """Keep a part of what the step prints."""
+        ...

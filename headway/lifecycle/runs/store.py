@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from headway.kernel.paging import Page
 from headway.lifecycle.runs.curve import Curve, Summary
 from headway.lifecycle.runs.logged import LoggedModel
-from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Metric, Pipeline, Run, StepLog, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 
@@ -26,6 +27,14 @@ class RunStore(Protocol):
 
     def put_steps(self, run: str, steps: Sequence[StepRun]) -> None: ...
     def steps(self, run: str) -> list[StepRun]: ...
+
+    def add_log(self, run: str, step: str, at: datetime, text: str) -> int:
+        """Append a part of what a step printed; gives its number."""
+        ...
+
+    def logs(self, run: str, *, step: str | None = None, after: int = 0, limit: int = 100) -> Sequence[StepLog]:
+        """Parts behind the number `after`, of one step or of all, in their order."""
+        ...
 
     def search(self, question: RunSearch) -> Page[Run]:
         """The runs that fit, and the `after` of the next page. Absent values come last in both directions, NaN before

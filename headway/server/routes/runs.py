@@ -10,7 +10,7 @@ from headway.kernel.access import Permission
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
-from headway.lifecycle.runs.records import Artifact, Experiment, Run, RunState, StartRun, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Run, RunState, StartRun, StepLog, StepRun
 from headway.lifecycle.runs.search import CountRuns, RunCount, SearchRuns
 from headway.server.routing import App, By, get, post
 
@@ -34,6 +34,11 @@ class NoteRead(Value):
     """The id of a dataset version."""
 
     version: str
+
+
+class AddLog(Value):
+    step: str
+    text: str
 
 
 class AddArtifact(Value):
@@ -80,6 +85,12 @@ def count(data: JSONBody[CountRuns], app: App) -> RunCount:
 def delete(identifier: FromPath[str], app: App, by: By) -> Run:
     """Put a run aside; it can be restored."""
     return app.platform.runs.delete(identifier, by=by)
+
+
+@post("/v1/runs/{identifier:str}/resume", status_code=200)
+def resume(identifier: FromPath[str], app: App, by: By) -> Run:
+    """Let a run that is over go on, unless it is one of a pipeline or a change."""
+    return app.platform.runs.resume(identifier, by=by)
 
 
 @post("/v1/runs/{identifier:str}/restore", status_code=200)
@@ -144,6 +155,21 @@ def progress(identifier: FromPath[str], data: JSONBody[Steps], app: App, by: By)
     return data
 
 
+@post("/v1/runs/{identifier:str}/logs")
+def add_log(identifier: FromPath[str], data: JSONBody[AddLog], app: App, by: By) -> StepLog:
+    """Append a part of what a step printed."""
+    return app.platform.runs.add_log(identifier, data.step, data.text, by=by)
+
+
+@get("/v1/runs/{identifier:str}/logs")
+def logs(
+    identifier: FromPath[str], app: App, step: FromQuery[str | None] = None, after: FromQuery[int] = 0,
+    limit: FromQuery[int] = 100,
+) -> list[StepLog]:  # fmt: skip
+    """What steps printed, in parts; those behind the number `after`."""
+    return list(app.platform.runs.logs(identifier, step=step, after=after, limit=limit))
+
+
 @post("/v1/runs/{identifier:str}/artifacts")
 def add_artifact(identifier: FromPath[str], data: JSONBody[AddArtifact], app: App, by: By) -> Artifact:
     """Name a blob as an output of a run; the same name again replaces."""
@@ -164,5 +190,5 @@ def note_read(identifier: FromPath[str], data: JSONBody[NoteRead], app: App, by:
 
 ROUTES = (
     start, runs, search, count, experiments, experiment, delete_experiment, restore_experiment, run, delete, restore,
-    move, claim, steps, progress, add_artifact, artifacts, note_read,
+    resume, move, claim, steps, progress, add_log, logs, add_artifact, artifacts, note_read,
 )  # fmt: skip

@@ -18,7 +18,7 @@ from headway.lifecycle.runs.traces import Trace
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.metrics import CHUNKS, CURVES
 from headway.storage.sql.predictions import KEPT_SEGMENTS
-from headway.storage.sql.runs import SPANS, STEPS, TRACES
+from headway.storage.sql.runs import SPANS, STEP_LOGS, STEPS, TRACES
 from headway.storage.sql.search import FOUND, TEXTS
 from headway.storage.sql.tables import METADATA, RecordTable, SqlRecordStore
 from headway.storage.sql.trace_search import TRACE_SEARCH, TRACE_TEXTS
@@ -27,7 +27,7 @@ TOMBSTONES = RecordTable("tombstones", Tombstone, "kind", index=["kind"])
 SWEEPS = RecordTable("sweeps", Sweep)
 POLICIES = RecordTable("retention_policies", Retention)
 _BESIDE: dict[str, tuple[Column[str], ...]] = {
-    Run.prefix: (STEPS.c.run, FOUND.c.run, TEXTS.c.run, CURVES.c.run),
+    Run.prefix: (STEPS.c.run, STEP_LOGS.c.run, FOUND.c.run, TEXTS.c.run, CURVES.c.run),
     Trace.prefix: (TRACE_SEARCH.c.trace, TRACE_TEXTS.c.trace),
     Segment.prefix: (KEPT_SEGMENTS.c.segment,),
 }

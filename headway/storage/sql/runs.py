@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, select
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, func, select
 
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
 from headway.lifecycle.runs.logged import LoggedModel
-from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepResult, StepRun
+from headway.lifecycle.runs.records import Artifact, Experiment, Pipeline, Run, StepLog, StepResult, StepRun
 from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 from headway.storage.sql.search import index_run
 from headway.storage.sql.searching import counted, found
-from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
+from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore, from_us, to_us
 from headway.storage.sql.trace_search import index_trace, walking
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])
@@ -34,6 +35,15 @@ STEPS = Table(
     Column("step", TEXT, primary_key=True),
     Column("place", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+STEP_LOGS = Table(
+    "step_logs",
+    METADATA,
+    Column("run", TEXT, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", TEXT, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("text", TEXT, nullable=False),
 )
 SPANS = Table(
     "spans",
@@ -97,6 +107,20 @@ class SqlRunStore(SqlRecordStore[Run]):
         query = select(STEPS.c.body).where(STEPS.c.run == run).order_by(STEPS.c.place)
         with self._engine.reading() as connection:
             return [_read_step(body) for body in connection.scalars(query)]
+
+    def add_log(self, run: str, step: str, at: datetime, text: str) -> int:
+        with self._engine.writing() as connection:
+            last = connection.scalar(select(func.max(STEP_LOGS.c.number)).where(STEP_LOGS.c.run == run)) or 0
+        self._engine.insert_rows(STEP_LOGS, [(run, last + 1, step, to_us(at), text)])
+        return last + 1
+
+    def logs(self, run: str, *, step: str | None = None, after: int = 0, limit: int = 100) -> Sequence[StepLog]:
+        query = select(STEP_LOGS).where(STEP_LOGS.c.run == run, STEP_LOGS.c.number > after)
+        if step is not None:
+            query = query.where(STEP_LOGS.c.step == step)
+        with self._engine.reading() as connection:
+            rows = connection.execute(query.order_by(STEP_LOGS.c.number).limit(limit)).all()
+        return [StepLog(number=row.number, step=row.step, at=from_us(row.at), text=row.text) for row in rows]
 
     def list(
         self, *, experiment: str | None = None, parent: str | None = None, change: str | None = None,

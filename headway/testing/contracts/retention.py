@@ -53,6 +53,7 @@ class RetentionContract:
             state.stores.metrics.add({(run.id, "loss"): curve for run in (gone, stays)})
             for run in (gone, stays):
                 state.stores.runs.put_steps(run.id, [StepRun(step="load")])
+                state.stores.runs.add_log(run.id, "load", state.clock.now(), "read 3 rows")
         with state.act():
             state.stores.kept.remove(gone.id)
         found = state.stores.runs.search(RunSearch(experiments=("late",))).items
@@ -60,6 +61,7 @@ class RetentionContract:
         assert state.stores.metrics.summaries(gone.id) == {}
         assert len(state.stores.metrics.curve(gone.id, "loss", limit=9)) == 0
         assert state.stores.metrics.summaries(stays.id)["loss"].points == 5000
+        assert (state.stores.runs.logs(gone.id), len(state.stores.runs.logs(stays.id))) == ([], 1)
         assert (state.stores.runs.steps(gone.id), len(state.stores.runs.steps(stays.id))) == ([], 1)
         assert state.stores.runs.count(RunSearch(experiments=("late",), deleted=None)) == 1
 

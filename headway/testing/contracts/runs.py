@@ -15,6 +15,20 @@ class RunStoreContract:
             state.stores.runs.count(RunSearch(experiments=(name,), deleted=None)) for name in ("late", "other", "none")
         ] == [2, 1, 0]
 
+    def test_logs_are_numbered_and_read_on_from_a_number(self, state: State) -> None:
+        at, runs = state.clock.now(), state.stores.runs
+        with state.act():
+            assert [runs.add_log("rn_1", step, at, text) for step, text in (("a", "x\n"), ("b", "é\n"))] == [1, 2]
+            assert runs.add_log("rn_2", "a", at, "other") == 1
+        with state.act():
+            assert runs.add_log("rn_1", "a", at, "y") == 3
+        assert [(part.number, part.step, part.text, part.at) for part in runs.logs("rn_1", after=1)] == [
+            (2, "b", "é\n", at), (3, "a", "y", at),
+        ]  # fmt: skip
+        assert [part.number for part in runs.logs("rn_1", step="a")] == [1, 3]
+        assert [part.number for part in runs.logs("rn_1", limit=1)] == [1]
+        assert runs.logs("rn_3") == []
+
     def test_steps_keep_their_order_and_their_last_state(self, state: State) -> None:
         steps = [StepRun(step=name) for name in ("load", "train", "judge")]
         done = steps[1].but(state=StepState.DONE, ended_at=state.clock.now())
