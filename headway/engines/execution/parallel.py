@@ -142,7 +142,8 @@ class ParallelExecutor(LocalExecutor):
                 "CUDA_VISIBLE_DEVICES names those that may be used",
                 step=name,
             )
-        task: Task = getattr(self._settling, "task", None) or self._task(step, arguments, name)
+        settling: Task | None = getattr(self._settling, "task", None)
+        task = settling or self._task(step, arguments, name)
         task.key, task.decision = decision.text, decision
         same = self._keyed.setdefault(task.key, task)
         if same is not task:  # it runs already: what it gives will be found in the cache
@@ -150,8 +151,14 @@ class ParallelExecutor(LocalExecutor):
             same.followers.append(task)
             return Promised(task)
         self._tell_why(decision)
-        self._start()
-        task.made_of = self._lookup.kept_parts(decision)
+        try:
+            self._start()
+            task.made_of = self._lookup.kept_parts(decision)
+        except BaseException as error:  # nobody is to wait for what cannot begin
+            self._keyed.pop(task.key, None)
+            task.error, task.seen = error, settling is None
+            task.over.set()
+            raise
         if not self._schedule.offer(task):
             task.error = self._cancelled
             task.over.set()

@@ -227,3 +227,22 @@ def test_what_has_no_form_does_not_travel() -> None:
     for value in (object(), [lambda: 1], threading.Lock()):
         with pytest.raises(CannotTravel):
             wrapped(value, digest, settled)
+
+
+def test_where_no_worker_can_begin_nobody_waits_for_one(run: Runner) -> None:
+    def none() -> Any:
+        raise OSError("no process can be made")
+
+    raised: list[BaseException] = []
+
+    def tried() -> None:
+        try:
+            run._run(run.next(), none, steps.sums, 2, (), {})
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=tried, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert "no process can be made" in str(raised[0])
