@@ -87,7 +87,7 @@ def test_it_leaves_just_what_the_long_way_leaves(headway: Headway, tmp_path: Pat
         found += rows(tmp_path, "SELECT actor, verb, why, came_from FROM ledger WHERE subject = ? ORDER BY number", run)
         kept[run] = [_without_times(row, run) for row in found]
     assert kept[quick] == kept[slow]
-    assert len(kept[quick]) == 1 + 1 + 1 + 5 + 1 + 2
+    assert len(kept[quick]) == 1 + 1 + 2 + 5 + 1 + 2
     assert headway("ledger", "verify").exit_code == 0
 
 
