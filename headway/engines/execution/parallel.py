@@ -150,8 +150,8 @@ class ParallelExecutor(LocalExecutor):
             task.needs = {same}
             same.followers.append(task)
             return Promised(task)
-        self._tell_why(decision)
         try:
+            self._tell_why(decision)
             self._start()
             task.made_of = self._lookup.kept_parts(decision)
         except BaseException as error:  # nobody is to wait for what cannot begin
