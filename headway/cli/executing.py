@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headway.cli.conclusion import conclude, conclude_search, tell_step
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, found_by, pass_invocation
 from headway.cli.output import print_json
@@ -59,8 +60,6 @@ def resume(
 ) -> None:
     """Go on with a run that was killed, cancelled or failed: what was finished is not run again."""
     from headway.cli.pipelines import resume_here, resume_tuning_here  # noqa: PLC0415
-    from headway.cli.run import conclude, tell_step  # noqa: PLC0415
-    from headway.cli.tune import conclude_search  # noqa: PLC0415
     from headway.running.tuning import SEARCH  # noqa: PLC0415
 
     runs, execution = invocation.client.runs, execution_of(workers, in_process, executor, address)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from headway.cli.arguments import pairs
+from headway.cli.conclusion import conclude, step_took, tell_step
 from headway.cli.executing import add_execution, echo_lines, execution_of, with_executor
 from headway.cli.explanations import print_explanation, print_preview
 from headway.cli.interrupts import resumable
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
-from headway.cli.output import lines, paint, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.output import lines, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.removal import add_removal
 from headway.cli.wish import Wish
 from headway.cli.wording import ago, clip, duration, number, short, size
 from headway.lifecycle.runs.capture import BRANCH_TAG, COMMAND_TAG, HOST_TAG, SYSTEM, captured
 from headway.lifecycle.runs.explanations import Explanation
-from headway.lifecycle.runs.records import Run, RunState, StepRun, StepState
+from headway.lifecycle.runs.records import Run, RunState
 from headway.running.where import Where
 
 if TYPE_CHECKING:
     from headway.cli.quick import Ended
-
-NOTHING: Mapping[str, Any] = {}
 
 
 class Runs(Noun):
@@ -73,25 +72,6 @@ def start(
         return
     ended = _run(invocation, wish)
     conclude(invocation, ended.identifier, ended.value, ended.run, {"explanations": explained} if explain else {})
-
-
-def conclude(
-    invocation: Invocation, identifier: str, value: Any, found: Run | None = None, told: Mapping[str, Any] = NOTHING
-) -> None:
-    """Tell what a run has come to, and what to do next. `found` is the record of one that has run nothing, `told` what
-    JSON is to have in addition."""
-    made = found or invocation.client.runs.get(identifier)
-    if invocation.as_json:
-        metrics = {} if found else invocation.client.runs.metrics([made.id]).get(made.id, {})
-        print_json({"run": made, "metrics": metrics, **told})
-        return
-    click.echo(f"{short(made.id)} {paint(made.state)}" + (f": {clip(repr(value), 200)}" if value is not None else ""))
-    newest = () if found else invocation.client.models.versions(limit=20).items
-    registered = [version for version in newest if version.run == made.id]
-    for version in registered:
-        click.echo(f"It registered {version.label}. Next: headway ship {version.label}")
-    if not registered:
-        click.echo(f"Next: headway run show {short(made.id)}")
 
 
 def _run(invocation: Invocation, wish: Wish) -> Ended:
@@ -244,7 +224,7 @@ def show(invocation: Invocation, identifier: str) -> None:
     )
     if steps:
         print_section("Steps")
-        print_table(["step", "state", "took"], [[step.step, step.state, _step_took(step)] for step in steps])
+        print_table(["step", "state", "took"], [[step.step, step.state, step_took(step)] for step in steps])
 
 
 def _filter(where: str, state: str | None) -> str:
@@ -297,19 +277,6 @@ def _machine(run: Run, metrics: dict[str, float]) -> str:
 
 def _took(run: Run) -> str:
     return duration((run.ended_at - run.started_at).total_seconds()) if run.started_at and run.ended_at else "-"
-
-
-def _step_took(step: StepRun) -> str:
-    if step.state is StepState.CACHED or not (step.started_at and step.ended_at):
-        return "-"
-    return duration((step.ended_at - step.started_at).total_seconds())
-
-
-def tell_step(step: StepRun) -> None:
-    """One line for each step that is over."""
-    if step.state in (StepState.DONE, StepState.CACHED, StepState.FAILED):
-        took = _step_took(step)
-        click.echo(f"  {step.step}  {paint(step.state)}" + (f"  {took}" if took != "-" else ""), err=True)
 
 
 add_execution(run)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import click
 
 from headway.cli.arguments import pairs
+from headway.cli.conclusion import conclude_search
 from headway.cli.executing import execution_of, with_executor
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
-from headway.cli.output import print_json, print_table
-from headway.cli.wording import number, short
 
 
 @click.command(cls=Verb)
@@ -43,23 +42,3 @@ def tune(
     )  # fmt: skip
     execution = execution_of(workers, in_process, executor, address)
     conclude_search(invocation, tune_here(invocation.client, pipeline, pairs(params, "-p"), search, execution))
-
-
-def conclude_search(invocation: Invocation, study: object) -> None:
-    """Tell what a search has found."""
-    from headway.running.tuning import Study  # noqa: PLC0415
-
-    assert isinstance(study, Study)
-    if invocation.as_json:
-        print_json(study)
-        return
-    rows = [
-        [str(each.number), short(each.run), each.state, "-" if each.value is None else number(each.value),
-         ", ".join(f"{key} {value}" for key, value in each.params.items())]
-        for each in study.trials
-    ]  # fmt: skip
-    print_table(["trial", "run", "state", study.search.metric, "params"], rows)
-    if study.best is None:
-        click.echo("No trial was finished. Next: headway run show RUN tells what went wrong in one.")
-    else:
-        click.echo(f"Best: trial {study.best.number}. Next: headway run show {short(study.best.run)}")
