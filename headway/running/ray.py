@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from headway.client.client import Client
-from headway.engines.execution.crew import Stopped, TimedOut, WorkerLost
+from headway.engines.execution.endings import Stopped, TimedOut, WorkerLost
 from headway.engines.execution.output import StepOutput
 from headway.engines.execution.perform import perform
 from headway.engines.execution.stepper import limited

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
+from headway.engines.execution.endings import Stopped, TimedOut, WorkerLost
 from headway.engines.execution.forks import COLD, END, FORK, GONE, KEEP, READY, REPORT
 from headway.engines.execution.output import StepOutput
 from headway.engines.execution.wire import Answer, Ask, Call, Done, Failed, Line, Opening
@@ -24,18 +25,6 @@ _TICK_S = 0.25
 _ATTEMPTS, _AGAIN_S = 5, 0.1
 _PATIENCE_S = 30.0
 _OUTPUT_BYTES = 64 * 1024
-
-
-class WorkerLost(Exception):
-    """A worker ended while it ran a step."""
-
-
-class TimedOut(Exception):
-    """A step took longer than it may; all that it had started is gone."""
-
-
-class Stopped(Exception):
-    """The run was stopped; all that the step had started is gone."""
 
 
 class Crew:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from headway.engines.execution.crew import Stopped, TimedOut, WorkerLost
+from headway.engines.execution.endings import Stopped, TimedOut, WorkerLost
 from headway.engines.execution.output import StepOutput
 from headway.engines.execution.parcels import CannotTravel, blobs_in, place_of, wrapped
 from headway.engines.execution.plain import Node

@@ -1,0 +1,15 @@
+"""How a step ends that was not let come to its own end."""
+
+from __future__ import annotations
+
+
+class WorkerLost(Exception):
+    """A worker ended while it ran a step."""
+
+
+class TimedOut(Exception):
+    """A step took longer than it may; all that it had started is gone."""
+
+
+class Stopped(Exception):
+    """The run was stopped; all that the step had started is gone."""
