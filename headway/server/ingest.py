@@ -117,7 +117,7 @@ def _outcome(work: Callable[[], Any]) -> Outcome:
 
 
 def _answer(group: list[_Waiting], outcomes: list[Outcome]) -> None:
-    answers = defaultdict[asyncio.AbstractEventLoop, list[tuple[Callable[[Outcome], None], Outcome]]](list)
+    answers: dict[asyncio.AbstractEventLoop, list[tuple[Callable[[Outcome], None], Outcome]]] = defaultdict(list)
     for waiting, outcome in zip(group, outcomes, strict=True):
         answers[waiting.loop].append((waiting.answered, outcome))
     for loop, settled in answers.items():

@@ -83,7 +83,8 @@ class QuickHttp(BoundedHttp):
         super().on_message_complete()
 
     def _answered(self, cycle: _Cycle, call: Call, began: float, outcome: Outcome) -> None:
-        status, body, headers = 200, outcome.value or call.body, dict[str, str]()
+        status, body = 200, outcome.value or call.body
+        headers: dict[str, str] = {}
         if outcome.error is not None:
             status, body, headers = call.failed(outcome.error)
         self._quick.count(call.route, status, time.perf_counter() - began)

@@ -47,11 +47,13 @@ class Group:
         self, inference: Inference, table: LoadedTable, route: QuickRoute, *, blobs: bool, binary: bool
     ) -> None:
         self.inference, self.table, self.route, self.in_blobs, self.in_binary = inference, table, route, blobs, binary
-        self.places = list[int]()
+        self.places: list[int] = []
         """Where they stand among those that were put off."""
-        self.ids, self.texts, self.keys = list[str](), list[bytes](), list[str]()
-        """`texts` are the ids in JSON."""
-        self.rows = list[Any]()
+        self.ids: list[str] = []
+        self.texts: list[bytes] = []
+        """The ids in JSON."""
+        self.keys: list[str] = []
+        self.rows: list[Any] = []
         self.has_ids = self.has_keys = False
         """Whether a request brings its own."""
 

@@ -77,7 +77,8 @@ class SqlMetricStore:
     def add(self, curves: Mapping[tuple[str, str], Curve]) -> int:
         wanted = {Key(*name): curve for name, curve in curves.items() if len(curve)}
         added = 0
-        changed, chunks = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        changed: list[tuple[Any, ...]] = []
+        chunks: list[tuple[Any, ...]] = []
         with self._engine.writing():  # which turns a number that cannot be kept into `Invalid`
             heads = self._heads(list(wanted))
             for name, curve in wanted.items():
@@ -166,7 +167,7 @@ class SqlMetricStore:
         once = all(map(lt, pairs, pairs[1:]))
         if once and head.surely_new(curve):
             return curve
-        seen = set[tuple[int, int, int]]()
+        seen: set[tuple[int, int, int]] = set()
         if not head.surely_new(curve):
             asked = (head.number, max(curve.steps), min(curve.steps), max(curve.at_us), min(curve.at_us))
             for (body,) in self._engine.rows(self._sql.overlapping, asked):

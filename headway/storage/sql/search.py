@@ -50,7 +50,8 @@ def index_run(engine: SqlEngine, run: Run, before: Run | None) -> None:
         engine.insert_rows(FOUND, [row], replace=True)
     if before is not None and before.experiment != run.experiment:
         engine.write(f"UPDATE curves SET experiment = {mark} WHERE run = {mark}", [(run.experiment, run.id)])
-    changed, removed = list[_Text](), list[_Place]()
+    changed: list[_Text] = []
+    removed: list[_Place] = []
     for kind, of in _TEXTS.items():
         wanted, kept = of(run), {} if before is None else of(before)
         if wanted != kept:

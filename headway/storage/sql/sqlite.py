@@ -199,7 +199,8 @@ class _Together(AbstractContextManager[None]):
         self._database = database
 
     def __enter__(self) -> None:
-        self._groups = self._database._held.joined = list[_Group]()
+        self._groups: list[_Group] = []
+        self._database._held.joined = self._groups
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         database = self._database
