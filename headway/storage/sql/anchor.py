@@ -28,6 +28,8 @@ class AnchorFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
+        self._written = b""
+        """What this process wrote last, which it knows to be behind."""
         self._lock = threading.Lock()
         self.last = self.read() or Anchor(number=0, hash=GENESIS)
         """The newest head that this process knows to have been kept."""
@@ -61,9 +63,11 @@ class AnchorFile:
             self.close()
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        kept = self._decoded(os.pread(self._file, _SIZE, 0))
+        there = os.pread(self._file, _SIZE, 0)
+        kept = None if there == self._written else self._decoded(there)
         if kept is None or kept.number < head.number:
-            os.pwrite(self._file, encode(head).ljust(_SIZE), 0)
+            self._written = encode(head).ljust(_SIZE)
+            os.pwrite(self._file, self._written, 0)
 
     def close(self) -> None:
         file, self._file = self._file, None
