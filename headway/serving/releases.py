@@ -13,7 +13,7 @@ from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.graphs import GraphRuntime
 from headway.serving.memory import OnnxModels
-from headway.serving.router import LoadedRoute
+from headway.serving.router import LoadedRoute, loaded_route
 from headway.serving.runtimes import OnnxRuntime, Runtime
 from headway.serving.workers import WorkerRuntime
 
@@ -52,12 +52,7 @@ class Releases:
             signature=version.signature, percent=100, contract=version.contract, form=version.form,
             feeding=version.feeding, python=self._python, trust=trust, lock=version.lock or "",
         )  # fmt: skip
-        runtime = self._runtime(route)
-        try:
-            return LoadedRoute(route, runtime)
-        except BaseException:
-            runtime.close()
-            raise
+        return loaded_route(route, self._runtime(route))
 
     def _runtime(self, route: Route) -> Runtime:
         if route.form is Form.ONNX:

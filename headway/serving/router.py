@@ -96,6 +96,15 @@ class LoadedRoute:
         return [self.classes[place] for place in self.probabilities(outputs, rows).argmax(axis=1).tolist()]
 
 
+def loaded_route(route: Route, runtime: Runtime) -> LoadedRoute:
+    """What answers for `route`; closes `runtime` if that raises."""
+    try:
+        return LoadedRoute(route, runtime)
+    except BaseException:
+        runtime.close()
+        raise
+
+
 class LoadedTable:
     """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
 
@@ -275,7 +284,7 @@ class Router:
             for route in (*table.routes, *beside):
                 same = route.but(percent=0)
                 if same not in loaded:
-                    fresh.append(self._load_route(route))
+                    fresh.append(loaded_route(route, self._runtime(route)))
                     loaded[same] = fresh[-1]
             routes = tuple(loaded[route.but(percent=0)] for route in table.routes)
             others = [loaded[route.but(percent=0)] if route else None for route in (shadow, fallback)]
@@ -283,14 +292,6 @@ class Router:
         except BaseException:
             for each in fresh:
                 each.runtime.close()
-            raise
-
-    def _load_route(self, route: Route) -> LoadedRoute:
-        runtime = self._runtime(route)
-        try:
-            return LoadedRoute(route, runtime)
-        except BaseException:
-            runtime.close()
             raise
 
     def _runtime(self, route: Route) -> Runtime:

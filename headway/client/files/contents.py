@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
@@ -19,6 +19,7 @@ SMALLEST_CHUNK, USUAL_CHUNK, LARGEST_CHUNK = 64 << 10, 128 << 10, 1 << 20
 _ATTEMPTS = 3
 
 Chunk = tuple[bytes, int]
+Got = TypeVar("Got")
 Take = Callable[[bytes, "bytes | memoryview"], None]
 """Is given the digest and the bytes of a piece."""
 
@@ -28,56 +29,54 @@ def whole(root: str, expected: Found) -> tuple[Found, bytes]:
 
     Raises `Conflict` for a file that changes again and again, `Invalid` for one that cannot be read.
     """
-    for _ in range(_ATTEMPTS):
-        handle = _open(root, expected.path)
-        try:
-            data = os.read(handle, expected.size + 1)
-            while data and len(data) < expected.size and (more := os.read(handle, expected.size + 1 - len(data))):
-                data += more
-            told = _told(handle, expected)
-        except OSError as error:
-            raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
-        finally:
-            os.close(handle)
-        if told == expected and len(data) == expected.size:
-            return told, data
-        expected = told
-    raise _changing(expected.path)
+    return _steadily(root, expected, _bytes_of)
 
 
 def chunked(root: str, expected: Found, take: Take) -> tuple[Found, bytes, list[Chunk]]:
     """What is known of a file, its digest and its chunks, each of which is given to `take` on the way."""
-    for _ in range(_ATTEMPTS):
-        handle = _open(root, expected.path)
-        try:
-            stream = _Hashed(handle)
-            chunks = list(_chunks(stream, take))
-            told = _told(handle, expected)
-        except OSError as error:
-            raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
-        finally:
-            os.close(handle)
-        if told == expected and stream.size == expected.size:
-            return told, stream.hasher.digest(), chunks
-        expected = told
-    raise _changing(expected.path)
+
+    def read(handle: int, _: int) -> tuple[int, tuple[bytes, list[Chunk]]]:
+        stream = _Hashed(handle)
+        chunks = list(_chunks(stream, take))
+        return stream.size, (stream.hasher.digest(), chunks)
+
+    told, (digest, chunks) = _steadily(root, expected, read)
+    return told, digest, chunks
 
 
 def digest_of_file(root: str, expected: Found) -> tuple[Found, bytes]:
     """What is known of a file, and its digest."""
+    return _steadily(root, expected, _digest_of)
+
+
+def _bytes_of(handle: int, size: int) -> tuple[int, bytes]:
+    data = os.read(handle, size + 1)
+    while data and len(data) < size and (more := os.read(handle, size + 1 - len(data))):
+        data += more
+    return len(data), data
+
+
+def _digest_of(handle: int, size: int) -> tuple[int, bytes]:
+    stream, room = _Hashed(handle), memoryview(bytearray(min(LARGEST_CHUNK, size + 1)))
+    while stream.readinto(room):
+        pass
+    return stream.size, stream.hasher.digest()
+
+
+def _steadily(root: str, expected: Found, read: Callable[[int, int], tuple[int, Got]]) -> tuple[Found, Got]:
+    """What `read` makes of a file that stays as it is meanwhile: from its handle and the size that is expected of it,
+    the size that was read and what is wanted."""
     for _ in range(_ATTEMPTS):
         handle = _open(root, expected.path)
         try:
-            stream, room = _Hashed(handle), memoryview(bytearray(min(LARGEST_CHUNK, expected.size + 1)))
-            while stream.readinto(room):
-                pass
+            size, got = read(handle, expected.size)
             told = _told(handle, expected)
         except OSError as error:
             raise Invalid(f"{expected.path!r:.300} cannot be read: {error.strerror}") from None
         finally:
             os.close(handle)
-        if told == expected and stream.size == expected.size:
-            return told, stream.hasher.digest()
+        if told == expected and size == expected.size:
+            return told, got
         expected = told
     raise _changing(expected.path)
 

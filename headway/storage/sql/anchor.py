@@ -19,6 +19,21 @@ _SIZE = 256
 """Bytes of the file, filled up with blanks: one write within one sector replaces all of it, so none is half new."""
 
 
+def head_of(kept: dict[int, str], anchored: Anchor) -> Anchor:
+    """The last of the ledger's entries; `kept` has number and hash of that one and of the anchored one.
+
+    Raises `LedgerBroken` when the ledger no longer holds what was anchored.
+    """
+    if kept.get(anchored.number, GENESIS) != anchored.hash:
+        raise LedgerBroken(
+            f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
+            "run `headway ledger verify`, then restore the home from a backup",
+            number=anchored.number,
+        )
+    number = max(kept, default=0)
+    return Anchor(number=number, hash=kept.get(number, GENESIS))
+
+
 class AnchorFile:
     """Follows the database and is never ahead of it: written after a commit, replaced in one step.
 

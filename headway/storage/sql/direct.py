@@ -13,12 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from headway.errors import LedgerBroken
 from headway.kernel.access import AccessToken, sha256
-from headway.kernel.ledger import GENESIS, Anchor, Entry, seal
+from headway.kernel.ledger import Anchor, Entry, seal
 from headway.kernel.records import Record, digest, encode
 from headway.lifecycle.runs.records import LastResult, Pipeline, Run, RunState, StepResult, StepRun
-from headway.storage.sql.anchor import AnchorFile
+from headway.storage.sql.anchor import AnchorFile, head_of
 
 _BUSY_TIMEOUT_S = 30.0
 _AT_ONCE = 400
@@ -151,14 +150,7 @@ class DirectDatabase:
         anchored = AnchorFile(self._anchor).last
         query = "SELECT number, hash FROM ledger WHERE number = ? OR number = (SELECT max(number) FROM ledger)"
         kept = dict(self._connection.execute(query, (anchored.number,)).fetchall())
-        if kept.get(anchored.number, GENESIS) != anchored.hash:
-            raise LedgerBroken(
-                f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
-                "run `headway ledger verify`, then restore the home from a backup",
-                number=anchored.number,
-            )
-        number = max(kept, default=0)
-        return Anchor(number=number, hash=kept.get(number, GENESIS))
+        return head_of(kept, anchored)
 
     def _put_run(self, run: Run) -> None:
         self._insert(

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from headway.errors import LedgerBroken
 from headway.kernel.clock import Clock
 from headway.kernel.journal import AnyRecord, Keeps
-from headway.kernel.ledger import GENESIS, Anchor, Entry, checked_parents, seal
+from headway.kernel.ledger import Anchor, Entry, checked_parents, seal
 from headway.kernel.records import digest, encode
+from headway.storage.sql.anchor import head_of
 from headway.storage.sql.engine import SqlEngine, Transaction
 from headway.storage.sql.events import EVENTS
 from headway.storage.sql.ledger import LEDGER, entry_row
@@ -65,14 +65,7 @@ class SqlAct:
             anchored = self._engine.anchor.last
             head = _HEAD.format(mark=self._engine.mark)
             kept = dict(self._engine.rows(head, (anchored.number,)))
-            if kept.get(anchored.number, GENESIS) != anchored.hash:
-                raise LedgerBroken(
-                    f"the ledger has lost entry {anchored.number}, which was anchored: nothing more is written to it; "
-                    "run `headway ledger verify`, then restore the home from a backup",
-                    number=anchored.number,
-                )
-            number = max(kept, default=0)
-            self._transaction.head = Anchor(number=number, hash=kept.get(number, GENESIS))
+            self._transaction.head = head_of(kept, anchored)
         return self._transaction.head
 
 
