@@ -167,15 +167,18 @@ class Datasets:
     def read(self, reference: str, library: str = "polars") -> Any:
         """The table as a frame of a library: polars, pandas, pyarrow or duckdb."""
         version = self.version(reference)
+        _note_read(version)
         if len(version.parts) > 1:
-            _note_read(version)
             return frame_as(joined([self._blobs.get(part.blob) for part in version.parts]), library)
-        return frame_as(frame_of(self.parquet(version.id)), library)
+        return frame_as(frame_of(self._data(version.id)), library)
 
     def parquet(self, reference: str) -> bytes:
         """The table as Parquet. A run that is active is noted to have read it."""
         if active_run() is not None:
             _note_read(self.version(reference))
+        return self._data(reference)
+
+    def _data(self, reference: str) -> bytes:
         return self._connection.download(f"/v1/datasets/versions/{segment(reference)}/data")
 
     def versions(

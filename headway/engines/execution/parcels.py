@@ -14,7 +14,6 @@ from headway.engines.execution.plain import Node, plain_node, plain_value
 from headway.engines.pipelines.objects import MAIN
 from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline
-from headway.kernel.records import digest
 from headway.lifecycle.runs.pipeline import Pipeline, Step
 from headway.lifecycle.runs.records import Output
 from headway.lifecycle.runs.results import Content, Result, Results
@@ -101,16 +100,7 @@ def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result],
 
 
 def _stored(value: Any, put: Callable[[bytes], str]) -> Node:
-    kept: list[bytes] = []
-
-    def keep(data: bytes) -> str:
-        kept.append(data)
-        return digest(data)
-
-    outputs = pack(value, keep)
-    for data in kept:
-        put(data)
-    return ["value", [[each.format, each.blob] for each in outputs]]
+    return ["value", [[each.format, each.blob] for each in pack(value, put)]]
 
 
 def _holds_apart(value: Any) -> bool:

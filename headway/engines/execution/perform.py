@@ -60,8 +60,9 @@ def _packed(value: Any, put: Callable[[bytes], str], call: Call) -> Done | Faile
     def keep(data: bytes) -> str:
         if len(data) > INLINE_BYTES:
             return put(data)
-        small[digest(data)] = data
-        return digest(data)
+        blob = digest(data)
+        small[blob] = data
+        return blob
 
     try:
         outputs = pack(value, keep, call.format, pickle=call.pickle)

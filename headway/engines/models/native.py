@@ -52,7 +52,7 @@ def folder_of_file(path: Path) -> tuple[bytes, dict[str, bytes]]:
     """
     names = {"model.py": path} if path.is_file() else {
         file.relative_to(path).as_posix(): file
-        for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts
+        for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
     }  # fmt: skip
     if "model.py" not in names:
         raise Invalid(f"{path} has no model.py with a function `predict`")

@@ -87,8 +87,7 @@ class TriggerService:
 
     def get(self, reference: str) -> Trigger:
         """By name or id."""
-        found = self._triggers.named(reference)
-        found = found or next((trigger for trigger in self.all() if trigger.id == reference), None)
+        found = self._triggers.named(reference) or self._triggers.get(reference)
         if found is None:
             raise NotFound(f"no trigger {reference[:100]!r}; `headway trigger list` shows what there is")
         return found

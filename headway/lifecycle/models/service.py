@@ -90,7 +90,12 @@ class ModelService:
                 announce_model(act, line)
             number = source.registration.number if source else self._next_number(line)
             version = self._made(command, source, number, len(data)).but(
-                run=run, training=training, evaluation=evaluation, as_logged=as_logged, files=files
+                run=run,
+                training=training,
+                evaluation=evaluation,
+                as_logged=as_logged,
+                files=files,
+                parts=tuple(part.id for part in parts),
             )
             come_from = [run, version.registration, *version.parts, *training, evaluation]
             act.save(self._versions, version, came_from=come_from)
@@ -121,7 +126,6 @@ class ModelService:
             registration=source.registration.id if source else "",
             registered_by=source.registration.registered_by if source else "",
             lock=command.lock or None,
-            parts=tuple(self.version(reference).id for reference in command.parts),
         )
 
     def _data(self, command: AddVersion, parts: Sequence[ModelVersion]) -> tuple[tuple[str, ...], str]:

@@ -92,8 +92,8 @@ def search(
     walk = TraceWalk(experiments=question.experiments, where=question.where, limit=_AT_ONCE)
     if not order or order[0].field == _BEGUN:
         return _walked(platform, walk.but(descending=not order or order[0].descending), question, limit, after)
-    found = [trace for trace in _every(platform, walk) if _fit(platform, [trace], where)]
-    values = Values(platform, found, where)
+    found = [trace for stretch in _stretches(platform, walk) for trace in _fit(platform, stretch, where)]
+    values = Values(platform, found, ())  # no order is by what is in spans
     newest: list[By[Trace]] = [By(began_ms, descending=True), By(lambda trace: trace.id, descending=True)]
     return paged(found, [*by(order, values), *newest], question, limit=limit, after=after)
 
@@ -112,11 +112,6 @@ def _walked(platform: Platform, walk: TraceWalk, question: TraceQuestion, limit:
     if len(found) <= limit:
         return Page(items=page)
     return Page(items=page, next=page_token(question, ((0, began_ms(page[-1])), (0, page[-1].id))))
-
-
-def _every(platform: Platform, walk: TraceWalk) -> Iterator[Trace]:
-    for stretch in _stretches(platform, walk):
-        yield from stretch
 
 
 def _stretches(platform: Platform, walk: TraceWalk) -> Iterator[Sequence[Trace]]:
