@@ -126,7 +126,7 @@ class Tuner:
                         self._look(running)
             except BaseException:
                 for running in self._running.values():
-                    self._cancel(running.run, "its metric was not worth going on")
+                    self._cancel(running.run)
                 raise
         return self._kept()
 
@@ -155,7 +155,7 @@ class Tuner:
         if found.points and running.trial.should_prune():
             running.pruned = True
             self._client.runs.texts(running.run, {}, {PRUNED: str(found.points[-1].step)})
-            self._cancel(running.run)
+            self._cancel(running.run, "its metric was not worth going on")
 
     def _cancel(self, run: str, why: str = "the search was stopped") -> None:
         """The run's own heart hears of it and ends its steps."""
