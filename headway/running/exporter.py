@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class OnnxExporter:
 
     def export(self, model: Any, evaluation: str, example: Any, score: str | None) -> Exported:
         """ONNX bytes are taken as they are, and nothing can be said of their parity."""
-        engine = _export_engine()
+        engine = _engine("export")
         if isinstance(model, bytes):
             return Exported(onnx=model, signature=engine.signature_of(model, score))
         rows = self._held_out(model, evaluation) if example is None else example
@@ -44,7 +45,7 @@ class OnnxExporter:
         classes: tuple[ClassName, ...],
     ) -> Exported:  # fmt: skip
         """ONNX files too are taken as they are: nobody can say what they were made from."""
-        engine = _given_engine()
+        engine = _engine("given")
         made = engine.model_at(
             path, columns=lambda: self._features(evaluation), classes=classes, signature=signature, score=score
         )
@@ -55,7 +56,7 @@ class OnnxExporter:
 
     def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
         """Parts that may hold code are run in a worker of this machine: trust them first."""
-        engine = _assembly_engine()
+        engine = _engine("assembly")
         whole, signature = composed(graph, self._client.models.version)
         parts = tuple(dict.fromkeys(node.part.version for node in whole.nodes if node.part))
         for part in parts:
@@ -81,8 +82,7 @@ class OnnxExporter:
         frame = self._examples[evaluation]
         names = getattr(model, "feature_names_in_", None)
         if names is None:
-            contract = self._client.datasets.version(evaluation).contract
-            names = contract.used_as(Use.FEATURE) if contract else ()
+            names = self._features(evaluation)
         missing = [name for name in names if name not in frame.columns]
         if missing or not len(names):
             what = f"lacks {missing[0]!r}" if missing else "does not say which columns are features"
@@ -103,25 +103,9 @@ def columns_of(client: Client, evaluation: str, names: Sequence[str]) -> polars.
     return selected
 
 
-def _assembly_engine() -> ModuleType:
+def _engine(name: str) -> ModuleType:
+    """A module that needs the extra `[ml]`; raises `ExtraMissing` without it."""
     try:
-        from headway.engines.models import assembly  # noqa: PLC0415
+        return import_module(f"headway.engines.models.{name}")
     except ImportError as error:
         raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return assembly
-
-
-def _given_engine() -> ModuleType:
-    try:
-        from headway.engines.models import given  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return given
-
-
-def _export_engine() -> ModuleType:
-    try:
-        from headway.engines.models import export  # noqa: PLC0415
-    except ImportError as error:
-        raise ExtraMissing(f"models need one more package ({error.name}): pip install 'headway[ml]'") from None
-    return export

@@ -9,12 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.lifecycle.models.records import Datatype, TensorSpec
+from headway.lifecycle.models.records import TensorSpec
 from headway.serving.columns import Column, elements, floats
 from headway.serving.exchange import Answered, Kept
-from headway.serving.tensors import ELEMENTS, Feed, Inputs, feature_names
-
-_FLOATS = (Datatype.FP32, Datatype.FP64)
+from headway.serving.tensors import ELEMENTS, FLOATS, Feed, Inputs, feature_names
 
 
 class CapturedFeatures(Protocol):
@@ -27,7 +25,7 @@ class CapturedFeatures(Protocol):
 
 
 def captured(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> CapturedFeatures:
-    if all(spec.datatype in _FLOATS for spec in inputs):
+    if all(spec.datatype in FLOATS for spec in inputs):
         return Numbers(exchanges, inputs)
     return Lists(exchanges, inputs)
 
@@ -50,7 +48,7 @@ class Numbers:
 
     def feed(self, inputs: Inputs, rows: list[int]) -> Feed:
         places = [self._places[name] for name in inputs.columns]
-        if any(tensor.datatype not in _FLOATS for tensor in inputs.tensors.values()):
+        if any(tensor.datatype not in FLOATS for tensor in inputs.tensors.values()):
             return inputs.feed({name: _listed(self._rows[rows, self._places[name]]) for name in inputs.columns})
         return inputs.split(self._rows[np.ix_(rows, places)])
 

@@ -26,10 +26,9 @@ from headway.serving.protocol import (
     encode,
 )
 from headway.serving.router import LoadedRoute
-from headway.serving.tensors import ELEMENTS
+from headway.serving.tensors import ELEMENTS, FLOATS
 
 _LONGEST_NUMBER = 12
-_NUMBERS = (Datatype.FP32, Datatype.FP64)
 _GAP = msgspec.Raw(b"\x00")
 """Marks what differs from answer to answer; JSON has no such byte."""
 
@@ -198,6 +197,6 @@ def quick_route(deployment: str, loaded: LoadedRoute) -> QuickRoute | None:
         spec.datatype is not Datatype.BYTES and len(spec.shape) <= 2 and all(width >= 1 for width in spec.shape[1:])
         for spec in signature.outputs
     )
-    if not plain or len(datatypes) != 1 or not datatypes <= {*_NUMBERS} or loaded.classes or not loaded.inline:
+    if not plain or len(datatypes) != 1 or not datatypes <= {*FLOATS} or loaded.classes or not loaded.inline:
         return None
     return QuickRoute(deployment, loaded)

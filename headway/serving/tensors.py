@@ -41,7 +41,7 @@ ELEMENTS = {
     Datatype.FP64: Element(np.float64, frozenset({int, float}), -_FP64_MAX, _FP64_MAX),
     Datatype.BYTES: Element(np.object_, frozenset({str})),
 }
-_WITH_NAN = (Datatype.FP32, Datatype.FP64)
+FLOATS = (Datatype.FP32, Datatype.FP64)
 
 
 class Batch(msgspec.Struct, gc=False):
@@ -151,7 +151,7 @@ class Panel:
         """What is wrong with the elements, or nothing."""
         types, low, high = self._element.types, self._element.low, self._element.high
         strange = set(map(type, elements)) - types
-        if strange == {type(None)} and self._datatype in _WITH_NAN:
+        if strange == {type(None)} and self._datatype in FLOATS:
             elements = [element for element in elements if element is not None]
         elif strange:
             names = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in strange))
@@ -333,4 +333,4 @@ def _example(rule: ColumnRule | None, datatype: Datatype) -> Any:
         value = max(value, rule.low)
     if rule and rule.high is not None:
         value = min(value, rule.high)
-    return value if datatype in _WITH_NAN else int(value)
+    return value if datatype in FLOATS else int(value)

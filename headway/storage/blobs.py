@@ -65,7 +65,7 @@ class ObjectBlobStore:
             known = self.has(digest)
             place.parent.mkdir(parents=True, exist_ok=True)
             os.utime(file)
-            _sync_file(file)  # before it has the name that says what it holds
+            sync_file(file)  # before it has the name that says what it holds
             try:
                 file.replace(place)
             except OSError:  # another filesystem
@@ -73,7 +73,7 @@ class ObjectBlobStore:
                 file.unlink()
                 return
             for folder in (place.parent, self._root):
-                _sync_file(folder)
+                sync_file(folder)
         if not known:
             self._count(size)
 
@@ -210,10 +210,10 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
 def _sync(root: Path, path: Path) -> None:
     """Bring a file to disk, then the names that lead to it."""
     for each in (path, path.parent, root):
-        _sync_file(each)
+        sync_file(each)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

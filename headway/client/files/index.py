@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -45,7 +44,7 @@ class FolderIndex(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, found=_believed(found, began_ns))
 
     def entries(self) -> list[Entry]:
-        names = [self.digests[at : at + DIGEST_BYTES] for at in range(0, len(self.digests), DIGEST_BYTES)]
+        names = _split(self.digests)
         lists = {at: _split(joined) for at, joined in self.lists.items()}
         return [
             Entry(each[0], each[1], each[5] == 1, name, lists.get(at, ()))
@@ -103,10 +102,6 @@ class IndexFile:
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         fresh.write_bytes(blake3(body).digest() + body)
         fresh.replace(self._path)
-
-    def forget(self) -> None:
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
 
 
 _decode = msgspec.msgpack.Decoder(FolderIndex).decode

@@ -28,7 +28,6 @@ class PackWriter:
         self._waiting: list[Future[None]] = []
         self._path: Path | None = None
         self.digests: list[str] = []
-        self.stored = 0
 
     def add(self, name: bytes, data: bytes | memoryview) -> None:
         """Write a piece. The caller sees to it that it is added once."""
@@ -84,7 +83,6 @@ class PackWriter:
         os.close(self._handle)
         digest = "b3:" + self._hasher.hexdigest()
         self.digests.append(digest)
-        self.stored += size
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.pop(0).result()
         self._waiting.append(self._pool.submit(self._ship, path, digest, size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,27 +59,22 @@ class OnnxModel:
     def run(self, feed: Feeds) -> NDArray[np.float64]:
         """The last column of the score output, shape [rows], or all of them, [rows, classes], where it tells classes
         apart; raises `Invalid` when the model stops."""
-        return scores_in(self.signature, self._run(feed, self.signature.score))
+        return scores_in(self.signature, self._run(feed, [self.signature.score])[0])
 
     def outputs(self, feed: Feeds) -> list[NDArray[Any]]:
         """All outputs in the signature's order; raises `Invalid` when the model stops."""
-        try:
-            found: list[NDArray[Any]] = self._session.run(list(self.output_names), self._packing.pack(feed))
-        except Exception as error:  # its exceptions share no class
-            raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
-        return found
+        return self._run(feed, self.output_names)
 
     def column(self, frame: pl.DataFrame, output: str) -> NDArray[Any]:
         """The last column of any output, one entry per row; raises `Invalid` as `score` does."""
-        answers = (self._run(feeds(self.signature, part), output) for part in _parts(frame))
+        answers = (self._run(feeds(self.signature, part), [output])[0] for part in _parts(frame))
         return np.concatenate([answer.reshape(len(answer), -1)[:, -1] for answer in answers])
 
-    def _run(self, feed: Feeds, output: str) -> NDArray[Any]:
+    def _run(self, feed: Feeds, outputs: Sequence[str]) -> list[NDArray[Any]]:
         try:
-            answer = self._session.run([output], self._packing.pack(feed))[0]
+            found: list[NDArray[Any]] = self._session.run(list(outputs), self._packing.pack(feed))
         except Exception as error:  # its exceptions share no class
             raise Invalid(f"the model cannot score these rows: {str(error)[:500]}") from error
-        found: NDArray[Any] = answer
         return found
 
     def score(self, frame: pl.DataFrame) -> NDArray[np.float64]:

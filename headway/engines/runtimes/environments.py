@@ -84,7 +84,6 @@ def prepare(folder: Path, lock: str, text: str, origin: Origin, python: str = ""
         unfinished = Path(temporary) / "environment"
         _run([python, "-I", "-m", "venv", "--without-pip", str(unfinished)], _BUILDING_S)
         _install(unfinished, text, origin)
-        (unfinished / "lock.txt").write_text(text)
         try:
             unfinished.rename(target)
         except OSError:  # another one was faster
@@ -96,7 +95,7 @@ def prepare(folder: Path, lock: str, text: str, origin: Origin, python: str = ""
 
 def _install(environment: Path, text: str, origin: Origin) -> None:
     inside = str(environment / "bin" / "python")
-    pins = environment / "pins.txt"
+    pins = environment / "lock.txt"
     pins.write_text(text)
     hashed = ["--require-hashes"] if "--hash=" in text else []
     pip = [sys.executable, "-I", "-m", "pip", "--python", inside, "--disable-pip-version-check", "--no-input"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 from headway.errors import Forbidden, IllegalMove, Invalid
@@ -13,13 +12,12 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.records import Value
 from headway.kernel.sealing import Sealer
 from headway.lifecycle.changes.calendar import Calendar
-from headway.lifecycle.changes.hooks import brought, check_push, delivery_of, fresh_secret, push_of, touches
+from headway.lifecycle.changes.hooks import IDENTIFIER, brought, check_push, delivery_of, fresh_secret, push_of, touches
 from headway.lifecycle.changes.records import Cause, Firing, FiringState, Noticed, Trigger
 from headway.lifecycle.changes.store import ChangeStore, FiringStore
 from headway.lifecycle.changes.triggers import TriggerService
 
 MOST_SLOTS = 1000
-_KEY = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _UNKNOWN_SENDER = "no trigger of this name takes requests that are signed like this one"
 
 
@@ -84,7 +82,7 @@ class AskedService:
         """Have the trigger open a change, at once if its concurrency allows; the same `key` again changes nothing."""
         by.must(Permission.WRITE)
         trigger = self._ready(reference)
-        if command.key and not _KEY.fullmatch(command.key):
+        if command.key and not IDENTIFIER.fullmatch(command.key):
             raise Invalid("a key has at most 200 characters, printable ones of ASCII without spaces")
         key = f"{trigger.id}/asked/{command.key or self._ids('key')}"
         why = command.why or f"asked for by {by.name}"

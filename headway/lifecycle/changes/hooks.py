@@ -27,8 +27,8 @@ TOLERANCE = timedelta(minutes=5)
 """How far the time that a request names may be from ours."""
 MOST_BYTES = 5 << 20
 _PREFIX = "whsec_"
-_ID = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+IDENTIFIER = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _LONGEST = 1000
 _KINDS: dict[ParamKind, tuple[type, ...]] = {
     ParamKind.TEXT: (str,), ParamKind.INT: (int,), ParamKind.FLOAT: (int, float), ParamKind.BOOL: (bool,)
@@ -63,7 +63,7 @@ def signed(secret: str, identifier: str, at: datetime, body: bytes) -> dict[str,
 def delivery_of(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """The id of a request that `secret` has signed; raises `Forbidden` for one that it has not, and for an old one."""
     identifier, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not _ID.fullmatch(identifier) or not re.fullmatch(r"\d{1,12}", timestamp, re.ASCII):
+    if not IDENTIFIER.fullmatch(identifier) or not re.fullmatch(r"\d{1,12}", timestamp, re.ASCII):
         raise Forbidden("a request carries webhook-id, webhook-timestamp (seconds) and webhook-signature")
     expected = _signature(secret, identifier, timestamp, body)
     given = [each.partition(",")[2] for each in headers.get("webhook-signature", "").split(" ") if each[:3] == "v1,"]
@@ -96,7 +96,7 @@ def push_of(headers: Mapping[str, str], body: bytes) -> Push | None:
     ref, commit = said.get("ref"), said.get("after")
     if not isinstance(ref, str) or not ref.startswith("refs/heads/") or not isinstance(commit, str):
         return None
-    if not _COMMIT.fullmatch(commit) or not commit.strip("0"):  # a branch that was deleted
+    if not COMMIT.fullmatch(commit) or not commit.strip("0"):  # a branch that was deleted
         return None
     listed = said.get("commits")
     commits = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []

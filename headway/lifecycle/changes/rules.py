@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from headway.errors import IllegalMove, Invalid
 from headway.kernel.naming import checked_name
 from headway.kernel.records import Value
+from headway.lifecycle.changes.hooks import COMMIT
 from headway.lifecycle.changes.records import Change, Moment, OpenChange, Stage
 from headway.lifecycle.gates.records import Outcome, Verdict
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Rollout, RolloutState
 from headway.lifecycle.runs.records import Run, RunState
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 MOVES: dict[Stage, frozenset[Stage]] = {
@@ -175,7 +174,7 @@ def commit_key(command: OpenChange, model_version: str, now: datetime) -> str:
         if command.committed_at:
             raise Invalid("the time of a commit comes with the commit")
         return ""
-    if not _COMMIT.fullmatch(command.commit):
+    if not COMMIT.fullmatch(command.commit):
         raise Invalid(f"{command.commit[:80]!r} is no commit: give its whole name, of 40 or 64 hexadecimal digits")
     if command.committed_at and command.committed_at > now + _CLOCKS_DIFFER:
         raise Invalid(f"the commit is from the future: {command.committed_at.isoformat()}")

@@ -18,7 +18,6 @@ from headway.errors import Invalid
 from headway.lifecycle.datasets.listing import Entry
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
-MOST_NODE_BYTES = 64 << 20
 MOST_FILES = 50_000_000
 MOST_CHUNKS = 16_000_000
 """Of one file: three tebibytes, usually."""

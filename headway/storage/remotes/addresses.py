@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from headway.errors import BadSettings
 
+Advance = Callable[[int], None]
+"""Is told of bytes that have gone over the line."""
+CHUNK_BYTES = 4 << 20
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
 
@@ -48,5 +52,8 @@ def open_store(address: str, *, make: bool = True) -> ObjectStore:
             return from_url(address, client_options={"allow_http": True})
         return from_url(address)
     except (BaseError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise BadSettings(f"{urlsplit(address).scheme}:// cannot be opened: {first[:300]}") from error
+        raise BadSettings(f"{urlsplit(address).scheme}:// cannot be opened: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

@@ -11,11 +11,11 @@ from typing import Protocol
 from headway.errors import NotFound
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.records import DatasetVersion, Form
+from headway.storage.remotes.addresses import Advance
 from headway.storage.remotes.layout import RemoteVersion, remote_version
 from headway.storage.remotes.remote import Remote
 
 PARALLEL = 8
-Advance = Callable[[int], None]
 
 
 class Blobs(Protocol):

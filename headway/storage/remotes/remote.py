@@ -6,8 +6,7 @@ where the name is there). Nobody reads first and hopes: of many writers one wins
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -18,13 +17,12 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Per
 from headway.errors import LedgerBroken, NotFound, Unavailable
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.records import DatasetVersion
+from headway.storage.blobs import sync_file
 from headway.storage.remotes import layout
-from headway.storage.remotes.addresses import open_store
+from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, first_line, open_store
 from headway.storage.remotes.layout import RemoteVersion
 
-_CHUNK_BYTES = 4 << 20
 _MOST_TRIES = 10_000
-Advance = Callable[[int], None]
 
 
 class Remote:
@@ -68,7 +66,7 @@ class Remote:
         hasher, size = blake3(), 0
         try:
             with self._reached(), target.open("xb") as file:
-                for chunk in self._store.get(layout.blob_file(digest)).stream(_CHUNK_BYTES):
+                for chunk in self._store.get(layout.blob_file(digest)).stream(CHUNK_BYTES):
                     hasher.update(chunk)
                     size += file.write(chunk)
                     advance(len(chunk))
@@ -139,11 +137,7 @@ class Remote:
         """Bring a file in a folder to disk, with the names that lead to it; an object store has done so."""
         path = self._root and self._root / where
         while path:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_file(path)
             path = path.parent if path != self._root else None
 
     @contextmanager
@@ -151,15 +145,11 @@ class Remote:
         try:
             yield
         except (FileNotFoundError, NotFoundError) as error:
-            raise NotFound(f"{self.address} lacks what it should have: {_first_line(error)}") from error
+            raise NotFound(f"{self.address} lacks what it should have: {first_line(error)}") from error
         except (UnauthenticatedError, PermissionDeniedError) as error:
             raise Unavailable(
-                f"{self.address} does not let us in ({_first_line(error)}); credentials are taken from the provider's "
+                f"{self.address} does not let us in ({first_line(error)}); credentials are taken from the provider's "
                 "own variables and files"
             ) from error
         except (BaseError, OSError) as error:
-            raise Unavailable(f"{self.address} cannot be reached: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+            raise Unavailable(f"{self.address} cannot be reached: {first_line(error)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,12 +11,10 @@ from obstore.store import ObjectStore, from_url
 
 from headway.errors import Invalid, NotFound, Unavailable
 from headway.lifecycle.datasets.listing import checked_paths
-from headway.storage.remotes.addresses import checked_address, open_store
+from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, checked_address, first_line, open_store
 
-_CHUNK_BYTES = 4 << 20
 _PARALLEL = 8
 _WEB = ("http", "https")
-Advance = Callable[[int], None]
 
 
 def fetch_all(uri: str, folder: Path, advance: Advance) -> int:
@@ -37,9 +34,9 @@ def fetch_all(uri: str, folder: Path, advance: Advance) -> int:
             for done in [pool.submit(_fetch, store, path, folder / path, advance) for path in paths]:
                 done.result()
     except (FileNotFoundError, NotFoundError) as error:
-        raise NotFound(f"{_plain(uri)} is not there: {_first_line(error)}") from error
+        raise NotFound(f"{_plain(uri)} is not there: {first_line(error)}") from error
     except (BaseError, OSError) as error:
-        raise Unavailable(f"{_plain(uri)} cannot be read: {_first_line(error)}") from error
+        raise Unavailable(f"{_plain(uri)} cannot be read: {first_line(error)}") from error
     return len(paths)
 
 
@@ -71,7 +68,7 @@ def _is_one(store: ObjectStore, name: str) -> bool:
 def _fetch(store: ObjectStore, path: str, target: Path, advance: Advance) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as file:
-        for chunk in store.get(path).stream(_CHUNK_BYTES):
+        for chunk in store.get(path).stream(CHUNK_BYTES):
             file.write(chunk)
             advance(len(chunk))
 
@@ -82,7 +79,3 @@ def _plain(uri: str) -> str:
     if not parts.scheme:
         raise Invalid(f"{uri[:100]!r} is no URI")
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
