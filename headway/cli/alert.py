@@ -6,7 +6,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation
-from headway.cli.output import print_facts, print_json, print_list
+from headway.cli.output import print_done, print_facts, print_list
 from headway.cli.wording import ago, clip, short
 from headway.lifecycle.monitors.records import Alert
 
@@ -86,7 +86,4 @@ def resolve(invocation: Invocation, identifier: str, note: str) -> None:
 
 
 def _say(invocation: Invocation, alert: Alert) -> None:
-    if invocation.as_json:
-        print_json(alert)
-    else:
-        click.echo(f"{short(alert.id)} is {alert.state}")
+    print_done(invocation.as_json, alert, f"{short(alert.id)} is {alert.state}")

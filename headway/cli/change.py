@@ -13,7 +13,7 @@ from headway.cli.delivery import next_step, say_opened
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation, why
-from headway.cli.output import lines, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.wording import ago, clip, duration, number, share
 from headway.client.client import Client
 from headway.lifecycle.changes.records import OpenChange
@@ -114,10 +114,11 @@ def approve(invocation: Invocation, reference: str, why: str) -> None:
     """Agree that it goes into its environment."""
     client = invocation.client
     approval = client.changes.approve(_id(client, reference), why)
-    if invocation.as_json:
-        print_json(approval)
-    else:
-        click.echo(f"you agreed as {approval.actor}; `headway change show {reference}` shows how it goes on")
+    print_done(
+        invocation.as_json,
+        approval,
+        f"you agreed as {approval.actor}; `headway change show {reference}` shows how it goes on",
+    )
 
 
 @change.command()
@@ -128,10 +129,7 @@ def decline(invocation: Invocation, reference: str, why: str) -> None:
     """Refuse it; it ends there."""
     client = invocation.client
     approval = client.changes.decline(_id(client, reference), why)
-    if invocation.as_json:
-        print_json(approval)
-    else:
-        click.echo(f"you declined as {approval.actor}; what served before keeps serving")
+    print_done(invocation.as_json, approval, f"you declined as {approval.actor}; what served before keeps serving")
 
 
 @change.command()
@@ -142,10 +140,7 @@ def cancel(invocation: Invocation, reference: str, why: str) -> None:
     """Give it up before any traffic moves."""
     client = invocation.client
     ended = client.changes.cancel(_id(client, reference), why)
-    if invocation.as_json:
-        print_json(ended)
-    else:
-        click.echo(f"change {ended.number} is {ended.stage}: {ended.reason}")
+    print_done(invocation.as_json, ended, f"change {ended.number} is {ended.stage}: {ended.reason}")
 
 
 @change.command()

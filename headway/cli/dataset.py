@@ -13,7 +13,7 @@ from headway.cli.dataset_files import add_file_verbs, holds
 from headway.cli.dataset_remotes import add_remote_verbs
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list
 from headway.cli.progress import Progress
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, short, size
@@ -48,7 +48,7 @@ def list_versions(invocation: Invocation, name: str | None, limit: int) -> None:
         invocation.client.datasets.versions(name, limit=limit),
         {
             "version": lambda version: version.label,
-            "holds": lambda version: holds(version),
+            "holds": holds,
             "size": lambda version: size(version.size),
             "contract": lambda version: "yes" if version.contract else "no",
             "added": lambda version: ago(version.created_at),
@@ -147,10 +147,11 @@ def write_delta_table(invocation: Invocation, reference: str, folder: Path) -> N
     version = invocation.client.datasets.version(reference)
     frame = invocation.client.datasets.read(version.id)
     number_there = write_delta(folder, frame, origin=f"{version.label} {version.id}")
-    if invocation.as_json:
-        print_json({"version": version, "delta_version": number_there})
-    else:
-        click.echo(f"{version.label}: {number(version.rows)} rows are version {number_there} of {folder}")
+    print_done(
+        invocation.as_json,
+        {"version": version, "delta_version": number_there},
+        f"{version.label}: {number(version.rows)} rows are version {number_there} of {folder}",
+    )
 
 
 def add_files(invocation: Invocation, name: str, path: Path, note: str, exclude: tuple[str, ...]) -> DatasetVersion:
@@ -177,10 +178,7 @@ def _add_from(invocation: Invocation, name: str, uri: str, note: str, exclude: t
 def check(invocation: Invocation, file: Path, contract: Path) -> None:
     """Hold FILE to a contract, without adding it."""
     invocation.client.datasets.check(file, _read_contract(contract))
-    if invocation.as_json:
-        print_json({"holds": True})
-    else:
-        click.echo(f"{file} keeps the contract")
+    print_done(invocation.as_json, {"holds": True}, f"{file} keeps the contract")
 
 
 @dataset.command()

@@ -9,7 +9,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, limit, pass_invocation
-from headway.cli.output import print_json, print_list, print_table
+from headway.cli.output import print_done, print_json, print_list, print_table
 from headway.cli.progress import Progress
 from headway.cli.wording import ago, clip, number, size
 from headway.client.home import find_home
@@ -18,6 +18,7 @@ from headway.lifecycle.datasets.comparison import ColumnDifference, ColumnStatis
 from headway.lifecycle.datasets.records import DatasetVersion, Form
 
 _MOST_SHOWN = 50
+_STATISTICS = ("n", "nulls", "mean", "sd", "low", "high")
 only = click.option(
     "--only", multiple=True, metavar="GLOB", help="Only files that match, such as 'train/**'; may be repeated."
 )  # fmt: skip
@@ -136,16 +137,14 @@ def _told(change: FileChange) -> str:
 def _print_columns(found: Comparison) -> None:
     click.echo(f"rows: {number(found.rows_before)} -> {number(found.rows_after)}")
     if found.columns:
-        headings = ["column", "kind", "n", "nulls", "mean", "sd", "low", "high"]
-        print_table(headings, [_row(column) for column in found.columns])
+        print_table(["column", "kind", *_STATISTICS], [_row(column) for column in found.columns])
 
 
 def _row(column: ColumnDifference) -> list[str]:
     before, after = column.before or ColumnStatistics(n=0, nulls=0), column.after or ColumnStatistics(n=0, nulls=0)
     pairs = (
         (column.kind_before or "none", column.kind_after or "none"),
-        *((number(getattr(before, name)), number(getattr(after, name))) for name in ("n", "nulls", "mean", "sd")),
-        *((number(getattr(before, name)), number(getattr(after, name))) for name in ("low", "high")),
+        *((number(getattr(before, name)), number(getattr(after, name))) for name in _STATISTICS),
     )
     return [column.name, *(old if old == new else f"{old} -> {new}" for old, new in pairs)]
 
@@ -166,9 +165,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
         {
             "version": lambda version: version.label,
             "tag": lambda version: tags.get(version.number, ""),
-            "holds": lambda version: (
-                f"{number(version.files)} files" if version.files else f"{number(version.rows)} rows"
-            ),
+            "holds": holds,
             "size": lambda version: size(version.size),
             "stored": lambda version: size(version.stored),
             "added": lambda version: ago(version.created_at),
@@ -186,10 +183,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
 def tag(invocation: Invocation, reference: str, tag: str) -> None:
     """Let NAME@TAG lead to a version from now on, whatever it led to before."""
     line = invocation.client.datasets.tag(reference, tag)
-    if invocation.as_json:
-        print_json(line)
-    else:
-        click.echo(f"{line.name}@{tag} is {line.name}@{line.tagged[tag]}")
+    print_done(invocation.as_json, line, f"{line.name}@{tag} is {line.name}@{line.tagged[tag]}")
 
 
 @click.command(cls=Verb)
@@ -199,10 +193,7 @@ def tag(invocation: Invocation, reference: str, tag: str) -> None:
 def untag(invocation: Invocation, name: str, tag: str) -> None:
     """Take a tag away; the version stays."""
     line = invocation.client.datasets.untag(name, tag)
-    if invocation.as_json:
-        print_json(line)
-    else:
-        click.echo(f"{line.name}@{tag} leads nowhere now")
+    print_done(invocation.as_json, line, f"{line.name}@{tag} leads nowhere now")
 
 
 @click.command(cls=Verb)
@@ -213,10 +204,9 @@ def untag(invocation: Invocation, name: str, tag: str) -> None:
 def append(invocation: Invocation, name: str, file: Path, note: str) -> None:
     """Add a version of the table NAME that has the rows of FILE behind those of the newest one."""
     version = invocation.client.datasets.append(name, file, note=note)
-    if invocation.as_json:
-        print_json(version)
-    else:
-        click.echo(f"{version.label}: {number(version.rows)} rows, {size(version.stored)} of them new")
+    print_done(
+        invocation.as_json, version, f"{version.label}: {number(version.rows)} rows, {size(version.stored)} of them new"
+    )
 
 
 @click.command(cls=Verb)

@@ -18,6 +18,7 @@ from headway.client.files.pointer import Pointer, read_pointer
 from headway.client.home import find_home
 from headway.errors import Invalid, NotFound
 from headway.kernel.naming import split_reference
+from headway.kernel.paging import every
 from headway.lifecycle.datasets.records import AddFiles, AddVersion, DatasetVersion, Form
 
 if TYPE_CHECKING:
@@ -102,15 +103,8 @@ def _found(invocation: Invocation, pointer: Pointer) -> DatasetVersion | None:
             return named
     except NotFound:
         pass
-    before: str | None = None
-    while True:
-        page = datasets.versions(pointer.dataset, before=before)
-        for version in page.items:
-            if version.digest == pointer.digest:
-                return version
-        before = page.next
-        if before is None:
-            return None
+    known = every(lambda before: datasets.versions(pointer.dataset, before=before))
+    return next((version for version in known if version.digest == pointer.digest), None)
 
 
 def _fetched_for(invocation: Invocation, pointer: Pointer, remote: str | None) -> DatasetVersion:

@@ -11,7 +11,7 @@ import msgspec
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
 from headway.cli.nouns import Noun, found_by, pass_invocation, why
-from headway.cli.output import print_facts, print_json, print_list, print_section, print_table
+from headway.cli.output import print_done, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.traffic import Labels, print_differences
 from headway.cli.wording import ago, clip
 from headway.errors import Invalid, NotFound
@@ -152,10 +152,7 @@ def unpin(
     if everyone == bool(keys or prefixes):
         raise Invalid("name callers with --key and --prefix, or all of them with --all")
     left = invocation.client.deployments.unpin(name, why, keys=keys, prefixes=prefixes)
-    if invocation.as_json:
-        print_json(left)
-        return
-    click.echo(f"{name} has {len(left.pins)} pins left")
+    print_done(invocation.as_json, left, f"{name} has {len(left.pins)} pins left")
 
 
 @deployment.command()
@@ -185,10 +182,7 @@ def shadow(invocation: Invocation, name: str, release: str, percent: int, tolera
 def unshadow(invocation: Invocation, name: str, why: str) -> None:
     """End the shadow."""
     changed = invocation.client.deployments.unshadow(name, why)
-    if invocation.as_json:
-        print_json(changed)
-        return
-    click.echo(f"{name} has no shadow")
+    print_done(invocation.as_json, changed, f"{name} has no shadow")
 
 
 @deployment.command()
@@ -219,10 +213,7 @@ def fallback(
 def unfallback(invocation: Invocation, name: str, why: str) -> None:
     """End the fallback: failures are failures again."""
     changed = invocation.client.deployments.unfallback(name, why)
-    if invocation.as_json:
-        print_json(changed)
-        return
-    click.echo(f"{name} has no fallback")
+    print_done(invocation.as_json, changed, f"{name} has no fallback")
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 from headway.cli.conclusion import conclude, conclude_search, tell_step
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, found_by, pass_invocation
-from headway.cli.output import print_json
+from headway.cli.output import print_done, print_json
 from headway.cli.wording import short
 from headway.errors import Invalid
 from headway.running.where import Execution, Where
@@ -82,10 +82,7 @@ def cancel(invocation: Invocation, identifier: str) -> None:
     from headway.running.pipelines import cancel as cancel_run  # noqa: PLC0415
 
     made = cancel_run(invocation.client, found_by(identifier, invocation.client.runs.list))
-    if invocation.as_json:
-        print_json(made)
-        return
-    click.echo(f"{short(made.id)} {made.state}\nNext: headway run resume {short(made.id)}")
+    print_done(invocation.as_json, made, f"{short(made.id)} {made.state}\nNext: headway run resume {short(made.id)}")
 
 
 @click.command(cls=Verb)

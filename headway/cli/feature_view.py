@@ -10,7 +10,7 @@ from headway.cli.arguments import pairs
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
 from headway.cli.nouns import Noun, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_json, print_list, print_table
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list, print_table
 from headway.cli.wording import ago, duration, number
 from headway.lifecycle.feature_views.records import Feature, FeatureView, Found, WhenStale
 
@@ -64,10 +64,9 @@ def define(
         name, source=source, entity=entity, event_time=event_time, features=features, known_at=known_at, ttl_s=ttl_s,
         when_stale=when_stale,
     )  # fmt: skip
-    if invocation.as_json:
-        print_json(view)
-    else:
-        click.echo(f"{view.label}: {number(len(view.features))} features of {', '.join(view.entity)}")
+    print_done(
+        invocation.as_json, view, f"{view.label}: {number(len(view.features))} features of {', '.join(view.entity)}"
+    )
 
 
 @feature_view.command()

@@ -15,7 +15,7 @@ import click
 from headway.cli.ci_workflow import WORKFLOWS, workflow
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
-from headway.cli.output import print_json
+from headway.cli.output import print_done
 from headway.client.home import PROJECT_FILE
 from headway.errors import AlreadyExists
 
@@ -54,10 +54,11 @@ def _write(invocation: Invocation, folder: Path, contents: dict[str, str]) -> No
     for file, text in contents.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
-    if invocation.as_json:
-        print_json({"folder": str(folder.resolve()), "files": list(contents)})
-        return
-    click.echo(f"wrote {', '.join(contents)} to {folder}")
+    print_done(
+        invocation.as_json,
+        {"folder": str(folder.resolve()), "files": list(contents)},
+        f"wrote {', '.join(contents)} to {folder}",
+    )
 
 
 def _contents(name: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation
-from headway.cli.output import print_json, print_list
+from headway.cli.output import print_done, print_list
 from headway.cli.wording import ago, clip, short
 from headway.kernel.ledger import Entry
 from headway.kernel.paging import Page
@@ -39,10 +39,9 @@ def show(invocation: Invocation, subject: str, limit: int) -> None:
 def verify(invocation: Invocation) -> None:
     """Read everything again, and find whatever was changed, added or cut off."""
     count = invocation.client.ledger.verify()
-    if invocation.as_json:
-        print_json({"entries": count})
-    else:
-        click.echo(f"all {count:,} entries hold, and every record is as it was written")
+    print_done(
+        invocation.as_json, {"entries": count}, f"all {count:,} entries hold, and every record is as it was written"
+    )
 
 
 def _print(invocation: Invocation, entries: tuple[Entry, ...]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, limit, pass_invocation, why
-from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
 from headway.client.home import find_home
@@ -117,10 +117,11 @@ def adopt(invocation: Invocation, /, reference: str, columns: str, **told: Any) 
 def trust(invocation: Invocation, reference: str, why: str) -> None:
     """Say that what a version holds may be run, in an isolated worker. It is kept in the ledger, for this content."""
     given = invocation.client.models.trust(reference, why)
-    if invocation.as_json:
-        print_json(given)
-    else:
-        click.echo(f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}")
+    print_done(
+        invocation.as_json,
+        given,
+        f"{given.label} may be run, on the word of {given.trusted_by}, and nothing but {given.blob}",
+    )
 
 
 def _tags(origins: Origins) -> Iterator[str]:

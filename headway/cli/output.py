@@ -29,6 +29,14 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(encode(value), indent=2).decode())
 
 
+def print_done(as_json: bool, record: Any, sentence: str) -> None:
+    """What a command did: the record for programs, a sentence for people."""
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(sentence)
+
+
 def print_list(as_json: bool, page: Page[Item], columns: Columns[Item], *, empty: str) -> None:
     """A page as a table, or `empty`: what to do so that there is something."""
     if as_json:

@@ -6,7 +6,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.output import lines, print_done, print_facts, print_list
 from headway.cli.wording import ago, short
 
 
@@ -69,7 +69,6 @@ def check(invocation: Invocation, identifier: str) -> None:
     """Check a release's signature, and that it says what the record says."""
     releases = invocation.client.releases
     found = releases.check(found_by(identifier, releases.list))
-    if invocation.as_json:
-        print_json(found)
-    else:
-        click.echo(f"the signature of {found.label} for {found.environment} holds ({short(found.id)})")
+    print_done(
+        invocation.as_json, found, f"the signature of {found.label} for {found.environment} holds ({short(found.id)})"
+    )

@@ -6,7 +6,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, pass_invocation
-from headway.cli.output import print_json, print_table
+from headway.cli.output import print_done, print_json, print_table
 from headway.client.home import find_home
 from headway.storage.remotes.named import Remotes
 
@@ -36,10 +36,11 @@ def list_remotes(invocation: Invocation) -> None:
 def add(invocation: Invocation, name: str, address: str) -> None:
     """Give ADDRESS a name: a folder, s3://bucket/path, gs://... or az://..., without credentials in it."""
     made = _remotes(invocation).add(name, address)
-    if invocation.as_json:
-        print_json(made)
-    else:
-        click.echo(f"{made.name} is {made.url}; push to it with: headway dataset push DATASET --remote {made.name}")
+    print_done(
+        invocation.as_json,
+        made,
+        f"{made.name} is {made.url}; push to it with: headway dataset push DATASET --remote {made.name}",
+    )
 
 
 @remote.command()
@@ -48,10 +49,7 @@ def add(invocation: Invocation, name: str, address: str) -> None:
 def remove(invocation: Invocation, name: str) -> None:
     """Forget a remote. What is there stays."""
     gone = _remotes(invocation).remove(name)
-    if invocation.as_json:
-        print_json(gone)
-    else:
-        click.echo(f"{gone.name} is forgotten; {gone.url} is as it was")
+    print_done(invocation.as_json, gone, f"{gone.name} is forgotten; {gone.url} is as it was")
 
 
 def _remotes(invocation: Invocation) -> Remotes:

@@ -15,7 +15,7 @@ from headway.cli.explanations import print_explanation, print_preview
 from headway.cli.interrupts import resumable
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, Verb, found_by, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_json, print_list, print_section, print_table
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list, print_section, print_table
 from headway.cli.removal import add_removal
 from headway.cli.wish import Wish
 from headway.cli.wording import ago, clip, duration, number, short, size
@@ -156,10 +156,7 @@ def count(invocation: Invocation, experiment: str | None, state: str | None, whe
     """How many runs there are."""
     among = (experiment,) if experiment else ()
     found = invocation.client.runs.count(among, where=_filter(where, state), deleted=deleted)
-    if invocation.as_json:
-        print_json({"runs": found})
-        return
-    click.echo(found)
+    print_done(invocation.as_json, {"runs": found}, str(found))
 
 
 @run.command()

@@ -6,7 +6,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, pass_invocation
-from headway.cli.output import print_facts, print_json, print_list
+from headway.cli.output import print_done, print_facts, print_json, print_list
 from headway.cli.wording import ago
 from headway.client.tokens import Token
 from headway.errors import NotFound
@@ -76,10 +76,7 @@ def create(invocation: Invocation, name: str, role: str, days: int | None) -> No
 def revoke(invocation: Invocation, name: str) -> None:
     """Make a token worth nothing, at once."""
     invocation.client.tokens.revoke(name)
-    if invocation.as_json:
-        print_json({"revoked": name})
-    else:
-        click.echo(f"{name} is revoked")
+    print_done(invocation.as_json, {"revoked": name}, f"{name} is revoked")
 
 
 def _state(token: Token) -> str:

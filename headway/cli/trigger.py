@@ -10,7 +10,7 @@ from headway.cli.arguments import pairs
 from headway.cli.invocation import Invocation
 from headway.cli.moments import MOMENT
 from headway.cli.nouns import Noun, limit, pass_invocation, why
-from headway.cli.output import lines, print_facts, print_json, print_list, print_table
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list, print_table
 from headway.cli.wording import ago, clip, duration, short
 from headway.lifecycle.changes.records import Firing, FiringState, Trigger
 from headway.lifecycle.changes.triggers import Standing
@@ -101,10 +101,9 @@ def fire(invocation: Invocation, name: str, params: tuple[str, ...], why: str, k
 def pause(invocation: Invocation, name: str, why: str) -> None:
     """Have it take notice of nothing, until it is resumed."""
     paused = invocation.client.triggers.pause(name, why)
-    if invocation.as_json:
-        print_json(paused)
-    else:
-        click.echo(f"{paused.name} is paused; `headway trigger resume {paused.name}` lets it go on")
+    print_done(
+        invocation.as_json, paused, f"{paused.name} is paused; `headway trigger resume {paused.name}` lets it go on"
+    )
 
 
 @trigger.command()
@@ -113,10 +112,7 @@ def pause(invocation: Invocation, name: str, why: str) -> None:
 def resume(invocation: Invocation, name: str) -> None:
     """Have it go on, with what comes from now on."""
     resumed = invocation.client.triggers.resume(name)
-    if invocation.as_json:
-        print_json(resumed)
-    else:
-        click.echo(f"{resumed.name} goes on")
+    print_done(invocation.as_json, resumed, f"{resumed.name} goes on")
 
 
 @trigger.command()

@@ -8,7 +8,7 @@ import click
 
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Noun, found_by, limit, pass_invocation
-from headway.cli.output import lines, print_facts, print_json, print_list
+from headway.cli.output import lines, print_done, print_facts, print_json, print_list
 from headway.cli.wording import ago, clip, short
 from headway.client.webhooks import Webhooks
 from headway.errors import Refused
@@ -82,10 +82,7 @@ def test(invocation: Invocation, reference: str, event: str | None) -> None:
         raise Refused(
             f"not delivered: {attempt.error or f'answered with status {attempt.status}'}", **_plain(attempt.answer)
         )
-    if invocation.as_json:
-        print_json(attempt)
-    else:
-        click.echo(f"delivered: status {attempt.status}")
+    print_done(invocation.as_json, attempt, f"delivered: status {attempt.status}")
 
 
 @webhook.command()
@@ -94,10 +91,7 @@ def test(invocation: Invocation, reference: str, event: str | None) -> None:
 def remove(invocation: Invocation, reference: str) -> None:
     """Tell it nothing any more, at once, and forget its secret."""
     invocation.client.webhooks.remove(_named(invocation, reference))
-    if invocation.as_json:
-        print_json({"removed": reference})
-    else:
-        click.echo(f"{reference} is removed")
+    print_done(invocation.as_json, {"removed": reference}, f"{reference} is removed")
 
 
 @webhook.command()
