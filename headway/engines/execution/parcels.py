@@ -61,8 +61,12 @@ def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result],
 
     Raises `CannotTravel`.
     """
+
+    def inner(item: Any) -> Node:
+        return wrapped(item, put, content)
+
     if isinstance(value, Results):
-        return ["list", [wrapped(part, put, content) for part in value.parts]]
+        return ["list", [inner(part) for part in value.parts]]
     if isinstance(value, Result):
         stored = content(value)
         if not isinstance(stored, Stored):
@@ -71,32 +75,25 @@ def wrapped(value: Any, put: Callable[[bytes], str], content: Callable[[Result],
     if isinstance(value, _CODE):
         return ["code", place_of(value)]
     if isinstance(value, PurePath):  # a place, and not what is there
-        return plain_node(value, lambda item: wrapped(item, put, content)) or []
-    inner = _holds_apart(value)
-    if inner and type(value) in (list, tuple):
-        return [type(value).__name__, [wrapped(item, put, content) for item in value]]
-    if inner and type(value) is dict:
-        return [
-            "dict",
-            [wrapped(key, put, content) for key in value],
-            [wrapped(item, put, content) for item in value.values()],
-        ]
+        return plain_node(value, inner) or []
+    if _holds_apart(value) and (node := _container(value, inner)):
+        return node
     try:
         return _stored(value, put)
     except BadPipeline as error:
         reason = str(error)
-    node = plain_node(value, lambda item: wrapped(item, put, content))
-    if node is not None:
+    if node := plain_node(value, inner) or _container(value, inner):
         return node
-    if type(value) in (list, tuple):
-        return [type(value).__name__, [wrapped(item, put, content) for item in value]]
-    if type(value) is dict:
-        return [
-            "dict",
-            [wrapped(key, put, content) for key in value],
-            [wrapped(item, put, content) for item in value.values()],
-        ]
     raise CannotTravel(reason)
+
+
+def _container(value: Any, inner: Callable[[Any], Node]) -> Node | None:
+    """A list, tuple or dict as a node, its parts by `inner`; None for anything else."""
+    if type(value) in (list, tuple):
+        return [type(value).__name__, [inner(item) for item in value]]
+    if type(value) is dict:
+        return ["dict", [inner(key) for key in value], [inner(item) for item in value.values()]]
+    return None
 
 
 def _stored(value: Any, put: Callable[[bytes], str]) -> Node:
