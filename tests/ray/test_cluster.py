@@ -58,7 +58,7 @@ def test_two_nodes_of_which_one_is_killed(python: Path, tmp_path: Path) -> None:
         assert client.runs.metrics([told["run"]])[told["run"]]["counted"] == 256 * 4000
         assert "loads 4000" in "".join(part.text for part in client.runs.logs(told["run"], step="load"))
 
-        again = _in_process(world, "steps=12", "pause_s=1.0", f"notes={world.folder / 'notes'}")
+        again = _in_process(python, world, "steps=12", "pause_s=1.0", f"notes={world.folder / 'notes'}")
         assert {step.state for step in client.runs.steps(again)} == {StepState.CACHED}
         assert [step.key for step in client.runs.steps(again)] == [step.key for step in steps]
 
@@ -70,8 +70,9 @@ def test_two_nodes_of_which_one_is_killed(python: Path, tmp_path: Path) -> None:
         world.close()
 
 
-def _in_process(world: World, *params: str) -> str:
-    command = [sys.executable, "-m", "headway.cli", "--json", "run", "counting", "--in-process"]
+def _in_process(python: Path, world: World, *params: str) -> str:
+    """In the same environment: where no Ray is installed, steps that import it have other keys."""
+    command = [str(python), "-m", "headway.cli", "--json", "run", "counting", "--in-process"]
     given = [text for param in params for text in ("-p", param)]
     env = world.env | {"HEADWAY_URL": world.url, "HEADWAY_HOME": str(world.home)}
     done = subprocess.run([*command, *given], cwd=world.project, env=env, capture_output=True, text=True, check=True)
