@@ -13,7 +13,7 @@ from headway.client.home import find_home
 from headway.client.run import Exported
 from headway.errors import ExtraMissing, Invalid
 from headway.lifecycle.datasets.contract import Use
-from headway.lifecycle.models.graphs import Graph, composed
+from headway.lifecycle.models.graphs import Graph, checked_size, composed
 from headway.lifecycle.models.records import ClassName, Form, Signature
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class OnnxExporter:
 
         engine = _engine("assembly")
         whole, signature = composed(graph, self._client.models.version)
+        checked_size(whole, self._client.blobs.get)
         parts = tuple(dict.fromkeys(node.part.version for node in whole.nodes if node.part))
         for part in parts:
             self._client.models.trust_of(self._client.models.version(part))

@@ -1,4 +1,4 @@
-"""`headway ci` with a graph of models, one of them locked, as the model under test and as the one that serves."""
+"""`headway ci` with a graph inside a graph and a locked model in it, on trial and as what serves."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def log_parts() -> int:
 
 @hw.step(cache=False)
 def chain(weight: int) -> int:
-    hw.log_graph("chained", hw.Graph.chain("pre", "plain"), evaluation="held-out", note=f"weight {weight}")
+    hw.log_graph("inner", hw.Graph.chain("pre", "plain"), evaluation="held-out")
+    hw.log_graph("chained", hw.Graph.mean("inner", "plain", weights=(weight, 1)), evaluation="held-out")
     return weight
 
 @hw.pipeline
@@ -140,7 +141,7 @@ def _have_it_serve(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_graph_with_a_locked_part_stands_against_one_that_serves(tmp_path: Path) -> None:
+def test_a_graph_with_a_locked_model_stands_against_one_that_serves(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path / "project")
     _packages(checkout.folder / "wheels")
     checkout.headway("run", "parts")
@@ -148,6 +149,7 @@ def test_a_graph_with_a_locked_part_stands_against_one_that_serves(tmp_path: Pat
     assert "headway model prepare pre@1" in checkout.headway("run", "train", code=2)
     checkout.headway("model", "prepare", "pre@1", "--wheels", "wheels")
     checkout.headway("run", "train")
+    assert "pre@1 runs in" in checkout.headway("model", "prepare", "chained@1")
     _have_it_serve(checkout.folder / ".headway")
     said = checkout.headway("ci")
     assert "### chained for rides: ✅ pass" in said

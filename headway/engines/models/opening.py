@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.composing import RunPart
+from headway.engines.models.composing import RunPart, opened_parts
 from headway.engines.models.graph_model import GraphModel
 from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
 from headway.engines.runtimes.environments import locked
@@ -96,9 +96,7 @@ def open_parts(
     environments: Path | None = None,
 ) -> GraphModel:  # fmt: skip
     with ExitStack() as failing:
-        parts = {
-            node.name: _part(node.part, get, runtime, environments, failing) for node in graph.nodes if node.part
-        }  # fmt: skip
+        parts = opened_parts(graph, get, lambda part, _: _part(part, get, runtime, environments, failing))
         return GraphModel(graph, signature, parts, failing.pop_all().close)
 
 
