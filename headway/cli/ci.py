@@ -74,7 +74,9 @@ def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Rep
     from headway.cli.ci_gate import judged  # noqa: PLC0415
     from headway.cli.ci_project import loaded  # noqa: PLC0415
     from headway.cli.ci_runs import run_on_all, run_on_samples  # noqa: PLC0415
+    from headway.client.home import find_home  # noqa: PLC0415
     from headway.engines.pipelines.project import coerce_params  # noqa: PLC0415
+    from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
 
     project = looked.project
     assert project is not None, "a project without mistakes was read"
@@ -83,6 +85,7 @@ def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Rep
     ]
     if not chosen:
         return report
+    environments = find_home(invocation.home) / FOLDER
     with _places(invocation) as (here, there):
         for name in chosen:
             own = project.pipelines[name].params
@@ -94,7 +97,9 @@ def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Rep
                 continue
             params = coerce_params(pipeline, own)
             whole, made = run_on_all(here, there, name, pipeline, params, project.datasets, folder)
-            found = [each for version in made for each in judged(here, there or here, project, name, version)]
+            found = [
+                each for version in made for each in judged(here, there or here, project, name, version, environments)
+            ]
             report = report.but(ran=(*report.ran, whole), judged=(*report.judged, *found))
     return report
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from headway.lifecycle.gates.check import registered
 from headway.lifecycle.gates.names import BETTER_THAN_CHAMPION, LATENCY
 from headway.lifecycle.gates.records import Finding, Outcome
 from headway.lifecycle.gates.rules import weigh
-from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
+from headway.lifecycle.models.records import ModelVersion, PythonRuntime
 
 if TYPE_CHECKING:
     from headway.engines.gates.trial import Champion, Trial
@@ -30,32 +30,47 @@ _SAID_OF_LATENCY = {
 }
 
 
-def judged(here: Client, there: Client, project: Project, pipeline: str, version: ModelVersion) -> Iterator[Judged]:
-    """For each deployment that serves this model: `here` is where the version is, `there` where its rival serves."""
+def judged(
+    here: Client, there: Client, project: Project, pipeline: str, version: ModelVersion, environments: Path
+) -> Iterator[Judged]:
+    """For each deployment that serves this model: `here` is where the version is, `there` where its rival serves, and
+    below `environments` are those of locked models."""
+    from headway.engines.models.opening import opener  # noqa: PLC0415
+
+    get = _either(here, there)
     for name, deployment in project.deployments.items():
         if deployment.model == version.model:
             gate = project.environments[deployment.environment].gate
+            runtime = project.runtimes.get(deployment.runtime) or PythonRuntime()
             with ExitStack() as open_until:
-                runtime = project.runtimes.get(deployment.runtime) or PythonRuntime()
-                yield _judged(here, there, gate, name, runtime, version, open_until).but(
-                    pipeline=pipeline, environment=deployment.environment
+                opened = opener(get, runtime, environments, open_until)
+                trial = partial(_trial, here, there, name, version, get, opened)
+                yield _judged(trial, gate, version).but(
+                    pipeline=pipeline, deployment=name, environment=deployment.environment
                 )  # fmt: skip
 
 
-def _judged(
-    here: Client, there: Client, gate: tuple[CheckSpec, ...], deployment: str, runtime: PythonRuntime,
-    version: ModelVersion, open_until: ExitStack,
-) -> Judged:  # fmt: skip
+def _either(here: Client, there: Client) -> Callable[[str], bytes]:
+    def get(digest: str) -> bytes:
+        try:
+            return here.blobs.get(digest)
+        except NotFound:
+            return there.blobs.get(digest)
+
+    return get
+
+
+def _judged(prepared: Callable[[], Trial], gate: tuple[CheckSpec, ...], version: ModelVersion) -> Judged:
+    """What cannot be put on trial at all is unproven."""
     from headway.engines.gates.gatekeeper import measure  # noqa: PLC0415
 
     demanded = tuple(spec.check for spec in gate)
     told = Judged(
-        model=version.model, pipeline="", deployment=deployment, environment="", metrics=version.metrics,
-        demanded=demanded,
-    )  # fmt: skip
+        model=version.model, pipeline="", deployment="", environment="", metrics=version.metrics, demanded=demanded
+    )
     trial: Trial | None = None
     try:
-        trial = _trial(here, there, deployment, runtime, version, open_until)
+        trial = prepared()
         beside = (
             () if BETTER_THAN_CHAMPION in demanded or not trial.champion else (CheckSpec(check=BETTER_THAN_CHAMPION),)
         )
@@ -77,8 +92,9 @@ def _steady(name: str, finding: Finding, version: ModelVersion) -> Finding:
 
 
 def _trial(
-    here: Client, there: Client, deployment: str, runtime: PythonRuntime, version: ModelVersion, open_until: ExitStack
-) -> Trial:
+    here: Client, there: Client, deployment: str, version: ModelVersion, get: Callable[[str], bytes],
+    opened: Callable[[ModelVersion, bytes], ScoringModel],
+) -> Trial:  # fmt: skip
     from headway.engines.gates.trial import Table, Trial  # noqa: PLC0415
 
     here.models.trust_of(version)
@@ -86,17 +102,11 @@ def _trial(
     def table(reference: str) -> Table:
         return Table(here.datasets.version(reference), here.datasets.parquet(reference))
 
-    def blob(digest: str) -> bytes:
-        try:
-            return here.blobs.get(digest)
-        except NotFound:
-            return there.blobs.get(digest)
-
     return Trial(
-        version=version, onnx=blob(version.blob), held_out=table(version.evaluation),
+        version=version, onnx=get(version.blob), held_out=table(version.evaluation),
         training=tuple(table(reference) for reference in version.training),
-        baselines={baseline.name: blob(baseline.blob) for baseline in version.baselines},
-        champion=_champion(there, deployment), opened=_opener(blob, runtime, open_until),
+        baselines={baseline.name: get(baseline.blob) for baseline in version.baselines},
+        champion=_champion(there, deployment), opened=opened,
     )  # fmt: skip
 
 
@@ -111,21 +121,3 @@ def _champion(there: Client, deployment: str) -> Champion | None:
         return None
     version = there.models.version(there.releases.get(serving).model_version)
     return Champion(version, there.blobs.get(version.blob))
-
-
-def _opener(
-    blob: Callable[[str], bytes], runtime: PythonRuntime, open_until: ExitStack
-) -> Callable[[ModelVersion, bytes], ScoringModel]:
-    from headway.engines.models.opening import WorkerModel, open_onnx  # noqa: PLC0415
-    from headway.engines.runtimes.folders import laid_out  # noqa: PLC0415
-    from headway.engines.runtimes.python import Plan  # noqa: PLC0415
-
-    def opened(version: ModelVersion, data: bytes) -> ScoringModel:
-        if version.form is Form.ONNX:
-            return open_onnx(version, data)
-        folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-ci-")))
-        path = laid_out(version.form, version.blob, blob, folder)
-        plan = Plan(version.form, path, runtime, version.signature, version.feeding)
-        return open_until.enter_context(closing(WorkerModel(plan)))
-
-    return opened

@@ -68,6 +68,7 @@ def show(invocation: Invocation, name: str) -> None:
             "ready": "" if endpoint is None else "yes" if endpoint.ready else f"no: {endpoint.error or 'starting'}",
             "server": f"{found.server}, which others may share" if found.server else "its own",
             "generation": str(found.generation),
+            "sticky": _sticky_of(found),
             "fallback": _fallback_of(found, labels),
             "shadow": f"{labels.label(found.shadow.release)} {found.shadow.percent} %" if found.shadow else "none",
         },
@@ -229,6 +230,18 @@ def _fallback_of(deployment: Deployment, labels: Labels) -> str:
         return "none"
     chain = [labels.label(told.release) if told.release else "", "a constant" if told.constant else ""]
     return ", then ".join(filter(None, chain))
+
+
+def _sticky_of(deployment: Deployment) -> str:
+    told = deployment.sticky
+    more = (
+        f", else the header {told.header}"
+        if told.header
+        else f", else the feature {told.feature}"
+        if told.feature
+        else ""
+    )
+    return f"the request's key{more}"
 
 
 def _endpoint(invocation: Invocation, name: str) -> Endpoint | None:

@@ -13,6 +13,7 @@ from headway.cli.nouns import Noun, limit, pass_invocation, why
 from headway.cli.output import lines, print_done, print_facts, print_json, print_list
 from headway.cli.removal import add_removal
 from headway.cli.wording import ago, clip, number, numbers, short, size
+from headway.client.client import Client
 from headway.client.home import find_home
 from headway.errors import Invalid
 from headway.kernel.ids import kind_of
@@ -163,7 +164,7 @@ def prepare(invocation: Invocation, reference: str, python: str, wheels: Path | 
         raise Invalid("packages come from a folder of wheels or from an index, not from both")
     client = invocation.client
     version = client.models.version(reference)
-    locks = {each.label: each.lock for each in (version, *map(client.models.version, version.parts)) if each.lock}
+    locks = {each.label: each.lock for each in _with_parts(client, version) if each.lock}
     if not locks:
         raise Invalid(
             f"{version.label} has no lock; log it with requirements=... to give its worker packages of its own"
@@ -177,6 +178,13 @@ def prepare(invocation: Invocation, reference: str, python: str, wheels: Path | 
         return
     for label, each in made.items():
         click.echo(f"{label} runs in {each.python}{'' if each.made else ', which was there'}")
+
+
+def _with_parts(client: Client, version: ModelVersion) -> Iterator[ModelVersion]:
+    """The version, and all that it is made of."""
+    yield version
+    for part in version.parts:
+        yield from _with_parts(client, client.models.version(part))
 
 
 def _parity(version: ModelVersion) -> str:

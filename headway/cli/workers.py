@@ -11,11 +11,10 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.gates.check import registered
 from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Finding, Judge, Outcome
-from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
+from headway.lifecycle.models.records import ModelVersion, PythonRuntime
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Code, Run, RunState
 from headway.running.exporter import OnnxExporter
@@ -43,7 +42,6 @@ from headway.sdk import open_client
 
 if TYPE_CHECKING:
     from headway.engines.gates.trial import Trial
-    from headway.engines.models.opening import ScoringModel
 
 _LOG = logging.getLogger("headway.worker")
 _BEAT_S = 2.0
@@ -211,6 +209,8 @@ def _load_checks(folder: Path, project: Project) -> None:
 
 def _trial(client: Client, version: ModelVersion, deployment: str, open_until: ExitStack) -> Trial:
     from headway.engines.gates.trial import Champion, Table, Trial  # noqa: PLC0415
+    from headway.engines.models.opening import opener  # noqa: PLC0415
+    from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
 
     place = client.deployments.get(deployment)
     client.models.trust_of(version)
@@ -228,33 +228,8 @@ def _trial(client: Client, version: ModelVersion, deployment: str, open_until: E
         baselines={baseline.name: client.blobs.get(baseline.blob) for baseline in version.baselines},
         champion=Champion(champion, client.blobs.get(champion.blob)) if champion else None,
         origins=client.models.origins(version.id),
-        opened=_opener(client, place.python or PythonRuntime(), open_until),
+        opened=opener(client.blobs.get, place.python or PythonRuntime(), find_home() / FOLDER, open_until),
     )
-
-
-def _opener(
-    client: Client, runtime: PythonRuntime, open_until: ExitStack
-) -> Callable[[ModelVersion, bytes], ScoringModel]:
-    """What opens a model version as the deployment will run it, until `open_until` ends."""
-    from headway.engines.models.opening import WorkerModel, open_graph, open_onnx  # noqa: PLC0415
-    from headway.engines.runtimes.environments import FOLDER, locked  # noqa: PLC0415
-    from headway.engines.runtimes.folders import laid_out  # noqa: PLC0415
-    from headway.engines.runtimes.python import Plan  # noqa: PLC0415
-
-    environments = find_home() / FOLDER
-
-    def opened(version: ModelVersion, data: bytes) -> ScoringModel:
-        if version.form is Form.ONNX:
-            return open_onnx(version, data)
-        if version.form is Form.GRAPH:
-            return open_until.enter_context(closing(open_graph(version, data, client.blobs.get, runtime, environments)))
-        folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-gate-")))
-        path = laid_out(version.form, version.blob, client.blobs.get, folder)
-        python = locked(runtime, version.lock, environments, version.label)
-        plan = Plan(version.form, path, python, version.signature, version.feeding)
-        return open_until.enter_context(closing(WorkerModel(plan)))
-
-    return opened
 
 
 if __name__ == "__main__":

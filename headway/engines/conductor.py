@@ -16,7 +16,7 @@ from pathlib import Path
 
 from headway.engines.health import HealthReader
 from headway.engines.workers import ATTEMPTS, Workers
-from headway.errors import HeadwayError, LeaseLost, NotTrusted
+from headway.errors import HeadwayError, Invalid, LeaseLost, NotTrusted
 from headway.kernel.access import SYSTEM, Actor, Role
 from headway.kernel.clock import Clock
 from headway.kernel.leases import Lease, LeaseStore
@@ -90,7 +90,7 @@ class Conductor:
             elif isinstance(action, Sign | StartRollout | rules.StartRun):
                 try:
                     self._do(change, action)
-                except NotTrusted as error:
+                except (Invalid, NotTrusted) as error:
                     reject = Reach(stage=Stage.REJECTED, reason=str(error))
                     change = self._platform.changes.reach(change, reject, fence=lease)
             else:

@@ -9,10 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from headway.client.client import Client
+from headway.client.home import find_home
 from headway.client.run import Exported
 from headway.errors import ExtraMissing, Invalid
 from headway.lifecycle.datasets.contract import Use
-from headway.lifecycle.models.graphs import Graph, composed
+from headway.lifecycle.models.graphs import Graph, checked_size, composed
 from headway.lifecycle.models.records import ClassName, Form, Signature
 
 if TYPE_CHECKING:
@@ -55,15 +56,20 @@ class OnnxExporter:
         )  # fmt: skip
 
     def export_graph(self, graph: Graph, evaluation: str) -> tuple[Exported, tuple[str, ...]]:
-        """Parts that may hold code are run in a worker of this machine: trust them first."""
+        """Parts that may hold code are run in a worker of this machine: trust them first, and prepare their locks."""
+        from headway.engines.runtimes import environments  # noqa: PLC0415
+
         engine = _engine("assembly")
         whole, signature = composed(graph, self._client.models.version)
+        checked_size(whole, self._client.blobs.get)
         parts = tuple(dict.fromkeys(node.part.version for node in whole.nodes if node.part))
         for part in parts:
             self._client.models.trust_of(self._client.models.version(part))
         names = [name for spec in signature.inputs for name in spec.columns]
         rows = columns_of(self._client, evaluation, names).head(_PARITY_ROWS)
-        made = engine.assembled(whole, signature, rows, self._client.blobs.get)
+        made = engine.assembled(
+            whole, signature, rows, self._client.blobs.get, environments=find_home() / environments.FOLDER
+        )
         as_given = made.form is Form.GRAPH
         exported = Exported(
             onnx=made.data, signature=made.signature, parity=None if as_given else made.parity, form=made.form,

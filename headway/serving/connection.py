@@ -20,7 +20,7 @@ import httptools
 
 from headway.serving.core import Core
 from headway.serving.heads import END, MOST_BYTES, Heads
-from headway.serving.messages import FIELDS, Answer, Head
+from headway.serving.messages import Answer, Head, note_header
 from headway.serving.protocol import encode_error
 
 MOST_HEADERS = 64
@@ -174,8 +174,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         self._head_bytes += len(name) + len(value)
-        if (field := FIELDS.get(name.lower())) is not None:
-            setattr(self._head, field, value)
+        note_header(self._head, name.lower(), value)
 
     def on_headers_complete(self) -> None:
         if self._headers > MOST_HEADERS or self._head_bytes + len(self._url) > MOST_HEAD_BYTES:

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from headway.engines.models.composing import RunPart, run_graph
+from headway.engines.models.composing import RunPart, opened_parts, run_graph
 from headway.errors import Invalid, Unavailable
 from headway.kernel.records import digest
 from headway.lifecycle.models.graphs import Part, read_graph
@@ -40,7 +40,7 @@ class GraphRuntime:
         self.apart = False
         """Whether an answer may have to be waited for."""
         try:
-            self._parts = {node.name: self._opened(node.part, node.name) for node in self._graph.nodes if node.part}
+            self._parts = opened_parts(self._graph, models.get, self._opened)
         except BaseException:
             self._open.close()
             raise
@@ -70,7 +70,7 @@ class GraphRuntime:
         self._thread.shutdown()
         self._open.close()
 
-    def _opened(self, part: Part, name: str) -> RunPart:
+    def _opened(self, part: Part, place: str) -> RunPart:
         if part.form is Form.ONNX:
             return self._onnx.get(part.blob, part.signature).run
         self.apart = True
@@ -82,6 +82,6 @@ class GraphRuntime:
             contract=None,
             lock=part.lock,
         )
-        runtime = WorkerRuntime(route, self._models, self._folder / name, self._environments)
+        runtime = WorkerRuntime(route, self._models, self._folder / place, self._environments)
         self._open.callback(runtime.close)
         return runtime.run

@@ -15,7 +15,7 @@ from headway.serving.door import LONGEST_MS
 from headway.serving.grpc_dialect import GrpcInference
 from headway.serving.grpc_messages import MESSAGES, PACKAGE, DecodeError
 from headway.serving.inference import Inference, status_of
-from headway.serving.messages import Head
+from headway.serving.messages import KEY_HEADERS, Head
 from headway.serving.pages import Pages
 
 _CODES = {
@@ -147,6 +147,7 @@ def _head(context: Context, version: str) -> Head:
     left_s = context.time_remaining()
     return Head(
         key=_bytes(metadata.get("headway-key", b"")),
+        named={name: _bytes(value) for name in KEY_HEADERS.names if (value := metadata.get(name.decode()))},
         caller=_bytes(metadata.get("headway-caller", b"")),
         traceparent=_bytes(metadata.get("traceparent", b"")),
         deadline=b"" if left_s is None else b"%.3f" % min(max(left_s * 1000, 0), LONGEST_MS),

@@ -31,7 +31,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
-        self.get = self._known.get
+        self.get, self.forget = self._known.get, self._known.clear
 
     def keep(self, data: bytes, path: str, head: Head, body_bytes: int) -> None:
         """`data` was one whole request with this head. A head that differs from request to request is not kept."""
@@ -56,4 +56,5 @@ def _lasts(head: Head) -> bool:
         or head.expect
         or head.content_encoding
         or head.version
+        or head.named
     )

@@ -70,8 +70,8 @@ class Inference:
     def not_run(self, table: LoadedTable, error: HeadwayError, head: Head, dialect: Dialect[Any]) -> Answer:
         """The answer to a request for which there is no time or room. It is counted, and not captured: it says nothing
         of a release, and a flood of them must not push out what does."""
-        known = head.key or len(table.routes) == 1
-        release = table.choose(head.key.decode("latin-1")).route.release if known else ""
+        key = table.key_in(head)
+        release = table.choose(key).route.release if key or len(table.routes) == 1 else ""
         self._counters.releases[release].refused[error.code] += 1
         return _with_delay(dialect.refuse(status_of(error), str(error), error), error)
 
@@ -202,18 +202,38 @@ def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[An
     if head.deadline or parameters.timeout:
         _check_deadline(head, parameters.timeout)
     exchange.request = asked.id or new_id()
-    exchange.key = str(parameters.key) if parameters.key is not None else head.key.decode("latin-1") or exchange.request
+    exchange.key, batch = _key(exchange, asked, parameters, head, dialect)
     if parameters.event_at is not None:
         exchange.event_us = _event_us(parameters.event_at)
     table = exchange.table
     loaded = table.named(head.version) if head.version else table.choose(exchange.key)
     exchange.release = loaded.route.release
-    batch = dialect.batch(asked, loaded)
+    if batch is None or loaded is not table.keyed:
+        batch = dialect.batch(asked, loaded)
     exchange.cells, exchange.rows, exchange.filled = batch.cells, batch.rows, batch.filled
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
     loaded.inputs.check(batch)
     return asked, loaded, batch
+
+
+def _key(
+    exchange: Exchange, asked: Any, parameters: RequestParameters, head: Head, dialect: Dialect[Any]
+) -> tuple[str, Batch | None]:
+    """The request's own key, or that of its head, or that of its first row; else its id, by which it goes anywhere.
+    With the rows, if they were read for it."""
+    table = exchange.table
+    if parameters.key is not None:
+        return str(parameters.key), None
+    if key := table.key_in(head):
+        return key, None
+    if table.keyed is None:
+        return exchange.request, None
+    try:
+        batch = dialect.batch(asked, table.keyed)
+    except HeadwayError:  # the release that is chosen says what is wrong
+        return exchange.request, None
+    return table.key_of(batch) or exchange.request, batch
 
 
 def _told(

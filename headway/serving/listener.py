@@ -13,6 +13,7 @@ from typing import Protocol
 from headway.serving.connection import Connection
 from headway.serving.core import Core
 from headway.serving.heads import Heads
+from headway.serving.messages import KEY_HEADERS
 from headway.serving.sockets import BACKLOG
 
 DRAIN_TIMEOUT_S = 30.0
@@ -41,6 +42,7 @@ class Listener:
         self.responder, self.request_timeout_s, self.keep_alive_s = responder, request_timeout_s, keep_alive_s
         self.connections: set[Connection] = set()
         self.draining, self.heads = False, Heads()
+        KEY_HEADERS.listeners.append(self.heads.forget)
 
     async def serve(self, listening: socket.socket, beside: Sequence[Service] = (), parent: int | None = None) -> None:
         """Return once what was asked before the signal is answered and what was captured is written.

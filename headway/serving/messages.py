@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +37,8 @@ class Head(msgspec.Struct, gc=False):
     peer: bytes = b""
     """The client's address."""
     arrived_ns: int = 0
+    named: dict[bytes, bytes] | None = None
+    """Those that a deployment of this process takes keys from (`KEY_HEADERS`)."""
 
 
 FIELDS = {
@@ -53,9 +55,34 @@ FIELDS = {
 }
 
 
+class KeyHeaders:
+    """The headers that deployments of this process take the keys of their callers from. Used on the event loop alone;
+    what was understood of heads before one is added holds no more, which `listeners` are told."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[bytes] = frozenset()
+        self.listeners: list[Callable[[], None]] = []
+
+    def add(self, name: bytes) -> None:
+        if name not in self.names:
+            self.names |= {name}
+            for listener in self.listeners:
+                listener()
+
+
+KEY_HEADERS = KeyHeaders()
+
+
+def note_header(head: Head, name: bytes, value: bytes) -> None:
+    """Keep a header, if it matters here; `name` is in lower case."""
+    if (field := FIELDS.get(name)) is not None:
+        setattr(head, field, value)
+    elif name in KEY_HEADERS.names:
+        head.named = {**(head.named or {}), name: value}
+
+
 def head_of(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     head = Head()
     for name, value in headers:
-        if (field := FIELDS.get(name)) is not None:
-            setattr(head, field, value)
+        note_header(head, name, value)
     return head

@@ -84,7 +84,7 @@ class Responder:
         table = self._router.active
         if table is None or path != table.infer_path or not table.routes or table.apart or len(body) > TURN_BYTES:
             return False
-        if self.inference.telemetry is not None or head.content_encoding:
+        if self.inference.telemetry is not None or head.content_encoding or table.keyed is not None:
             return False
         self.turn.put_off((self.inference, table, head, body, peer, tell))
         return True

@@ -21,9 +21,10 @@ from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.graphs import GraphRuntime
 from headway.serving.memory import OnnxModels
+from headway.serving.messages import KEY_HEADERS, Head
 from headway.serving.rowwise import is_exact
 from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
-from headway.serving.tensors import Inputs
+from headway.serving.tensors import Batch, Inputs
 from headway.serving.workers import WorkerRuntime, patient
 
 POLL_INTERVAL_S = 0.1
@@ -126,6 +127,10 @@ class LoadedTable:
         """Whether an answer may have to be waited for."""
         self.mirrors: dict[str, LoadedRoute] = {}
         self._mirrored_percent = 100
+        self._key_header = table.sticky.header.encode()
+        feature = table.sticky.feature
+        self.keyed = next((loaded for loaded in routes if feature and feature in loaded.inputs.columns), None)
+        """What reads the feature that keys are taken from, if one is."""
         if table.mirror and len(routes) > 1:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
             self.mirrors[routes[0].route.release] = routes[1]
@@ -133,6 +138,18 @@ class LoadedTable:
             self._mirrored_percent = table.shadow.percent
             others = (loaded.route.release for loaded in routes)
             self.mirrors = {release: shadow for release in others if release != shadow.route.release}
+
+    def key_in(self, head: Head) -> str:
+        """The key that a request's head brings, or nothing."""
+        key = head.key or (head.named or {}).get(self._key_header, b"")
+        return key.decode("latin-1")
+
+    def key_of(self, batch: Batch) -> str:
+        """The key in the first row of a batch that `keyed` has read; nothing where the value is missing."""
+        assert self.keyed
+        feature = self.table.sticky.feature
+        value = self.keyed.inputs.first(batch, feature)
+        return "" if value != value or 0 in batch.filled.get(feature, ()) else str(value)
 
     def standing_in(self, loaded: LoadedRoute) -> LoadedRoute | None:
         """The release that answers when the model of `loaded` fails, if there is one that can."""
@@ -235,7 +252,7 @@ class Router:
         self._seen = seen
         before = self.active
         try:
-            self.active = await asyncio.to_thread(self._load)
+            fresh = await asyncio.to_thread(self._load)
         except Unavailable as error:
             self.error = f"routing table refused for now: {error}"
             log.error("table refused", extra={"facts": {"error": str(error)}})
@@ -245,9 +262,11 @@ class Router:
             self.error = f"routing table refused: {error}"
             log.error("table refused", extra={"facts": {"error": str(error)}})
             return
-        self.error = ""
+        self.active, self.error = fresh, ""
         self._let_go(before)
-        table = self.active.table
+        table = fresh.table
+        if table.sticky.header:
+            KEY_HEADERS.add(table.sticky.header.encode())
         shares = {route.release: route.percent for route in table.routes}
         log.info("table active", extra={"facts": {"generation": table.generation, "shares": shares}})
 

@@ -257,6 +257,12 @@ class Inputs:
         columns = [[cell] for cell in batch.cells] if batch.rows == 1 else batch.cells
         return dict(zip(self.columns, columns, strict=True))
 
+    def first(self, batch: Batch, column: str) -> Any:
+        """The value of a feature in the first row, as the model takes it: NaN for a missing number."""
+        tensor = next(tensor for tensor in self.tensors.values() if column in tensor.columns)
+        place = tensor.columns.index(column)
+        return batch.feed[tensor.name][:1].reshape(-1)[place : place + 1].tolist()[0]
+
     def check(self, batch: Batch) -> None:
         """Raise `ContractBroken` if a row breaks the contract."""
         if self._contract is None or (batch.rows == 1 and self._row_rules.keeps(batch.cells)):

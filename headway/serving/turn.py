@@ -167,8 +167,8 @@ def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutO
     parameters, in_blobs, in_binary = asked.parameters, bool(head.json_size), False
     if parameters is not None and parameters.key is not None:
         key = str(parameters.key)
-    elif head.key:
-        key = head.key.decode("latin-1")
+    elif head.key or head.named:
+        key = table.key_in(head) or key
     if parameters is not None:
         in_binary = parameters.binary_data_output
     route = _route(table, key)

@@ -31,6 +31,7 @@ from headway.lifecycle.monitors.settings import SETTINGS
 from headway.lifecycle.retention.policy import RetentionPolicy
 from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.rollouts.sampling import Sampling
+from headway.lifecycle.rollouts.sticky import Sticky
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 from tests.architecture.documents import below, codes, section
@@ -51,6 +52,7 @@ TABLES = {f"[{name}.NAME]": kind for name, kind in ENTRIES.items()} | {
     "[environments.NAME.rollout]": RolloutPolicy,
     "[deployments.NAME.limits]": Limits,
     "[deployments.NAME.capture]": Sampling,
+    "[deployments.NAME.sticky]": Sticky,
     "[retention]": RetentionPolicy,
     "[quotas]": Quotas,
     "[capture]": CaptureSpec,

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectKBest, f_classif
@@ -138,6 +139,48 @@ def test_arrays_come_back(array: Any) -> None:
     assert back.shape == array.shape
     assert np.array_equal(back, array)
     assert encode_value(array) == encode_value(np.array(array, order="C"))
+
+
+_ARRAY = st.sampled_from(["<f4", "<f8", "<i8", "u1", "?", "<M8[us]", "<U3", "<c8"]).flatmap(
+    lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, min_side=0, max_dims=3, max_side=4))
+)
+_ARRAYS = st.dictionaries(
+    st.text(max_size=5), _ARRAY | st.dictionaries(st.text(max_size=3), _ARRAY, max_size=2), max_size=5
+)
+
+
+@settings(max_examples=60)
+@given(_ARRAYS)
+def test_dicts_of_arrays_come_back_array_by_array(value: dict[str, Any]) -> None:
+    blobs = Blobs()
+    outputs = pack(value, blobs.put)
+    found = Stored(outputs, blobs.__getitem__).load()
+    assert repr(found) == repr(value)
+    assert _described(found) == _described(value)
+    assert pack(found, blobs.put) == outputs == pack(_copied(value), blobs.put)
+    assert {output.format for output in outputs} <= {"tree", "npy", "json"}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [(name, _described(each)) for name, each in value.items()]
+    return value.dtype, value.shape, value.tobytes()
+
+
+def _copied(value: Any) -> Any:
+    """The same arrays, laid out column by column."""
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return np.array(value, order="F")
+
+
+def test_one_array_of_many_that_changes_is_one_new_blob() -> None:
+    blobs = Blobs()
+    value = {name: np.arange(9) * at for at, name in enumerate("abc")}
+    pack(value, blobs.put)
+    before = set(blobs)
+    pack(value | {"b": np.zeros(3)}, blobs.put)
+    assert len(set(blobs) - before) == 1
 
 
 def test_numpy_numbers_are_numbers() -> None:

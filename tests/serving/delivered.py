@@ -18,6 +18,7 @@ from headway.lifecycle.changes.records import OpenChange
 from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.releases.records import Release
+from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.running.exporter import OnnxExporter
 from headway.server.app import compose
 from headway.server.local import LocalTransport
@@ -63,11 +64,12 @@ class Delivered:
         rollouts.promote(rollout.id, "a test", by=SYSTEM)
         return release
 
-    def serve(self, deployment: str, *options: str) -> Server:
+    def serve(self, deployment: str, *options: str, table: RoutingTable | None = None) -> Server:
+        """By `table`, if there is one, in the place of the deployment's own."""
         folder = self._folder / f"server-{len(self._servers)}"
         folder.mkdir()
         server = Server(folder, Blobs(self._folder / ".headway" / "blobs"), *options)
-        server.route(self.platform.deployments.routing(deployment))
+        server.route(table or self.platform.deployments.routing(deployment))
         self._servers.append(server)
         return server.start()
 

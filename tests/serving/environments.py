@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = Path(__file__).parent / "clients"
+CHECKOUT = SCRIPTS.parents[2]
 _KEPT = Path(tempfile.gettempdir()) / f"headway-test-environments-{os.getuid()}"
 
 
@@ -29,10 +30,11 @@ class Environment:
     def python(self) -> str:
         return str(self._folder / "bin" / "python")
 
-    def run(self, script: str, *arguments: str, timeout_s: float = 120) -> Any:
-        """What the script prints, as JSON."""
+    def run(self, script: str, *arguments: str, timeout_s: float = 120, beside: bool = False) -> Any:
+        """What the script prints, as JSON. `beside` says that it sees the checkout, and the packages of this one."""
         command = [str(self._folder / "bin" / "python"), str(SCRIPTS / script), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=self._folder)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *_packages()])} if beside else None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=self._folder, env=env)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -49,3 +51,7 @@ class Environment:
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True, timeout=900)
         if not self._folder.is_dir():
             unfinished.rename(self._folder)
+
+
+def _packages() -> list[str]:
+    return [path for path in sys.path if path.endswith("site-packages")]

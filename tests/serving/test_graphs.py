@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,27 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from headway.engines.models.assembly import assembled
+from headway.engines.models.opening import open_graph, opener
+from headway.engines.models.scoring import OnnxModel
 from headway.errors import Invalid, NotTrusted
-from headway.lifecycle.models.graphs import Combine, Graph, read_graph
-from headway.lifecycle.models.records import Datatype, Form, ModelVersion, Signature, Task, TensorSpec
+from headway.kernel.records import encode
+from headway.lifecycle.models.graphs import Graph, ModelGraph, Node, Part, checked_size, composed, read_graph
+from headway.lifecycle.models.records import Datatype, Form, ModelVersion, PythonRuntime, Signature, Task, TensorSpec
+from headway.lifecycle.rollouts.fallbacks import Fallback
+from headway.serving.batch import score_file
+from headway.serving.releases import Releases
 from headway.serving.replay import replay_all
 from tests.serving.delivered import OWNER, Delivered, delivered
 from tests.serving.test_classes import CLASSES, CONTRACT, trips
 from tests.serving.test_forms import folder_of
 
 FEATURES = ["far", "fare"]
+REFUSED = 3.5
 PRE = """
 def predict(inputs):
+    if (inputs["far"] == 3.5).any():
+        raise ValueError("not these rows")
     return {"far": inputs["far"] * 2, "fare": inputs["fare"] + 1}
 """
 TENSORS = tuple(TensorSpec(name=name, datatype=Datatype.FP32, shape=(-1, 1)) for name in FEATURES)
@@ -66,8 +78,6 @@ def logged(world: Delivered, name: str, graph: Graph, **told: Any) -> ModelVersi
 
 
 def scores(world: Delivered, version: ModelVersion, frame: pl.DataFrame) -> Any:
-    from headway.engines.models.scoring import OnnxModel  # noqa: PLC0415
-
     return OnnxModel(world.client.blobs.get(version.blob)).score(frame)
 
 
@@ -173,9 +183,6 @@ def test_it_is_served_captured_and_replayed(world: Delivered, mixed: ModelVersio
 
 
 def test_the_gate_scores_it_part_by_part(world: Delivered, mixed: ModelVersion) -> None:
-    from headway.engines.models.opening import open_graph  # noqa: PLC0415
-    from headway.lifecycle.models.records import PythonRuntime  # noqa: PLC0415
-
     model = open_graph(mixed, world.client.blobs.get(mixed.blob), world.client.blobs.get, PythonRuntime())
     try:
         frame = trips(7, 30)
@@ -210,9 +217,110 @@ def test_a_graph_of_other_models_than_it_names_is_refused(world: Delivered, mixe
         world.client.models.add(wrong)
 
 
-def test_a_graph_is_no_part_of_a_graph(world: Delivered, mixed: ModelVersion) -> None:
-    with pytest.raises(Invalid, match="a graph itself"):
-        logged(world, "nested", Graph(parts=("chained", "plain"), combine=Combine.MEAN))
+@pytest.fixture(scope="module")
+def nested(world: Delivered, mixed: ModelVersion) -> ModelVersion:
+    """A graph that runs part by part, as a part of another one beside a model in ONNX."""
+    return logged(world, "nested", Graph.mean("chained", "trees", weights=(3, 1)))
+
+
+def answers(frame: pl.DataFrame) -> Any:
+    moved = frame.select((pl.col("far") * 2).alias("far"), (pl.col("fare") + 1).alias("fare"))
+    chained = fit(LogisticRegression()).predict_proba(moved)
+    trees = fit(HistGradientBoostingClassifier(max_iter=5)).predict_proba(frame.select(FEATURES))
+    return 0.75 * chained + 0.25 * trees
+
+
+def test_a_graph_is_a_part_of_a_graph(world: Delivered, mixed: ModelVersion, nested: ModelVersion) -> None:
+    assert (nested.form, nested.signature.classes) == (Form.GRAPH, CLASSES)
+    assert set(nested.parts) == {mixed.id, world.client.models.version("trees").id}
+    assert {file.name for file in nested.files} == {"chained@1", "pre@1", "plain@1", "trees@1", "model.py", "beside.py"}
+    get = world.client.blobs.get
+    with ExitStack() as open_until:
+        model = opener(get, PythonRuntime(), None, open_until)(nested, get(nested.blob))
+        frame = trips(7, 30)
+        assert model.score(frame) == pytest.approx(answers(frame), abs=1e-5)
+
+
+def test_a_graph_inside_another_is_served_captured_replayed_and_scores_tables(
+    world: Delivered, nested: ModelVersion, tmp_path: Path
+) -> None:
+    world.declare("nest", "nested")
+    release = world.ship(nested, "nest")
+    server = world.serve("nest")
+    asked = pl.DataFrame({"far": [1.0, -2.0, 0.25], "fare": [-0.5, 0.5, 1.5]})
+    for place, row in enumerate(asked.iter_rows(named=True)):
+        status, answer = server.call("POST", "/v1/predict/nest", {"features": row, "id": f"n-{place}"})
+        assert status == 200
+        assert list(answer["probabilities"].values()) == pytest.approx(answers(asked)[place], abs=1e-5)
+    world.bring_back(server, "nest")
+    again = replay_all(world.client, "nest")
+    assert (again.rows, again.identical, again.unsteady) == (3, 3, 0)
+    asked.write_parquet(tmp_path / "in.parquet")
+    with Releases(world.client) as releases:
+        score_file(releases.get(release.id), tmp_path / "in.parquet", tmp_path / "out.parquet")
+    told = pl.read_parquet(tmp_path / "out.parquet")["_probabilities"].to_list()
+    assert np.array(told) == pytest.approx(answers(asked), abs=1e-5)
+
+
+def test_another_release_answers_where_a_part_of_an_inner_graph_fails(world: Delivered, nested: ModelVersion) -> None:
+    world.declare("nest", "nested")
+    world.ship(nested, "nest")
+    world.declare("spare", "both")
+    spare = world.ship(logged(world, "both", Graph.mean("plain", "trees")), "spare")
+    world.platform.deployments.fallback("nest", Fallback(release=spare.id), "a test", by=OWNER)
+    server = world.serve("nest")
+    for far, by in ((1.0, None), (REFUSED, spare.id)):
+        status, answer = server.call("POST", "/v1/predict/nest", {"features": {"far": far, "fare": 0.5}})
+        assert (status, answer.get("fallback")) == (200, by)
+
+
+def test_trust_is_taken_back_from_a_part_of_an_inner_graph(world: Delivered, nested: ModelVersion) -> None:
+    models = world.platform.models
+    models.distrust("pre@1", "it was not read well", by=OWNER)
+    try:
+        with pytest.raises(NotTrusted, match="not read well"):
+            world.client.models.trust_of(nested)
+    finally:
+        models.trust("pre@1", "it was read again", by=OWNER)
+
+
+def test_graphs_of_onnx_inside_another_are_one_model(world: Delivered) -> None:
+    """A graph whose joining was refused alone is tried again as a part, and proven as a whole."""
+    client = world.client
+    inner, signature = composed(Graph.mean("plain", "trees"), client.models.version)
+    version = client.models.version("plain").but(
+        model="inner", form=Form.GRAPH, signature=signature, blob=client.blobs.put(encode(inner))
+    )  # fmt: skip
+    found = {"inner": version, "trees": client.models.version("trees")}
+    graph, signature = composed(Graph.mean("inner", "trees"), found.__getitem__)
+    frame = trips(7, 40)
+    made = assembled(graph, signature, frame.select(FEATURES), client.blobs.get)
+    assert (made.form, made.parity.proven) == (Form.ONNX, True), made.note
+    plain, trees = (fit(kind).predict_proba(frame.select(FEATURES)) for kind in
+                    (LogisticRegression(), HistGradientBoostingClassifier(max_iter=5)))  # fmt: skip
+    assert OnnxModel(made.data).score(frame) == pytest.approx(0.25 * plain + 0.75 * trees, abs=1e-5)
+
+
+def inside(*parts: Part) -> ModelGraph:
+    nodes = tuple(Node(name=f"n{at}", part=part) for at, part in enumerate(parts))
+    return ModelGraph(nodes=nodes, gives={})
+
+
+def test_graphs_are_bounded_in_depth_and_number(world: Delivered, mixed: ModelVersion) -> None:
+    signature = Signature(inputs=TENSORS, outputs=TENSORS, score="fare")
+    graph = Part(version="mv_1", label="a@1", blob="b3:a", size=1, signature=signature, form=Form.GRAPH)
+    leaf = graph.but(form=Form.ONNX)
+    itself = encode(inside(graph))
+    with pytest.raises(Invalid, match="at most 4 deep"):
+        checked_size(inside(graph), lambda _: itself)
+    assert checked_size(inside(graph, leaf), lambda _: encode(inside(*[leaf] * 20))) == 21
+    with pytest.raises(Invalid, match="at most 60 models"):
+        checked_size(inside(*[graph] * 4), lambda _: encode(inside(*[leaf] * 20)))
+    names = ["chained", "deep-2", "deep-3", "deep-4"]
+    for inner, outer in pairwise(names):
+        logged(world, outer, Graph.mean(inner, "trees"))
+    with pytest.raises(Invalid, match="at most 4 deep"):
+        logged(world, "deep-5", Graph.mean("deep-4", "trees"))
 
 
 def test_a_chain_of_onnx_is_one_model(world: Delivered, tmp_path: Path) -> None:

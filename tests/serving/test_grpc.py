@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.lifecycle.rollouts.sticky import Sticky
 from headway.serving.grpc_messages import MESSAGES
-from tests.serving.conftest import StartServer
+from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.environments import Environment
 from tests.serving.processes import Server, request
 
@@ -75,6 +76,17 @@ def test_what_is_captured(both: Server, channel: grpc.Channel) -> None:
     [row] = rows.filter(rows["_request"] == "kept").to_dicts()
     assert (row["_key"], row["_release"], row["_status"], row["temp"]) == ("customer-7", "rl_a", 200, 70.0)
     assert row["_event_at"].isoformat() == "2024-05-01T00:00:00+00:00"
+
+
+def test_a_header_of_the_deployments_own_is_the_key(
+    both: Server, channel: grpc.Channel, table: MakeTable
+) -> None:  # fmt: skip
+    halves = table(50, sticky=Sticky(header="x-customer"))
+    both.reroute(halves)
+    for key in ("k1", "k2", "k3", "k4"):
+        said = call(channel, "ModelInfer", question(id="x"), metadata=(("x-customer", key),))
+        assert said.parameters["release"].string_param == halves.choose(key).release
+    both.reroute(table())
 
 
 @pytest.mark.parametrize(

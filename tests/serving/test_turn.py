@@ -28,6 +28,7 @@ from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import Sampling
+from headway.lifecycle.rollouts.sticky import Sticky
 from headway.serving.columns import double_lists
 from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Answered, JoinedIds, Kept
@@ -132,6 +133,7 @@ TABLES = {
     "trees": table_of(TREES),
     "linear": table_of(LINEAR),
     "two": table_of(TREES, OTHER_TREES),
+    "sticky": table_of(TREES, OTHER_TREES, sticky=Sticky(header="x-customer")),
     "classes": table_beside(loaded(CLASS_TREES, "rl_0", 100, CLASSIFIED)),
     "failing": table_of(FAILING),
     "spare": table_beside(
@@ -225,13 +227,14 @@ def requests(draw: st.DrawFn) -> Asked:
     if draw(st.integers(0, 9)) == 0:
         text["outputs"] = [{"name": "label"}]
     head = Head(key=draw(st.sampled_from([b"", b"caller"])), accept_encoding=draw(st.sampled_from([b"", b"gzip"])))
+    head.named = draw(st.none() | st.fixed_dictionaries({b"x-customer": st.sampled_from([b"", b"a", b"b", b"c\xe9"])}))
     if draw(st.booleans()):
         try:
             blob = np.array(row, np.float32).tobytes()
         except (TypeError, ValueError, OverflowError):
             blob = b"\x00\x00\xc0\x7f" * WIDTH
         tensor["parameters"] = {"binary_data_size": len(blob)}
-        return binary(text, blob + draw(st.sampled_from([b"", b"", b"", b"x"])), key=head.key)
+        return binary(text, blob + draw(st.sampled_from([b"", b"", b"", b"x"])), key=head.key, named=head.named)
     tensor["data"] = row
     return json.dumps(text).encode(), head
 

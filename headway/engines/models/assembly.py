@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 
@@ -22,14 +23,15 @@ JOINED, APART = "joined", "part by part"
 
 def assembled(
     graph: ModelGraph, signature: Signature, rows: pl.DataFrame, get: Callable[[str], bytes],
-    runtime: PythonRuntime | None = None,
+    runtime: PythonRuntime | None = None, environments: Path | None = None,
 ) -> Export:  # fmt: skip
     """The graph as one ONNX model, if all parts are ONNX and that answers on `rows` as they do one after the other;
-    else the graph itself. `get` gives a blob's bytes, and `runtime` runs parts that are not ONNX.
+    else the graph itself. `get` gives a blob's bytes, and `runtime` runs parts that are not ONNX, locked ones in
+    their environments below `environments`.
 
     Raises `Invalid` when the parts do not answer together at all.
     """
-    whole = open_parts(graph, signature, get, runtime or PythonRuntime())
+    whole = open_parts(graph, signature, get, runtime or PythonRuntime(), environments)
     try:
         scores = whole.score(rows)  # which shows that the parts go together
         try:

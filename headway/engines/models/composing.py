@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.lifecycle.models.graphs import Combine, ModelGraph, Node, Part, Source
-from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
+from headway.lifecycle.models.graphs import Combine, ModelGraph, Node, Part, Source, read_graph
+from headway.lifecycle.models.records import Datatype, Form, Signature, TensorSpec
 
 Arrays = NDArray[Any]
 Feeds = dict[str, Arrays]
@@ -22,6 +22,25 @@ _DTYPES: dict[Datatype, Any] = {
     Datatype.BOOL: np.bool_, Datatype.INT32: np.int32, Datatype.INT64: np.int64, Datatype.FP32: np.float32,
     Datatype.FP64: np.float64, Datatype.BYTES: np.object_,
 }  # fmt: skip
+
+
+def opened_parts(
+    graph: ModelGraph, get: Callable[[str], bytes], open_model: Callable[[Part, str], RunPart], place: str = ""
+) -> dict[str, RunPart]:
+    """What runs each node of `graph` that is a part, by its name: a graph is run part by part itself, and all else as
+    `open_model` opens it, which is told its place, such as `outer/inner`. `get` gives a blob's bytes.
+
+    Raises what they raise, and `Invalid` for a graph that is none.
+    """
+    return {node.name: _opened(node.part, get, open_model, f"{place}{node.name}") for node in graph.nodes if node.part}
+
+
+def _opened(part: Part, get: Callable[[str], bytes], open_model: Callable[[Part, str], RunPart], place: str) -> RunPart:
+    if part.form is not Form.GRAPH:
+        return open_model(part, place)
+    inner = read_graph(get(part.blob))
+    parts = opened_parts(inner, get, open_model, f"{place}/")
+    return lambda feed: run_graph(inner, part.signature, feed, parts)
 
 
 def run_graph(graph: ModelGraph, signature: Signature, feed: Feeds, parts: Mapping[str, RunPart]) -> list[Arrays]:

@@ -14,7 +14,7 @@ from headway.engines.models.classes import noted
 from headway.engines.models.graphs import ELEMENTS, unpacked
 from headway.engines.models.packing import METADATA_KEY
 from headway.errors import Invalid
-from headway.lifecycle.models.graphs import Combine, ModelGraph, Node, Source
+from headway.lifecycle.models.graphs import Combine, ModelGraph, Node, Part, Source, read_graph
 from headway.lifecycle.models.records import Datatype, Form, Signature, TensorSpec
 
 _IR_VERSION = 9
@@ -64,14 +64,20 @@ def joined(graph: ModelGraph, signature: Signature, get: Callable[[str], bytes])
         if node.part is None:
             _combine(joining, node)
             continue
-        if node.part.form is not Form.ONNX:
-            raise Invalid(f"{node.part.label} is {node.part.form}, which runs in a worker of its own")
-        model = _plain(get(node.part.blob))
+        model = _plain(_onnx(node.part, get))
         model = compose.add_prefix(model, f"{node.name}/")
         for spec in node.part.signature.inputs:
             _feed(joining, spec, node.takes[spec.name], f"{node.name}/{spec.name}", datatypes)
         joining.add(model)
     return _model(joining, graph, signature)
+
+
+def _onnx(part: Part, get: Callable[[str], bytes]) -> bytes:
+    if part.form is Form.GRAPH:
+        return joined(read_graph(get(part.blob)), part.signature, get)
+    if part.form is not Form.ONNX:
+        raise Invalid(f"{part.label} is {part.form}, which runs in a worker of its own")
+    return get(part.blob)
 
 
 def _plain(data: bytes) -> ModelProto:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.engines.models.composing import RunPart
+from headway.engines.models.composing import RunPart, opened_parts
 from headway.engines.models.graph_model import GraphModel
 from headway.engines.models.scoring import BATCH_ROWS, Feeds, OnnxModel, feeds, no_scores, scores_in
 from headway.engines.runtimes.environments import locked
@@ -64,6 +64,25 @@ class WorkerModel:
         self._worker.end()
 
 
+def opener(
+    get: Callable[[str], bytes], runtime: PythonRuntime, environments: Path | None, open_until: ExitStack
+) -> Callable[[ModelVersion, bytes], ScoringModel]:
+    """What opens a model version with its bytes as a deployment of this `runtime` runs it, until `open_until` ends.
+
+    `get` gives a blob's bytes; locked environments are below `environments`. What it gives raises as `WorkerModel` and
+    `open_onnx` do, and `Unavailable` for an environment that is not there.
+    """
+
+    def opened(version: ModelVersion, data: bytes) -> ScoringModel:
+        if version.form is Form.ONNX:
+            return open_onnx(version, data)
+        if version.form is Form.GRAPH:
+            return open_until.enter_context(closing(open_graph(version, data, get, runtime, environments)))
+        return _in_worker(version, get, runtime, environments, open_until)
+
+    return opened
+
+
 def open_graph(
     version: ModelVersion, data: bytes, get: Callable[[str], bytes], runtime: PythonRuntime,
     environments: Path | None = None,
@@ -77,23 +96,28 @@ def open_parts(
     environments: Path | None = None,
 ) -> GraphModel:  # fmt: skip
     with ExitStack() as failing:
-        parts = {
-            node.name: _part(node.part, get, locked(runtime, node.part.lock, environments, node.part.label), failing)
-            for node in graph.nodes if node.part
-        }  # fmt: skip
+        parts = opened_parts(graph, get, lambda part, _: _part(part, get, runtime, environments, failing))
         return GraphModel(graph, signature, parts, failing.pop_all().close)
 
 
-def _part(part: Part, get: Callable[[str], bytes], runtime: PythonRuntime, open_until: ExitStack) -> RunPart:
+def _part(
+    part: Part, get: Callable[[str], bytes], runtime: PythonRuntime, environments: Path | None, open_until: ExitStack
+) -> RunPart:
     if part.form is Form.ONNX:
-        model = OnnxModel(get(part.blob), part.signature.score, part.signature)
-        return lambda feed: model.outputs(feed)
-    folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-part-")))
-    worker = WorkerModel(
-        Plan(part.form, laid_out(part.form, part.blob, get, folder), runtime, part.signature, part.feeding)
+        return OnnxModel(get(part.blob), part.signature.score, part.signature).outputs
+    return _in_worker(part, get, runtime, environments, open_until).outputs
+
+
+def _in_worker(
+    model: ModelVersion | Part, get: Callable[[str], bytes], runtime: PythonRuntime, environments: Path | None,
+    open_until: ExitStack,
+) -> WorkerModel:  # fmt: skip
+    python = locked(runtime, model.lock, environments, model.label)
+    folder = Path(open_until.enter_context(tempfile.TemporaryDirectory(prefix="headway-model-")))
+    path = laid_out(model.form, model.blob, get, folder)
+    return open_until.enter_context(
+        closing(WorkerModel(Plan(model.form, path, python, model.signature, model.feeding)))
     )
-    open_until.callback(worker.close)
-    return worker.outputs
 
 
 def open_onnx(version: ModelVersion, data: bytes) -> OnnxModel:

@@ -43,9 +43,17 @@ def _check_trusted(data: bytes) -> list[str]:
     if foreign:
         raise BadPipeline(
             f"the estimator holds {', '.join(foreign)}; only parts of scikit-learn, and types of numpy and scipy, are "
-            "trusted when it is read: export it as ONNX bytes, or use parts of scikit-learn"
+            f"trusted when it is read: {_instead(foreign)}"
         )
     return names
+
+
+_BOOSTERS = {"lightgbm": "model.booster_", "xgboost": "model.get_booster()"}
+
+
+def _instead(foreign: list[str]) -> str:
+    boosters = [_BOOSTERS[package] for package in {name.split(".")[0] for name in foreign} if package in _BOOSTERS]
+    return f"return {boosters[0]}" if boosters else "export it as ONNX bytes, or use parts of scikit-learn"
 
 
 def _is_trusted(name: str) -> bool:

@@ -4,12 +4,14 @@ such values."""
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headway.engines.pipelines import arrays, frames, objects
+from headway.engines.pipelines import arrays, boosters, frames, objects, tensors
 from headway.errors import BadPipeline, HeadwayError
 from headway.kernel.records import digest
 
@@ -200,10 +202,12 @@ def _instead(value: Any) -> str:
         return "return series.to_frame()"
     if isinstance(value, set | frozenset):
         return "return sorted(values)"
+    if is_a(value, "torch", "Module"):
+        return "return model.state_dict(), and load it into a model that the next step makes"
     return (
-        "return a frame of polars, pandas or Arrow, a numpy array, a Path, bytes, text, numbers, a dataclass, a "
-        "scikit-learn estimator, or a tuple, list or dict of these; register_format adds a type of your own, and "
-        "@step(pickle=True) allows pickle"
+        "return a frame of polars, pandas or Arrow, a numpy array, a tensor, a Path, bytes, text, numbers, a "
+        "dataclass, a scikit-learn estimator, a booster, or a tuple, list or dict of these; register_format adds a "
+        "type of your own, and @step(pickle=True) allows pickle"
     )
 
 
@@ -225,6 +229,16 @@ def _is_sparse(value: Any) -> bool:
 
 def _is_estimator(value: Any) -> bool:
     return is_a(value, "sklearn", "BaseEstimator")
+
+
+_is_tensor = _exactly("torch", "Tensor")
+
+
+def _is_tensors(value: Any) -> bool:
+    """A tensor, or a state dict."""
+    if type(value) is not OrderedDict:
+        return _is_tensor(value)
+    return bool(value) and all(type(name) is str and _is_tensor(each) for name, each in value.items())
 
 
 def _encode_onnx(model: Any) -> bytes:
@@ -254,5 +268,17 @@ for _each in (
     Format("sparse", _is_sparse, arrays.sparse_dumps, arrays.sparse_loads, "scipy"),
     Format("skops", _is_estimator, _encode_estimator, _decode_estimator, "sklearn"),
     Format("onnx", _exactly("onnx", "ModelProto"), _encode_onnx, _decode_onnx, "onnx"),
+    Format("safetensors", _is_tensors, tensors.dumps, tensors.loads, "torch", tensors.mapped),
+    Format(
+        "lightgbm", _exactly("lightgbm", "Booster"), boosters.lightgbm_dumps, boosters.lightgbm_loads, "lightgbm"
+    ),
+    Format("xgboost", _exactly("xgboost", "Booster"), boosters.xgboost_dumps, boosters.xgboost_loads, "xgboost"),
+    *(
+        Format(
+            f"catboost:{cls}", _exactly("catboost", cls), boosters.catboost_dumps,
+            partial(boosters.catboost_loads, cls=cls), "catboost",
+        )
+        for cls in ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
+    ),
 ):  # fmt: skip
     register_format(_each)

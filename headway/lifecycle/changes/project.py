@@ -35,6 +35,7 @@ from headway.lifecycle.rollouts.limits import UNLIMITED, Limits, checked_limits
 from headway.lifecycle.rollouts.routing import Workers
 from headway.lifecycle.rollouts.rules import rising
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling, checked_sampling
+from headway.lifecycle.rollouts.sticky import ANYWHERE, Sticky, checked_sticky
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep, order
 
@@ -74,6 +75,7 @@ class DeploymentSpec(Value):
     workers: Workers = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
+    sticky: Sticky = ANYWHERE
     runtime: str = ""
     """What runs models that are not ONNX, by its name in [runtimes]; empty for the platform's own interpreter."""
 
@@ -265,7 +267,10 @@ def _deployment(given: Table, at: str) -> DeploymentSpec:
     limits = checked_limits(convert(table(given.get("limits", {}), place), Limits, place), place)
     place = at.removesuffix("]") + ".capture]"
     capture = checked_sampling(convert(table(given.get("capture", {}), place), Sampling, place), place)
-    spec = convert({**given, "limits": {}, "capture": {}}, DeploymentSpec, at).but(limits=limits, capture=capture)
+    place = at.removesuffix("]") + ".sticky]"
+    sticky = checked_sticky(convert(table(given.get("sticky", {}), place), Sticky, place), place)
+    plain = {**given, "limits": {}, "capture": {}, "sticky": {}}
+    spec = convert(plain, DeploymentSpec, at).but(limits=limits, capture=capture, sticky=sticky)
     if spec.server:
         named(spec.server, "server", f"{at} server")
     return spec

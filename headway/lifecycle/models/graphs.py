@@ -4,6 +4,8 @@ Graph.mean("late-a@3", "late-b@1", weights=(2, 1))     # of their scores
 Graph.vote("late-a@3", "late-b@1", "late-c@1")         # of their labels
 Graph.stack("late-final@1", "late-a@3", "late-b@1")    # the first takes the scores of the others by their names
 Graph.chain("cleaning@2", "late-a@3", "wording@1")     # each takes what those before it give, and features
+
+A part may be a graph itself.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from headway.kernel.records import Value
 from headway.lifecycle.models.records import ClassName, Datatype, Feeding, Form, ModelVersion, Signature, TensorSpec
 
 MOST_NODES = 20
+MOST_DEPTH = 4
+"""Graphs, one inside another."""
+MOST_MODELS = 60
+"""That a graph runs, those of graphs inside it included: each that is not ONNX is a process."""
 _WIDENING = (Datatype.BOOL, Datatype.INT32, Datatype.INT64, Datatype.FP32, Datatype.FP64)
 
 
@@ -112,6 +118,22 @@ def read_graph(data: bytes) -> ModelGraph:
         raise Invalid(f"this blob is no graph of models: {error}") from None
 
 
+def checked_size(graph: ModelGraph, get: Callable[[str], bytes], depth: int = 1) -> int:
+    """How many models `graph` runs, those of graphs inside it included; `get` gives a blob's bytes.
+
+    Raises `Invalid` for more than `MOST_MODELS`, and for graphs deeper than `MOST_DEPTH`, as one inside itself is.
+    """
+    if depth > MOST_DEPTH:
+        raise Invalid(f"graphs stand one inside another at most {MOST_DEPTH} deep; name the parts of an inner one")
+    parts = [node.part for node in graph.nodes if node.part]
+    count = sum(
+        checked_size(read_graph(get(part.blob)), get, depth + 1) if part.form is Form.GRAPH else 1 for part in parts
+    )
+    if count > MOST_MODELS:
+        raise Invalid(f"a graph runs at most {MOST_MODELS} models, those of graphs inside it included, not {count}")
+    return count
+
+
 def composed(declared: Graph, version: Callable[[str], ModelVersion]) -> tuple[ModelGraph, Signature]:
     """The graph that runs, and what it takes and gives; `version` finds a model version.
 
@@ -131,8 +153,6 @@ def composed(declared: Graph, version: Callable[[str], ModelVersion]) -> tuple[M
 
 
 def _node(version: ModelVersion, others: Sequence[Node], before: Sequence[Node]) -> Node:
-    if version.form is Form.GRAPH:
-        raise Invalid(f"{version.label} is a graph itself, which cannot be a part; name its parts")
     part = Part(
         version=version.id, label=version.label, blob=version.blob, size=version.size, signature=version.signature,
         form=version.form, feeding=version.feeding, lock=version.lock or "",

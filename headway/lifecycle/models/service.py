@@ -16,7 +16,7 @@ from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
-from headway.lifecycle.models.graphs import read_graph
+from headway.lifecycle.models.graphs import checked_size, read_graph
 from headway.lifecycle.models.locks import checked_lock
 from headway.lifecycle.models.records import (
     AddVersion,
@@ -154,13 +154,15 @@ class ModelService:
     def _files(self, command: AddVersion, data: bytes, parts: Sequence[ModelVersion]) -> tuple[ModelFile, ...]:
         """What must be kept for as long as the version is: the files of a folder, the parts of a graph.
 
-        Raises `Invalid` for a graph of other models than the versions that it names.
+        Raises `Invalid` for a graph of other models than the versions that it names, or of too many.
         """
         if command.form.is_folder:
             return read_folder(data).files
         if command.form is not Form.GRAPH:
             return ()
-        named = {node.part.version: node.part for node in read_graph(data).nodes if node.part}
+        graph = read_graph(data)
+        checked_size(graph, self._blobs.get)
+        named = {node.part.version: node.part for node in graph.nodes if node.part}
         known = {part.id: part for part in parts}
         if named.keys() != known.keys() or any(known[each].blob != part.blob for each, part in named.items()):
             raise Invalid("the graph is not made of the model versions that it names; compose it again")

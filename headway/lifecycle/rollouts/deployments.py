@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any
 
 from headway.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from headway.kernel.access import Actor, Permission
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
-from headway.kernel.naming import checked_name
+from headway.kernel.naming import checked_name, nearest
 from headway.kernel.paging import Page
 from headway.lifecycle.environments.service import EnvironmentService
 from headway.lifecycle.models.records import ClassName, Form, PythonRuntime, Signature
@@ -22,6 +23,7 @@ from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import TOLERANCES, Deployment, Pin, Shadow, Share, Standing, TrafficChange
 from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
+from headway.lifecycle.rollouts.sticky import ANYWHERE, Sticky
 from headway.lifecycle.rollouts.store import DeploymentStore, TrafficStore
 
 MOST_PINS = 1000
@@ -50,47 +52,41 @@ class DeploymentService:
     def declare(
         self, name: str, environment: str, model: str, *, by: Actor, target: str = "process",
         python: PythonRuntime | None = None, workers: int = 1, limits: Limits = UNLIMITED,
-        capture: Sampling = EVERYTHING, server: str = "",
+        capture: Sampling = EVERYTHING, server: str = "", sticky: Sticky = ANYWHERE,
     ) -> Deployment:  # fmt: skip
-        """Make the deployment be as said; what it serves does not change."""
+        """Make the deployment be as said; what it serves does not change. Raises `Invalid` for a sticky feature that
+        what it serves does not take."""
         by.must(Permission.OPERATE)
         checked_name(name, "deployment")
         if server:
             checked_name(server, "server")
         self._environments.get(environment)
+        told: dict[str, Any] = {
+            "environment": environment, "model": model, "target": target, "python": python, "workers": workers,
+            "limits": limits, "capture": capture, "server": server, "sticky": sticky,
+        }  # fmt: skip
         with self._journal.act(by.name, "deployment.declare") as act:
             known = self._store.named(name)
             if known is None:
-                made = Deployment(
-                    id=self._ids(Deployment.prefix),
-                    created_at=self._clock.now(),
-                    name=name,
-                    environment=environment,
-                    model=model,
-                    target=target,
-                    python=python,
-                    workers=workers,
-                    limits=limits,
-                    capture=capture,
-                    server=server,
-                )
+                made = Deployment(id=self._ids(Deployment.prefix), created_at=self._clock.now(), name=name, **told)
                 return act.save(self._store, made)
-            declared = known.but(
-                environment=environment,
-                model=model,
-                target=target,
-                python=python,
-                workers=workers,
-                limits=limits,
-                capture=capture,
-                server=server,
-            )
+            declared = known.but(**told)
             if known.traffic and declared.environment != known.environment:
                 raise Conflict(f"{name} serves releases of {known.environment}; declare another deployment instead")
-            told = [(each.limits, each.capture, each.server) for each in (known, declared)]
-            if known.traffic and told[0] != told[1]:
+            if known.traffic and _steering(known) != _steering(declared):
+                self._must_stick(declared, [share.release for share in known.traffic])
                 declared = declared.but(generation=known.generation + 1)
             return known if declared == known else act.save(self._store, declared)
+
+    def _must_stick(self, place: Deployment, releases: Iterable[str]) -> None:
+        """Raises `Invalid` where a release does not take the feature that keeps callers with one release."""
+        for release in releases if place.sticky.feature else ():
+            columns = [name for spec in self._signature(release).inputs for name in spec.columns]
+            if place.sticky.feature not in columns:
+                hint = nearest(place.sticky.feature, columns)
+                raise Invalid(
+                    f"{place.name} is sticky by {place.sticky.feature!r}, which {release} does not take{hint}"
+                )
 
     def get(self, name: str) -> Deployment:
         found = self._store.named(name)
@@ -122,6 +118,7 @@ class DeploymentService:
             shadow=self._shadow_route(deployment),
             server=deployment.server,
             fallback=self._fallback_route(deployment),
+            sticky=deployment.sticky,
         )
 
     def _fallback_route(self, deployment: Deployment) -> FallbackRoute | None:
@@ -292,6 +289,7 @@ class DeploymentService:
         if version.model != place.model:
             raise Invalid(f"{release} is of the model {version.model}, but {place.name} serves {place.model}")
         self._models.trusted(version)
+        self._must_stick(place, [signed.id])
         return signed
 
     def serve(
@@ -317,3 +315,8 @@ class DeploymentService:
         act.save(self._traffic, change, came_from=[rollout])
         act.emit("TrafficMoved", moved.id, deployment=moved.name, generation=moved.generation)
         return moved
+
+
+def _steering(place: Deployment) -> tuple[object, ...]:
+    """What its model server is told beside what it serves."""
+    return place.limits, place.capture, place.server, place.sticky

@@ -10,6 +10,7 @@ from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.fallbacks import Fallback
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
+from headway.lifecycle.rollouts.sticky import ANYWHERE, Sticky
 
 TOLERANCES = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 """What two scores may differ by and count as the same: captured differences are counted by these bounds."""
@@ -54,6 +55,7 @@ class Deployment(Record, prefix="dp"):
     workers: int = 1
     limits: Limits = UNLIMITED
     capture: Sampling = EVERYTHING
+    sticky: Sticky = ANYWHERE
     pins: tuple[Pin, ...] = ()
     shadow: Shadow | None = None
     fallback: Fallback | None = None

@@ -18,6 +18,7 @@ from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signa
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import Pin
 from headway.lifecycle.rollouts.sampling import EVERYTHING, Sampling
+from headway.lifecycle.rollouts.sticky import ANYWHERE, Sticky
 
 Workers = Annotated[int, msgspec.Meta(ge=1, le=64)]
 """Processes of one model server."""
@@ -79,6 +80,7 @@ class RoutingTable(Value):
     server: str = ""
     """The model server that serves it beside others; empty for one of its own."""
     fallback: FallbackRoute | None = None
+    sticky: Sticky = ANYWHERE
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.

@@ -16,6 +16,7 @@ from headway.lifecycle.changes.project import Project, read_capture, read_projec
 from headway.lifecycle.changes.records import Cause
 from headway.lifecycle.environments.records import CheckSpec
 from headway.lifecycle.monitors.records import Watches
+from headway.lifecycle.rollouts.sticky import Sticky
 from headway.lifecycle.runs.capture import CaptureSpec
 from headway.lifecycle.runs.pipeline import DeclaredStep
 
@@ -110,6 +111,11 @@ def test_all_that_a_project_declares_is_read() -> None:
     assert project.triggers["drifted"].params == {"months": "6"}
 
 
+def test_a_sticky_header_is_in_lower_case() -> None:
+    said = '[deployments.lateness.sticky]\nheader = "X-Customer"\n'
+    assert read_project(WHOLE + said).deployments["lateness"].sticky == Sticky(header="x-customer")
+
+
 def test_a_name_is_enough() -> None:
     project = read_project('[project]\nname = "empty"')
     assert project == Project(
@@ -124,6 +130,15 @@ BROKEN = [
         "[deployments.lateness.capture]\nshare = 0",
         r"\[deployments.lateness.capture\] share must be above 0",
     ),
+    (
+        "burst = 100",
+        '[deployments.lateness.sticky]\nheader = "x-customer"\nfeature = "carrier"',
+        r"\[deployments.lateness.sticky\] takes a header or a feature, not both",
+    ),
+    ("burst = 100", '[deployments.lateness.sticky]\nheader = "x customer"', "'x customer' is no name of a header"),
+    ("burst = 100", '[deployments.lateness.sticky]\nheader = "Headway-Caller"', "means something else"),
+    ("burst = 100", '[deployments.lateness.sticky]\nheader = "Cookie"', "holds secrets, and keys are captured"),
+    ("burst = 100", '[deployments.lateness.sticky]\nkey = "x"', r"sticky\] has an unknown key 'key'"),
     ("burst = 100", "burst = 0", r"\[deployments.lateness.limits\] burst must be above 0"),
     ("burst = 100", "caller_burst = 3", r"caller_burst needs caller_requests_per_s beside it"),
     ("burst = 100", "bursts = 3", r"\[deployments.lateness.limits\] has an unknown key 'bursts'"),
