@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headway.errors import BadTensor, ContractBroken, HeadwayError, Invalid
 from headway.kernel.naming import nearest
-from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed
 from headway.lifecycle.models.records import Datatype, Signature
 from headway.serving.dialects import Outputs
 from headway.serving.exchange import Exchange
@@ -141,7 +141,7 @@ def _response(about: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
-    rules = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
+    rules = _asked_for(contract) if contract else {}
     features = {name: _feature(spec.datatype, rules.get(name)) for spec in signature.inputs for name in spec.columns}
     return {
         "type": "object",
@@ -159,6 +159,15 @@ def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
             "event_at": {"type": ["string", "null"], "format": "date-time"},
         },
     }
+
+
+def _asked_for(contract: Contract) -> dict[str, ColumnRule]:
+    """What requests must keep, by feature: no rules of values where others are let pass."""
+    refusing = contract.columns_to(WhenSkewed.REFUSE)
+    return {
+        rule.name: rule if rule.name in refusing else rule.but(nulls=1.0, low=None, high=None, levels=None)
+        for rule in contract.columns if rule.use is Use.FEATURE
+    }  # fmt: skip
 
 
 def _feature(datatype: Datatype, rule: ColumnRule | None) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class ModelService:
             return None
         inputs = {name for tensor in command.signature.inputs for name in tensor.columns}
         rules = tuple(rule for rule in contract.columns if rule.name in inputs)
-        return Contract(columns=rules, closed=True) if rules else None
+        return contract.but(columns=rules, closed=True) if rules else None
 
     def version(self, reference: str) -> ModelVersion:
         """By id, `name` (the newest) or `name@number`."""
