@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 
+from headway.engines.feature_views.snapshots import packed
 from headway.engines.tables.questions import (
     ContentOf,
     DayProfileOf,
@@ -22,7 +23,7 @@ from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
-from headway.lifecycle.feature_views.records import DefineFeatures, Latest
+from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
 from headway.lifecycle.monitors.skew import SkewedDay
 from headway.lifecycle.predictions.records import SegmentContent
 
@@ -61,6 +62,9 @@ class Tables:
 
     def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
         return self._ready().ask(LatestOf(data=data, view=view, as_of=as_of), Latest)
+
+    def packed(self, rows: Mapping[str, OnlineRow]) -> bytes:
+        return packed(rows)
 
     def profile_day(self, segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
         """The profile of one day of captured segments."""

@@ -249,6 +249,14 @@ class Inputs:
                 tensor.name, [rows, tensor.width], tensor.datatype, [None] * (rows * tensor.width)
             )
 
+    def may_lack(self, column: str) -> bool:
+        """Whether a request may have a null there: a default stands for it, or it is a number that may be missing."""
+        if column in self.defaults:
+            return True
+        floats = any(tensor.datatype in FLOATS for tensor in self.tensors.values() if column in tensor.columns)
+        rule = self._features.get(column)
+        return floats and rule is not None and (rule.nulls > 0 or column in self._lenient)
+
     def bounds(self, column: str) -> tuple[float, float]:
         """What the contract lets a number be, without looking at it again."""
         rule = self._rules.get(column)
