@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from headway.client.client import Client
 from headway.client.frames import LIBRARIES, frame_as, frame_of, like, parquet_of
 from headway.errors import ContractBroken, Invalid
+from headway.kernel.access import Role
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.schema import Kind
 from headway.running.exporter import OnnxExporter
 from headway.sdk import join_on
+from tests.client.conftest import client_of
+from tests.server.world import open_world
 
 FRAME = pl.DataFrame({"name": ["a", None], "size": [1.5, 2.0]})
 
@@ -69,6 +73,14 @@ def test_queries_and_wrapped_frames() -> None:
     assert isinstance(like(FRAME.lazy(), FRAME), pl.LazyFrame)
     with pytest.raises(Invalid, match="nowhere"):
         parquet_of(FRAME.lazy().select("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of a world of its own: other tests count what is in theirs."""
+    world = open_world(tmp_path_factory.mktemp("frames") / ".headway")
+    yield client_of(world, Role.OWNER)
+    world.close()
 
 
 KINDS = (*LIBRARIES, "lazy")
