@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import http.client
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from sklearn.linear_model import LogisticRegression
 
+from headway.engines.calendar import CronCalendar
+from headway.engines.observer import Observer
+from headway.engines.scheduler import Scheduler
 from headway.engines.tables.windows import skewed_day
 from headway.errors import ContractBroken
-from headway.lifecycle.datasets.contract import ColumnRule, Contract, WhenSkewed
+from headway.kernel.access import SYSTEM
+from headway.lifecycle.changes.records import Cause, Trigger
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
+from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.skew import SkewedDay
 from headway.serving.features import by_name
 from headway.serving.tensors import Inputs
 from tests.serving.conftest import MakeTable, StartServer
+from tests.serving.delivered import delivered
 from tests.serving.processes import CONTRACT, Server, request
 
 WARNING = CONTRACT.but(when_skewed=WhenSkewed.WARN)
@@ -134,3 +144,47 @@ def test_requests_that_are_read_together_are_told_apart(warning: Server) -> None
     marks = dict(zip(kept["_prediction"], kept["_skewed"].to_list(), strict=True))
     assert {name for name, mark in marks.items() if mark} == {"together-999"}
     assert len(marks) == len(bodies)
+
+
+def test_too_many_open_the_next_change(tmp_path: Path) -> None:
+    """From the contract of a dataset through a real server's segments to the change, by what `headway up` runs."""
+    contract = Contract(
+        columns=(
+            ColumnRule(name="x", kind=Kind.FLOAT, low=0, high=9),
+            ColumnRule(name="late", kind=Kind.INT, use=Use.LABEL),
+        ),
+        when_skewed=WhenSkewed.CHANGE, tolerated=0.05,
+    )  # fmt: skip
+    rows = pl.DataFrame({"x": [at / 8 for at in range(64)], "late": [at // 32 for at in range(64)]})
+    with delivered(tmp_path) as world:
+        client, platform = world.client, world.platform
+        client.datasets.add("learn", rows, contract=contract)
+        client.datasets.add("later", rows.with_columns(pl.col("x") + 0.5), contract=contract)
+        with world.run() as run:
+            model = LogisticRegression().fit(rows.select("x"), rows["late"].to_numpy())
+            version = run.log_model("late", model, training=["learn"], evaluation="later")
+        assert version.contract is not None
+        assert version.contract.tolerated == contract.tolerated
+        world.declare("late", "late")
+        world.ship(version, "late")
+        platform.monitors.declare("requests", "late", Watches.SKEW, {}, by=SYSTEM)
+        trigger = Trigger(
+            id="tr_requests", created_at=datetime.now(UTC), name="values-changed", on=Cause.ALERT, pipeline="train",
+            deployment="late", source="requests",
+        )  # fmt: skip
+        platform.triggers.declare(trigger, by=SYSTEM)
+        server = world.serve("late")
+        for at in range(100):
+            body = {"features": {"x": 99.0 if at % 4 == 0 else 5.0}, "event_at": f"{DAY}T12:00:00Z"}
+            assert server.call("POST", "/v1/predict/late", body)[0] == 200
+        later = {"features": {"x": 5.0}, "event_at": "2026-03-02T12:00:00Z"}
+        assert server.call("POST", "/v1/predict/late", later)[0] == 200
+        world.bring_back(server, "late")
+        for _ in range(3):
+            Observer(platform, world.application.tables.profile_day, world.application.tables.skewed_day).step()
+            Scheduler(platform, world.application.clock, CronCalendar()).step()
+        [window] = client.monitors.windows("requests").items
+        assert (window.rows, window.numbers["skewed"], window.outcome) == (100, 25, "fail")
+        [alert] = platform.monitors.unresolved("requests")
+        opened = [change for change in platform.changes.list().items if change.cause is Cause.ALERT]
+        assert [(change.caused_by, change.why) for change in opened] == [(alert.id, alert.message)]
