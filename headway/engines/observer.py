@@ -17,7 +17,7 @@ import msgspec
 from headway.engines.arriving_data import NewVersions
 from headway.errors import HeadwayError, Invalid
 from headway.kernel.access import SYSTEM
-from headway.lifecycle.datasets.contract import WhenSkewed
+from headway.lifecycle.datasets.contract import Contract, WhenSkewed
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference, read_reference
 from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
@@ -116,13 +116,14 @@ class Observer:
         return [self._platform.blobs.get(segment.blob) for segment in segments]
 
     def _skew(self, monitor: Monitor, release: str, day: date) -> None:
-        contract, rule = self._version(release).contract, _settings(monitor)
+        contract, rule = self._version(release).contract or Contract(columns=()), _settings(monitor)
         assert isinstance(rule, SkewRule)
-        columns = contract.columns_to(WhenSkewed.CHANGE) if contract else frozenset[str]()
-        if contract is None or not columns:
-            raise Invalid(f"release {release} has no contract that says `change`: there is no skew to watch")
-        counted = self._skewed_day(self._segments(monitor, day), day.isoformat(), release, columns)
+        columns = contract.columns_to(WhenSkewed.CHANGE)
+        segments = self._segments(monitor, day) if columns else []
+        counted = self._skewed_day(segments, day.isoformat(), release, columns)
         judged = judge_skew(counted, contract.tolerated, rule, self._detector(monitor, release))
+        if not columns:
+            judged = judged.but(reason="no column of the contract says that skew of its values opens a change")
         self._platform.monitors.record(
             monitor,
             release,
