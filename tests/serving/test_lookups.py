@@ -300,17 +300,18 @@ def test_a_file_that_was_changed_is_refused_and_the_one_before_serves_on(world: 
     wrong.unlink()
 
 
-def test_a_view_that_refuses_old_values_names_the_field_and_the_age(world: Delivered) -> None:
+def test_asked_by_the_entity_alone_and_too_old_a_value_is_refused_by_field_and_age(world: Delivered) -> None:
     client = world.client
     client.feature_views.define(
         "strict", source="orders", entity="customer", event_time="at", ttl_s=60.0, when_stale="refuse",
         features={"amount": "", "per_night": "amount / nights"},
     )  # fmt: skip
     rows = client.datasets.read("bookings")
-    model = HistGradientBoostingClassifier(max_iter=3).fit(rows.select(FEATURES).to_numpy(), rows["late"].to_numpy())
+    taken = rows.select("amount", "per_night")
+    model = HistGradientBoostingClassifier(max_iter=3).fit(taken.to_numpy(), rows["late"].to_numpy())
     with world.run() as run:
         made = run.log_model(
-            "strict", model, training=["bookings"], evaluation="later", example=rows.select(FEATURES),
+            "strict", model, training=["bookings"], evaluation="later", example=taken,
             feature_views=["strict"],
         )  # fmt: skip
     world.declare("strict", "strict")
@@ -321,11 +322,13 @@ def test_a_view_that_refuses_old_values_names_the_field_and_the_age(world: Deliv
     assert isinstance(last, datetime)
     for after_s, status in ((59, 200), (61, 422)):
         body = {
-            "entities": {"customer": 1}, "features": {"distance": 1.0, "visits": 2.0},
+            "entities": {"customer": 1},
             "event_at": (last + timedelta(seconds=after_s)).isoformat(),
         }  # fmt: skip
         found, answer = server.call("POST", "/v1/predict/strict", body)
         assert found == status, answer
+    described = server.call("GET", "/v1/openapi.json")[1]["paths"]["/v1/predict/strict"]["post"]["requestBody"]
+    assert described["content"]["application/json"]["schema"]["required"] == []
     assert answer["fields"] == ["amount", "per_night"]
     assert "strict@1 of [1] is 61 s old, and may be 60 s at most" in answer["error"]
 
