@@ -189,6 +189,8 @@ def _bound(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
 def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:
     """Add a table (a frame, a dict of columns, or a path to CSV or Parquet) as the next version of a dataset.
 
+    A frame is one of polars, lazy too, pandas, pyarrow or DuckDB, or of any library that speaks Arrow.
+
     The same content under the same contract is the version that is there already. Raises `ContractBroken`.
     """
     return _connected().datasets.add(name, table, contract=contract, note=note)

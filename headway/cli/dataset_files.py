@@ -169,6 +169,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
             "size": lambda version: size(version.size),
             "stored": lambda version: size(version.stored),
             "added": lambda version: ago(version.created_at),
+            "skew": lambda version: clip(", ".join(f"{each.column} {each.rule}" for each in version.skew), 40),
             "made by": lambda version: version.made_by,
             "note": lambda version: clip(version.note, 40),
         },

@@ -76,6 +76,7 @@ def show(invocation: Invocation, reference: str) -> None:
             "form": version.form,
             "classes": ", ".join(map(str, version.signature.classes)),
             "parts": ", ".join(client.models.version(part).label for part in version.parts),
+            "looks up in": ", ".join(client.feature_views.get(view).label for view in version.feature_views),
             "lock": version.lock or "",
             "size": size(version.size),
             "blob": version.blob,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headway.errors import ExtraMissing, Invalid
 from headway.kernel.naming import nearest
@@ -42,7 +42,10 @@ def polars_of(table: Any) -> polars.DataFrame:
 
 
 def like(table: Any, frame: polars.DataFrame) -> Any:
-    """`frame` as what `table` is: a frame of pandas, pyarrow or DuckDB, or of polars where it is none of these."""
+    """`frame` as what `table` is: a frame of pandas, pyarrow or DuckDB, a lazy one of polars, or an eager one where it
+    is none of these."""
+    if type(table).__name__ == "LazyFrame":
+        return frame.lazy()
     library = type(table).__module__.partition(".")[0].lstrip("_")
     return frame_as(frame, library if library in LIBRARIES else "polars")
 
@@ -96,20 +99,33 @@ def _file(path: Path) -> bytes:
 
 def _frame(table: Any) -> polars.DataFrame:
     pl = _polars()
-    if isinstance(table, pl.LazyFrame):
-        table = table.collect()
-    if not (isinstance(table, Mapping) or hasattr(table, "__arrow_c_stream__")):
-        raise Invalid(
-            f"a {type(table).__name__} is no table; hand over a polars or pandas frame, a dict of columns, "
-            "or a path to CSV or Parquet"
-        )
     try:
-        frame: polars.DataFrame = pl.DataFrame(dict(table) if isinstance(table, Mapping) else table)
+        eager = _eager(table)
+        if isinstance(eager, Mapping):
+            return cast("polars.DataFrame", pl.DataFrame(dict(eager)))
+        if hasattr(eager, "__arrow_c_stream__"):
+            return cast("polars.DataFrame", pl.DataFrame(eager))
     except ImportError as error:
         raise ExtraMissing(f"this frame needs one more package to be read: {error}") from None
     except Exception as error:
         raise Invalid(f"this {type(table).__name__} makes no table: {error}") from None
-    return frame
+    raise Invalid(
+        f"a {type(table).__name__} is no table; hand over a frame of polars, pandas, pyarrow or DuckDB, a dict of "
+        "columns, or a path to CSV or Parquet"
+    )
+
+
+def _eager(table: Any) -> Any:
+    """A frame that is still a query, computed; one of narwhals as what it wraps; one of pandas with the levels of its
+    index that have names as columns, which Arrow would leave out."""
+    match type(table).__module__.partition(".")[0], type(table).__name__:
+        case "narwhals", _:
+            return _eager(table.to_native())
+        case "polars", "LazyFrame":
+            return table.collect()
+        case "pandas", "DataFrame" if named := [name for name in table.index.names if name is not None]:
+            return table.reset_index(level=named)
+    return table
 
 
 def _polars() -> Any:

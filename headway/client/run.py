@@ -171,7 +171,7 @@ class Run:
         training: Sequence[str | Any], evaluation: str | Any, task: Task | str | None = None, example: Any = None,
         baselines: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
         score: str | None = None, note: str = "", signature: Signature | None = None,
-        classes: Sequence[ClassName] = (), requirements: Sequence[str] | Path = (),
+        classes: Sequence[ClassName] = (), requirements: Sequence[str] | Path = (), feature_views: Sequence[str] = (),
     ) -> ModelVersion:  # fmt: skip
         """Register `model` as the next version of the model `name`.
 
@@ -187,7 +187,8 @@ class Run:
         `training` and `evaluation` are dataset versions, or references to them such as `orders@3`; gates will judge the
         model by `evaluation`, so it must be data that it never saw. `task` is multiclass for a classifier of three
         classes or more, and binary, if it is left out. `score` names the output that quality is judged by, by default
-        the probabilities. `metrics` are logged to the run as well.
+        the probabilities. `metrics` are logged to the run as well. `feature_views` are those that its features were
+        joined from: the model server looks up in them what a request leaves out.
         """
         values = {key: _number(key, value) for key, value in (metrics or {}).items()}
         held_out = _reference(evaluation)
@@ -203,7 +204,9 @@ class Run:
         if values:
             self.log_metrics(values)
         command = self._command(name, exported, training, held_out, task, simpler, note).but(
-            lock=self._lock(requirements), metrics={key: value for key, value in values.items() if math.isfinite(value)}
+            lock=self._lock(requirements),
+            feature_views=tuple(feature_views),
+            metrics={key: value for key, value in values.items() if math.isfinite(value)},
         )
         if exported.note:
             self.set_tag(f"headway.form.{name}", exported.note)

@@ -8,14 +8,16 @@ restart goes on where the last one stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
 
+from headway.engines.arriving_data import NewVersions
 from headway.errors import HeadwayError, Invalid
 from headway.kernel.access import SYSTEM
+from headway.lifecycle.datasets.contract import Contract, WhenSkewed
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference, read_reference
 from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
@@ -25,7 +27,8 @@ from headway.lifecycle.monitors.drift import Detector, judge
 from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality
 from headway.lifecycle.monitors.records import Monitor, Watches
 from headway.lifecycle.monitors.reference import DriftReference, DriftRule, learn_reference
-from headway.lifecycle.monitors.settings import DriftSettings, QualitySettings, settings_of
+from headway.lifecycle.monitors.settings import Settings, settings_of
+from headway.lifecycle.monitors.skew import SkewedDay, SkewRule, judge_skew
 from headway.lifecycle.platform import Platform
 
 _LOG = logging.getLogger("headway.observer")
@@ -34,14 +37,18 @@ _DAY = timedelta(days=1)
 ProfileDay = Callable[[Sequence[bytes], str, Layout], Profile]
 """The profile of one day's answered requests, from the Parquet of the segments that may hold some."""
 
+SkewedRows = Callable[[Sequence[bytes], str, str, Collection[str]], SkewedDay]
+"""The rows that a release answered on one day, from the same, and how many of them break rules of some columns."""
+
 
 class Observer:
-    def __init__(self, platform: Platform, profile_day: ProfileDay) -> None:
-        self._platform, self._profile_day = platform, profile_day
+    def __init__(self, platform: Platform, profile_day: ProfileDay, skewed_day: SkewedRows) -> None:
+        self._platform, self._profile_day, self._skewed_day = platform, profile_day, skewed_day
+        self._arrivals = NewVersions(platform)
         self._references: dict[tuple[str, str], tuple[Reference, DriftReference]] = {}
 
     def step(self) -> None:
-        """Judge every day that is closed and was not judged yet, for every monitor."""
+        """Judge every day that is closed and was not judged yet, for every monitor, and every version of its data."""
         for monitor in self._platform.monitors.list():
             try:
                 self._look(monitor)
@@ -54,11 +61,12 @@ class Observer:
         release = self._platform.deployments.get(monitor.deployment).serving
         if release is None:
             return
+        if monitor.watches is Watches.DATA:
+            self._arrivals.judge(monitor, release)
+            return
+        judge = {Watches.QUALITY: self._quality, Watches.SKEW: self._skew}.get(monitor.watches, self._drift)
         for day in self._days(monitor, release):
-            if monitor.watches is Watches.QUALITY:
-                self._quality(monitor, release, day)
-            else:
-                self._drift(monitor, release, day)
+            judge(monitor, release, day)
 
     def _days(self, monitor: Monitor, release: str) -> Iterator[date]:
         """The closed days after the last one that was judged for this release."""
@@ -67,7 +75,7 @@ class Observer:
         first = date.fromisoformat(last.day) + _DAY if last else self._first_day(monitor.deployment, release)
         if newest is None or first is None:
             return
-        lag = timedelta(days=_settings(monitor).label_lag_days)
+        lag = timedelta(days=getattr(_settings(monitor), "label_lag_days", 0))
         while first + lag < newest.date():
             yield first
             first += _DAY
@@ -86,10 +94,7 @@ class Observer:
 
     def _drift(self, monitor: Monitor, release: str, day: date) -> None:
         reference, learnt = self._reference(monitor, release)
-        start = datetime.combine(day, time(), UTC)
-        segments = self._platform.predictions.between(monitor.deployment, start, start + _DAY)
-        data = [self._platform.blobs.get(segment.blob) for segment in segments]
-        window = self._profile_day(data, day.isoformat(), reference.layout)
+        window = self._profile_day(self._segments(monitor, day), day.isoformat(), reference.layout)
         judged = judge(window, learnt, self._detector(monitor, release))
         flagged = [column for column in judged.columns if column.flagged]
         self._platform.monitors.record(
@@ -102,6 +107,40 @@ class Observer:
             limit=judged.limit,
             reason=judged.reason,
             numbers={"p": judged.p, "detector": _plain(judged.detector), "flagged": _plain(flagged)},
+            by=SYSTEM,
+        )
+
+    def _segments(self, monitor: Monitor, day: date) -> list[bytes]:
+        start = datetime.combine(day, time(), UTC)
+        segments = self._platform.predictions.between(monitor.deployment, start, start + _DAY)
+        return [self._platform.blobs.get(segment.blob) for segment in segments]
+
+    def _skew(self, monitor: Monitor, release: str, day: date) -> None:
+        contract, rule = self._version(release).contract or Contract(columns=()), _settings(monitor)
+        assert isinstance(rule, SkewRule)
+        columns = contract.columns_to(WhenSkewed.CHANGE)
+        segments = self._segments(monitor, day) if columns else []
+        counted = self._skewed_day(segments, day.isoformat(), release, columns)
+        judged = judge_skew(counted, contract.tolerated, rule, self._detector(monitor, release))
+        if not columns:
+            judged = judged.but(reason="no column of the contract says that skew of its values opens a change")
+        self._platform.monitors.record(
+            monitor,
+            release,
+            day.isoformat(),
+            rows=counted.rows,
+            outcome=judged.outcome,
+            statistic=judged.detector.total,
+            limit=judged.limit,
+            reason=judged.reason,
+            numbers={
+                "p": judged.p,
+                "skewed": counted.skewed,
+                "columns": counted.columns,
+                "tolerated": contract.tolerated,
+                "contract": contract.digest,
+                "detector": _plain(judged.detector),
+            },
             by=SYSTEM,
         )
 
@@ -184,7 +223,7 @@ class Observer:
         return self._platform.models.version(self._platform.releases.get(release).model_version)
 
 
-def _settings(monitor: Monitor) -> DriftSettings | QualitySettings:
+def _settings(monitor: Monitor) -> Settings:
     return settings_of(monitor.name, monitor.watches, monitor.settings)
 
 

@@ -106,15 +106,15 @@ def wire(
     """Every service, each on the stores of its stage and the services of earlier stages."""
     s, t, j = stores, (clock, ids), journal
     declared = Declared(s.policies, clock)
-    room, datasets, runs, models, tracking = _development(s, j, blobs, inspector, declared, *t)
-    delivery = environments, gates, releases, deployments, rollouts = _delivery(s, j, models, signer, *t)
+    room, datasets, views, runs, models, tracking = _development(s, j, blobs, inspector, histories, declared, *t)
+    delivery = environments, gates, releases, deployments, rollouts = _delivery(s, j, models, views, signer, *t)
     changes = ChangeService(j, s.changes, s.leases, runs, models, *delivery, *t)
     triggers = TriggerService(j, s.triggers, s.firings, s.changes, changes, calendar, *t)
     retention = _retention(s, j, tracking, clock)
     return Platform(
         access=AccessService(j, s.tokens, *t),
         **_datasets(j, datasets, blobs),
-        feature_views=FeatureViewService(j, *_feature_views(s), datasets, histories, *t),
+        feature_views=views,
         experiments=tracking.experiments,
         runs=runs,
         artifacts=ArtifactService(j, s.artifacts, blobs, *t),
@@ -171,24 +171,27 @@ def _models(s: Stores) -> tuple[ModelStore, ModelVersionStore, RegistrationStore
 
 
 def _development(
-    s: Stores, journal: Journal, blobs: BlobStore, inspector: Inspector, declared: Declared, clock: Clock, ids: Ids
-) -> tuple[Room, DatasetService, RunService, ModelService, Tracking]:
+    s: Stores, journal: Journal, blobs: BlobStore, inspector: Inspector, histories: HistoryReader, declared: Declared,
+    clock: Clock, ids: Ids,
+) -> tuple[Room, DatasetService, FeatureViewService, RunService, ModelService, Tracking]:  # fmt: skip
     j, t = journal, (clock, ids)
     room = Room(declared.quotas, s.runs, s.metrics)
     datasets = DatasetService(j, s.datasets, s.dataset_versions, blobs, inspector, *t)
     runs = RunService(j, s.runs, s.metrics, s.experiments, s.artifacts, blobs, s.leases, room, *t)
-    models = ModelService(j, *_models(s), runs, datasets, blobs, *t)
-    return room, datasets, runs, models, _tracking(s, j, runs, *t)
+    views = FeatureViewService(j, *_feature_views(s), datasets, blobs, histories, *t)
+    models = ModelService(j, *_models(s), runs, datasets, views, blobs, *t)
+    return room, datasets, views, runs, models, _tracking(s, j, runs, *t)
 
 
 def _delivery(
-    s: Stores, journal: Journal, models: ModelService, signer: Signer, clock: Clock, ids: Ids
-) -> tuple[EnvironmentService, GateService, ReleaseService, DeploymentService, RolloutService]:
+    s: Stores, journal: Journal, models: ModelService, views: FeatureViewService, signer: Signer, clock: Clock,
+    ids: Ids,
+) -> tuple[EnvironmentService, GateService, ReleaseService, DeploymentService, RolloutService]:  # fmt: skip
     t = clock, ids
     environments = EnvironmentService(journal, s.environments, *t)
     gates = GateService(journal, s.evidence, s.verdicts, environments, models, *t)
     releases = ReleaseService(journal, s.releases, s.approvals, environments, models, gates, signer, *t)
-    deployments = DeploymentService(journal, s.deployments, s.traffic, environments, models, releases, *t)
+    deployments = DeploymentService(journal, s.deployments, s.traffic, environments, models, views, releases, *t)
     rollouts = RolloutService(journal, s.rollouts, deployments, environments, *t)
     return environments, gates, releases, deployments, rollouts
 

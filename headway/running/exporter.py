@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from headway.client.client import Client
+from headway.client.frames import polars_of
 from headway.client.home import find_home
 from headway.client.run import Exported
 from headway.errors import ExtraMissing, Invalid
@@ -34,7 +35,7 @@ class OnnxExporter:
         engine = _engine("export")
         if isinstance(model, bytes):
             return Exported(onnx=model, signature=engine.signature_of(model, score))
-        rows = self._held_out(model, evaluation) if example is None else example
+        rows = self._held_out(model, evaluation) if example is None else polars_of(example)
         made = engine.export(model, rows, rows.head(_PARITY_ROWS), score)
         return Exported(
             onnx=made.data, signature=made.signature, parity=made.parity, form=made.form, variants=made.variants,

@@ -65,7 +65,7 @@ def with_engines(application: Application, project: Path | None) -> Application:
     )
     scheduler = Scheduler(platform, application.clock, CronCalendar())
     arrivals = Arrivals(platform, application.clock, application.settings.arrivals)
-    observer = Observer(platform, application.tables.profile_day)
+    observer = Observer(platform, application.tables.profile_day, application.tables.skewed_day)
     collector = Collector(
         platform,
         application.stores.leases,

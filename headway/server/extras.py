@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 
+from headway.engines.feature_views.snapshots import packed
 from headway.engines.tables.questions import (
     ContentOf,
     DayProfileOf,
@@ -14,6 +15,7 @@ from headway.engines.tables.questions import (
     JoinedOf,
     LatestOf,
     ReferenceOf,
+    SkewedDayOf,
     SummaryOf,
 )
 from headway.engines.tables.readers import Readers
@@ -21,7 +23,8 @@ from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
-from headway.lifecycle.feature_views.records import DefineFeatures, Latest
+from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
+from headway.lifecycle.monitors.skew import SkewedDay
 from headway.lifecycle.predictions.records import SegmentContent
 
 
@@ -36,7 +39,7 @@ def need(*packages: str) -> None:
 class Tables:
     """What the control plane wants to know of tables, read in processes of their own.
 
-    Implements `Inspector`, `SegmentReader` and `HistoryReader`; `profile_day` is the `ProfileDay` of an observer.
+    Implements `Inspector`, `SegmentReader` and `HistoryReader`; `profile_day` and `skewed_day` are an observer's.
     """
 
     def __init__(self, readers: Readers) -> None:
@@ -60,9 +63,17 @@ class Tables:
     def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
         return self._ready().ask(LatestOf(data=data, view=view, as_of=as_of), Latest)
 
+    def packed(self, rows: Mapping[str, OnlineRow]) -> bytes:
+        return packed(rows)
+
     def profile_day(self, segments: Sequence[bytes], day: str, layout: Layout) -> Profile:
         """The profile of one day of captured segments."""
         return self._ready().ask(DayProfileOf(segments=tuple(segments), day=day, layout=layout), Profile)
+
+    def skewed_day(self, segments: Sequence[bytes], day: str, release: str, columns: Collection[str]) -> SkewedDay:
+        """How many rows of a release broke rules of these columns on one day of captured segments."""
+        question = SkewedDayOf(segments=tuple(segments), day=day, release=release, columns=tuple(columns))
+        return self._ready().ask(question, SkewedDay)
 
     def close(self) -> None:
         self._readers.close()

@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from headway.errors import BadTensor, Conflict, ContractBroken, Invalid
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import Datatype
+from headway.serving.exchange import by_row
 from headway.serving.features import by_name
 from headway.serving.router import LoadedRoute
 
 PART_ROWS = 50_000
-_ADDED = ("_score", "_release", "_error", "_label", "_probabilities")
+_ADDED = ("_score", "_release", "_error", "_skewed", "_label", "_probabilities")
 
 
 class Job(Value):
@@ -55,8 +57,9 @@ def score_file(
     begin: Callable[[int, int], None] = lambda rows, done: None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Scored:
-    """Write the rows of `source` to `target` with `_score`, `_release` and `_error` beside them; of several classes
-    also `_label` and `_probabilities`, in the order of the signature.
+    """Write the rows of `source` to `target` with `_score`, `_release`, `_error` and `_skewed` beside them; of several
+    classes also `_label` and `_probabilities`, in the order of the signature. `_skewed` are the features whose value
+    breaks a rule that the contract lets pass, else null.
 
     Raises `Invalid` for a file that is no Parquet, lacks a feature or has one of these columns; `Conflict` when the
     target is there, or is half made from something else.
@@ -123,32 +126,37 @@ def _folder(target: Path, job: Job) -> Path:
 
 
 def _scored(loaded: LoadedRoute, rows: pl.DataFrame) -> pl.DataFrame:
-    scores, errors = np.full(rows.height, np.nan), [None] * rows.height
-    classified = _Classified([None] * rows.height, [None] * rows.height)
+    told = _Told.of(rows.height)
     if rows.height:
-        _score_into(loaded, rows, scores, errors, classified)
+        _score_into(loaded, rows, told)
     beside = [
-        pl.Series("_label", classified.labels, pl.String),
-        pl.Series("_probabilities", classified.probabilities, pl.List(pl.Float64)),
+        pl.Series("_label", told.labels, pl.String),
+        pl.Series("_probabilities", told.probabilities, pl.List(pl.Float64)),
     ] if loaded.classes else []  # fmt: skip
     return rows.with_columns(
-        pl.Series("_score", scores, pl.Float64, nan_to_null=True),
+        pl.Series("_score", told.scores, pl.Float64, nan_to_null=True),
         pl.lit(loaded.route.release).alias("_release"),
-        pl.Series("_error", errors, pl.String),
+        pl.Series("_error", told.errors, pl.String),
+        pl.Series("_skewed", told.skewed, pl.List(pl.String)),
         *beside,
     )
 
 
-class _Classified(NamedTuple):
-    """By row, what a release of several classes says."""
+class _Told(NamedTuple):
+    """What is told of each row; the last two of a release of several classes."""
 
+    scores: NDArray[np.float64]
+    errors: list[str | None]
+    skewed: list[list[str] | None]
     labels: list[str | None]
     probabilities: list[list[float] | None]
 
+    @classmethod
+    def of(cls, rows: int) -> _Told:
+        return cls(np.full(rows, np.nan), [None] * rows, [None] * rows, [None] * rows, [None] * rows)
 
-def _score_into(
-    loaded: LoadedRoute, rows: pl.DataFrame, scores: Any, errors: list[Any], classified: _Classified
-) -> None:  # fmt: skip
+
+def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, told: _Told) -> None:
     """All rows at once if none is refused, else in halves: a refused row must not take others with it."""
     spans = [(0, rows.height)]
     columns = _columns(loaded, rows)
@@ -156,19 +164,20 @@ def _score_into(
         start, end = spans.pop()
         try:
             batch = by_name(loaded.inputs, {name: values[start:end] for name, values in columns.items()})
-            loaded.inputs.check(batch)
+            skewed = loaded.inputs.check(batch)
         except (BadTensor, ContractBroken) as refusal:
             if end - start == 1:
-                errors[start] = str(refusal)
+                told.errors[start] = str(refusal)
             else:
                 middle = (start + end) // 2
                 spans += [(start, middle), (middle, end)]
             continue
         outputs = loaded.runtime.run(batch.feed)
-        scores[start:end] = loaded.scores(outputs, end - start)
+        told.scores[start:end] = loaded.scores(outputs, end - start)
+        told.skewed[start:end] = by_row(skewed, end - start)
         if loaded.classes:
-            classified.labels[start:end] = map(str, loaded.labels(outputs, end - start))
-            classified.probabilities[start:end] = loaded.probabilities(outputs, end - start).tolist()
+            told.labels[start:end] = map(str, loaded.labels(outputs, end - start))
+            told.probabilities[start:end] = loaded.probabilities(outputs, end - start).tolist()
 
 
 def _columns(loaded: LoadedRoute, rows: pl.DataFrame) -> Mapping[str, list[Any]]:

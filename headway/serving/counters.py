@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from headway.kernel.records import Value
 
@@ -24,6 +24,7 @@ class ReleaseCounts(Value):
     rows: int
     refused: dict[str, int] = {}
     filled: dict[str, int] = {}
+    skewed: dict[str, int] = {}
     unsampled: int = 0
     fallbacks: dict[str, int] = {}
 
@@ -41,6 +42,8 @@ class ReleaseCounters:
         """Requests that were not run, by the code of the reason; they are in no other figure."""
         self.filled: Counter[str] = Counter()
         """Values that a default stands for, by feature."""
+        self.skewed: Counter[str] = Counter()
+        """Values that break a rule and were let pass, by feature."""
         self.fallbacks: Counter[str] = Counter()
         """Requests that something else answered, since the model failed, by what answered; 200 among the statuses."""
         self.unsampled = 0
@@ -71,6 +74,7 @@ class ReleaseCounters:
             rows=self.rows,
             refused=dict(self.refused),
             filled=dict(self.filled),
+            skewed=dict(self.skewed),
             unsampled=self.unsampled,
             fallbacks=dict(self.fallbacks),
         )
@@ -80,6 +84,7 @@ class ReleaseCounters:
         self.statuses.update(counts.statuses)
         self.refused.update(counts.refused)
         self.filled.update(counts.filled)
+        self.skewed.update(counts.skewed)
         self.fallbacks.update(counts.fallbacks)
         self.cells = [own + other for own, other in zip(self.cells, counts.cells, strict=True)]
         self.latency_us += counts.latency_us
@@ -96,6 +101,8 @@ class ReleaseStatus(Value):
     """Requests that were not run for want of time or room, by the code of the reason."""
     filled: dict[str, int] = {}
     """Values that a default stands for, by feature."""
+    skewed: dict[str, int] = {}
+    """Values that break a rule of the contract and were let pass, by feature."""
     unsampled: int = 0
     """Rows that are not captured because only a share is."""
     fallbacks: dict[str, int] = {}
@@ -170,7 +177,8 @@ class ServerCounters:
             *self._requests(),
             *self._refused(),
             *self._fallbacks(),
-            *self._filled(),
+            *self._by_feature("filled", lambda counters: counters.filled),
+            *self._by_feature("skewed", lambda counters: counters.skewed),
             *self._unsampled(),
             *self._latency(),
         ]
@@ -194,12 +202,12 @@ class ServerCounters:
             for by, count in sorted(counters.fallbacks.items()):
                 yield f'headway_fallback_answers_total{{release="{_escaped(release)}",by="{_escaped(by)}"}} {count}'
 
-    def _filled(self) -> Iterator[str]:
-        yield "# TYPE headway_filled_values_total counter"
+    def _by_feature(self, name: str, counted: Callable[[ReleaseCounters], Counter[str]]) -> Iterator[str]:
+        yield f"# TYPE headway_{name}_values_total counter"
         for release, counters in self.releases.items():
-            for feature, count in sorted(counters.filled.items()):
+            for feature, count in sorted(counted(counters).items()):
                 labels = f'release="{_escaped(release)}",feature="{_escaped(feature)}"'
-                yield f"headway_filled_values_total{{{labels}}} {count}"
+                yield f"headway_{name}_values_total{{{labels}}} {count}"
 
     def _unsampled(self) -> Iterator[str]:
         yield "# TYPE headway_capture_unsampled_rows_total counter"
@@ -228,6 +236,7 @@ def _status(counters: ReleaseCounters) -> ReleaseStatus:
         latency_us_mean=mean,
         refused=dict(counters.refused),
         filled=dict(counters.filled),
+        skewed=dict(counters.skewed),
         unsampled=counters.unsampled,
         fallbacks=dict(counters.fallbacks),
     )

@@ -32,6 +32,8 @@ class Exchange(msgspec.Struct, gc=False):
     """The features as `Batch.cells` has them, in the signature's order; empty when they could not be read."""
     filled: dict[str, list[int]] = {}
     """By feature, the rows in which its default stands."""
+    skewed: dict[str, list[int]] = {}
+    """By feature, the rows whose value breaks a rule that the contract lets pass."""
     sampled: bool = True
     """Whether it is of the sample, and not kept for its failure only."""
     scores: list[float] | None = None
@@ -69,19 +71,28 @@ class Exchange(msgspec.Struct, gc=False):
 
     def filled_rows(self) -> list[list[str] | None]:
         """By row, the features that were filled with their default."""
-        if not self.filled:
-            return [None] * self.rows
-        names: list[list[str]] = [[] for _ in range(self.rows)]
-        for name, rows in self.filled.items():
-            for row in rows:
-                names[row].append(name)
-        return [each or None for each in names]
+        return by_row(self.filled, self.rows)
+
+    def skewed_rows(self) -> list[list[str] | None]:
+        """By row, the features that break a rule of values."""
+        return by_row(self.skewed, self.rows)
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         """One tuple of `width` features per row."""
         if not self.cells:
             return [(None,) * width] * self.rows
         return [self.cells] if self.rows == 1 else zip(*self.cells, strict=True)
+
+
+def by_row(named: dict[str, list[int]], rows: int) -> list[list[str] | None]:
+    """By row, the features that name it, or None."""
+    if not named:
+        return [None] * rows
+    names: list[list[str]] = [[] for _ in range(rows)]
+    for name, places in named.items():
+        for place in places:
+            names[place].append(name)
+    return [each or None for each in names]
 
 
 class Answered(msgspec.Struct, gc=False):
@@ -122,6 +133,8 @@ class Answered(msgspec.Struct, gc=False):
 
     def filled_rows(self) -> list[list[str] | None]:
         return [None] * self.rows
+
+    skewed_rows = filled_rows
 
     def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
         return map(tuple, self.numbers.tolist())

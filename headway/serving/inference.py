@@ -129,6 +129,8 @@ class Inference:
             counters.fallbacks[exchange.fallback] += 1
         for feature, rows in exchange.filled.items():
             counters.filled[feature] += len(rows)
+        for feature, rows in exchange.skewed.items():
+            counters.skewed[feature] += len(rows)
         sampling = exchange.table.table.capture
         if sampling.share < 1:
             exchange.sampled = sampling.takes(exchange.request)
@@ -213,7 +215,7 @@ def _understood(exchange: Exchange, body: bytes, head: Head, dialect: Dialect[An
     exchange.cells, exchange.rows, exchange.filled = batch.cells, batch.rows, batch.filled
     if parameters.prediction_ids is not None:
         exchange.predictions = _prediction_ids(parameters.prediction_ids, batch.rows)
-    loaded.inputs.check(batch)
+    exchange.skewed = loaded.inputs.check(batch)
     return asked, loaded, batch
 
 

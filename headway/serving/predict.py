@@ -6,6 +6,7 @@ OpenAPI document.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from headway.errors import BadTensor, ContractBroken, HeadwayError, Invalid
 from headway.kernel.naming import nearest
-from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed
 from headway.lifecycle.models.records import Datatype, Signature
 from headway.serving.dialects import Outputs
 from headway.serving.exchange import Exchange
 from headway.serving.features import by_name
+from headway.serving.lookups import LookUps
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import Aware, Name, RequestParameters, encode
 from headway.serving.router import LoadedRoute, LoadedTable
@@ -27,9 +29,11 @@ _TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "
 
 
 class Prediction(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """`features` by name; `id` names the prediction for its label, and is made if left out."""
+    """`features` by name; those that are left out are looked up by `entities`, which are the columns that a feature
+    view is looked up by, if the model names one. `id` names the prediction for its label, and is made if left out."""
 
-    features: dict[str, Any]
+    features: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    entities: dict[str, Any] = {}
     id: Name | None = None
     key: Name | int | None = None
     event_at: Aware | None = None
@@ -56,23 +60,31 @@ class Predicted(msgspec.Struct, gc=False):
     """All that the model gives, where that is more than label and score."""
 
 
+_DESCRIBED = "/v1/openapi.json describes it"
 _decoder = msgspec.json.Decoder(Prediction)
 
 
 class NamedPrediction:
     def read(self, body: bytes, head: Head) -> Prediction:
         try:
-            return _decoder.decode(body)
+            asked = _decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Invalid(f"the body is not a prediction request: {error}; /v1/openapi.json describes it") from None
+            raise Invalid(f"the body is not a prediction request: {error}; {_DESCRIBED}") from None
+        if asked.features is msgspec.UNSET and not asked.entities:
+            raise Invalid(f"the body is not a prediction request: it lacks `features`; {_DESCRIBED}")
+        return asked
 
     def batch(self, asked: Prediction, loaded: LoadedRoute) -> Batch:
-        known = loaded.inputs.columns
-        if unknown := [name[:200] for name in asked.features if name not in known][:10]:
+        known, features = loaded.inputs.columns, {} if asked.features is msgspec.UNSET else asked.features
+        if unknown := [name[:200] for name in features if name not in known][:10]:
             raise BadTensor(f"there is no feature {unknown[0]!r}{nearest(unknown[0], known)}", unknown=unknown)
-        if wide := next((name for name, value in asked.features.items() if type(value) is list), None):
+        if wide := next((name for name, value in features.items() if type(value) is list), None):
             raise BadTensor(f"feature {wide!r} takes one value, not a list", tensor=wide)
-        features = asked.features or dict.fromkeys(loaded.inputs.defaults)
+        if asked.entities:
+            if loaded.lookups is None:
+                raise BadTensor("this model looks nothing up; send its features", unknown=list(asked.entities)[:10])
+            features = loaded.lookups.completed(asked.entities, features, asked.event_at or datetime.now(UTC))
+        features = features or dict.fromkeys(loaded.inputs.defaults)
         return by_name(loaded.inputs, {name: [value] for name, value in features.items()})
 
     def answer(self, asked: Prediction, exchange: Exchange, loaded: LoadedRoute, outputs: Outputs) -> Answer:
@@ -109,7 +121,8 @@ def openapi(table: LoadedTable) -> dict[str, Any]:
     }
     if table.routes:
         route = table.routes[0].route
-        request, answer = _asked(route.signature, route.contract), _answered(route.signature)
+        request = _asked(route.signature, route.contract, table.routes[0].lookups)
+        answer = _answered(route.signature)
         document["paths"][path] = {
             "post": {
                 "summary": f"One prediction of {table.table.deployment}",
@@ -140,25 +153,46 @@ def _response(about: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": about, "content": {"application/json": {"schema": schema}}}
 
 
-def _asked(signature: Signature, contract: Contract | None) -> dict[str, Any]:
-    rules = {rule.name: rule for rule in contract.columns if rule.use is Use.FEATURE} if contract else {}
+def _asked(signature: Signature, contract: Contract | None, lookups: LookUps | None) -> dict[str, Any]:
+    rules = _asked_for(contract) if contract else {}
     features = {name: _feature(spec.datatype, rules.get(name)) for spec in signature.inputs for name in spec.columns}
+    found = lookups.features if lookups else frozenset()
+    needed = [name for name in features if name not in found and (name not in rules or rules[name].default is None)]
     return {
         "type": "object",
-        "required": ["features"],
+        "required": ["features"] if needed or not lookups else [],
         "additionalProperties": False,
         "properties": {
             "features": {
                 "type": "object",
-                "required": [name for name in features if name not in rules or rules[name].default is None],
+                "required": needed,
                 "additionalProperties": False,
                 "properties": features,
             },
+            **({"entities": _entities(lookups)} if lookups else {}),
             "id": {"type": ["string", "null"], "maxLength": 200},
             "key": {"type": ["string", "integer", "null"]},
             "event_at": {"type": ["string", "null"], "format": "date-time"},
         },
     }
+
+
+def _entities(lookups: LookUps) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": f"by these are looked up, if left out: {', '.join(sorted(lookups.features))}",
+        "additionalProperties": False,
+        "properties": {name: {"type": ["string", "number", "boolean"]} for name in lookups.entities},
+    }
+
+
+def _asked_for(contract: Contract) -> dict[str, ColumnRule]:
+    """What requests must keep, by feature: no rules of values where others are let pass."""
+    refusing = contract.columns_to(WhenSkewed.REFUSE)
+    return {
+        rule.name: rule if rule.name in refusing else rule.but(nulls=1.0, low=None, high=None, levels=None)
+        for rule in contract.columns if rule.use is Use.FEATURE
+    }  # fmt: skip
 
 
 def _feature(datatype: Datatype, rule: ColumnRule | None) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import blake3
 from numpy.typing import NDArray
 
+from headway.engines.feature_views.snapshots import Snapshot
 from headway.engines.runtimes.python import Raised
 from headway.errors import Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.blobs import checked_digest
@@ -20,10 +23,11 @@ from headway.lifecycle.models.records import Datatype, Form
 from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.graphs import GraphRuntime
+from headway.serving.lookups import LoadedView, LookUps
 from headway.serving.memory import OnnxModels
 from headway.serving.messages import KEY_HEADERS, Head
 from headway.serving.rowwise import is_exact
-from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
+from headway.serving.runtimes import LocalFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Batch, Inputs
 from headway.serving.workers import WorkerRuntime, patient
 
@@ -51,6 +55,8 @@ class LoadedRoute:
         self.inline = isinstance(runtime, OnnxRuntime)
         self.together = isinstance(runtime, OnnxRuntime) and runtime.is_rowwise and is_exact(runtime, self.inputs)
         """Whether rows of several requests may be scored in one run, since each gets what it would get alone."""
+        self.lookups: LookUps | None = None
+        """What finds features that a request leaves out."""
         try:
             outputs = runtime.run(self.inputs.example())
             self.scores(outputs, rows=1)
@@ -68,6 +74,14 @@ class LoadedRoute:
         wide = outputs[self._score_place].reshape(rows, -1)
         scores: list[float] = (wide.max(axis=1) if self.classes else wide[:, -1]).tolist()
         return scores
+
+    def looking_up(self, views: Mapping[str, LoadedView]) -> LoadedRoute:
+        """This one with its feature views as they are now."""
+        if not self.route.views:
+            return self
+        found = copy(self)
+        found.lookups = LookUps([views[view] for view in self.route.views], self.inputs)
+        return found
 
     def answering_for(self, primary: LoadedRoute) -> LoadedRoute:
         """This one with the signature of `primary`, for which it can stand in."""
@@ -106,14 +120,17 @@ def loaded_route(route: Route, runtime: Runtime) -> LoadedRoute:
         raise
 
 
+_NO_SNAPSHOTS: Mapping[str, Snapshot] = {}
+
+
 class LoadedTable:
     """A routing table with its models; `mirrors` holds, by release, the route that scores its requests once more."""
 
     def __init__(
         self, table: RoutingTable, routes: tuple[LoadedRoute, ...], shadow: LoadedRoute | None = None,
-        fallback: LoadedRoute | None = None,
+        fallback: LoadedRoute | None = None, *, snapshots: Mapping[str, Snapshot] = _NO_SNAPSHOTS,
     ) -> None:  # fmt: skip
-        self.table, self.routes, self._fallback = table, routes, fallback
+        self.table, self.routes, self._fallback, self.snapshots = table, routes, fallback, snapshots
         self._standing: dict[str, LoadedRoute | None] = {}
         self.loaded = (*routes, *(each for each in (shadow, fallback) if each))
         self.infer_path = f"/v2/models/{table.deployment}/infer"
@@ -203,15 +220,32 @@ class BlobFolder:
         self._root = root
 
     def get(self, name: str) -> bytes:
-        hexadecimal = checked_digest(name).removeprefix("b3:")
-        path = self._root / hexadecimal[:2] / hexadecimal[2:]
+        path = self._place(name)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise NotFound(f"model {name} cannot be read: {error}") from error
-        if digest(data) != name:
-            raise LedgerBroken(f"model file {path} was changed: its digest is no longer {name}")
+        _must_be(name, digest(data), path)
         return data
+
+    def path(self, name: str) -> Path:
+        """Of a file too large to be held in memory."""
+        path, hasher = self._place(name), blake3.blake3()
+        try:
+            hasher.update_mmap(path)
+        except OSError as error:
+            raise NotFound(f"file {name} cannot be read: {error}") from error
+        _must_be(name, f"b3:{hasher.hexdigest()}", path)
+        return path
+
+    def _place(self, name: str) -> Path:
+        hexadecimal = checked_digest(name).removeprefix("b3:")
+        return self._root / hexadecimal[:2] / hexadecimal[2:]
+
+
+def _must_be(name: str, found: str, path: Path) -> None:
+    if found != name:
+        raise LedgerBroken(f"model file {path} was changed: its digest is no longer {name}")
 
 
 class Router:
@@ -221,7 +255,7 @@ class Router:
     """
 
     def __init__(
-        self, file: Path, models: ModelFiles, workers: Path, onnx: OnnxModels | None = None,
+        self, file: Path, models: LocalFiles, workers: Path, onnx: OnnxModels | None = None,
         environments: Path | None = None,
     ) -> None:  # fmt: skip
         self._environments = environments
@@ -277,9 +311,11 @@ class Router:
         return {name: each.memory_bytes for name, each in found.items() if isinstance(each, OnnxRuntime)}
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, and let go of all files."""
         for loaded in self.active.loaded if self.active else ():
             loaded.runtime.close()
+        for snapshot in self.active.snapshots.values() if self.active else ():
+            snapshot.close()
 
     def _forget(self, seen: tuple[int, int, int]) -> None:
         self._seen = None if self._seen == seen else self._seen
@@ -290,6 +326,10 @@ class Router:
         for loaded in before.loaded if before else ():
             if id(loaded.runtime) not in kept:
                 loop.call_later(_LINGER_S, loop.run_in_executor, None, loaded.runtime.close)
+        now = self.active.snapshots if self.active else _NO_SNAPSHOTS
+        for name, snapshot in before.snapshots.items() if before else ():
+            if name not in now:
+                loop.call_later(_LINGER_S, snapshot.close)
 
     def _load(self) -> LoadedTable:
         table = read_table(self._file.read_bytes())
@@ -299,18 +339,25 @@ class Router:
         fallback = table.fallback.route if table.fallback else None
         beside = [route for route in (shadow, fallback) if route]
         fresh = list[LoadedRoute]()
+        known = self.active.snapshots if self.active else _NO_SNAPSHOTS
+        snapshots = dict[str, Snapshot]()
         try:
+            for name in {each.snapshot for each in table.views if each.snapshot}:
+                snapshots[name] = known.get(name) or Snapshot(self._models.path(name))
+            views = {each.view.id: LoadedView(each.view, snapshots.get(each.snapshot)) for each in table.views}
             for route in (*table.routes, *beside):
                 same = route.but(percent=0)
                 if same not in loaded:
                     fresh.append(loaded_route(route, self._runtime(route)))
                     loaded[same] = fresh[-1]
-            routes = tuple(loaded[route.but(percent=0)] for route in table.routes)
+            routes = tuple(loaded[route.but(percent=0)].looking_up(views) for route in table.routes)
             others = [loaded[route.but(percent=0)] if route else None for route in (shadow, fallback)]
-            return LoadedTable(table, routes, *others)
+            return LoadedTable(table, routes, *others, snapshots=snapshots)
         except BaseException:
             for each in fresh:
                 each.runtime.close()
+            for name in snapshots.keys() - known.keys():
+                snapshots[name].close()
             raise
 
     def _runtime(self, route: Route) -> Runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import onnxruntime
@@ -20,6 +21,12 @@ _FATAL_ONLY = 4
 class ModelFiles(Protocol):
     def get(self, digest: str) -> bytes:
         """The model's bytes; raises `NotFound`, or `LedgerBroken` when they do not have this digest."""
+        ...
+
+
+class LocalFiles(ModelFiles, Protocol):
+    def path(self, digest: str) -> Path:
+        """Where such bytes are on this machine; raises as `get` does."""
         ...
 
 

@@ -4,6 +4,7 @@ Columns: the features, typed by the signature, and beside them, set apart by an 
 `_key`, `_release` (null when none was chosen), `_event_at`, `_received_at`, `_status`, `_error`, `_fallback` (the
 release that answered in the place of `_release`, whose failure `_error` tells, or `constant`), `_rows` and
 `_latency_us` (both of the whole request), `_filled` (the features whose default stands in the row, else null),
+`_skewed` (the features whose value breaks a rule that the contract lets pass, else null),
 `_share` (of the requests that are captured), `_sampled` (whether the row is of that share; else it was kept for its
 failure, and is of no use for rates), `_score`, `_mirror_release`, `_mirror_score`; with a release of several
 classes also `_label`, `_probabilities` (by class, in its order) and `_mirror_probabilities`. A score that is not
@@ -68,6 +69,7 @@ def segment(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Segmen
     columns = {
         **_requests(exchanges),
         "_filled": text_lists(list(chain.from_iterable(each.filled_rows() for each in exchanges))),
+        "_skewed": text_lists(list(chain.from_iterable(each.skewed_rows() for each in exchanges))),
         "_prediction": texts(list(chain.from_iterable(each.prediction_ids() for each in exchanges))),
         "_score": doubles(scores),
         "_mirror_release": texts(mirror_releases),

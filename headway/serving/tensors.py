@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from headway.errors import BadTensor, ContractBroken, Invalid
-from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, request_violations
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed, request_violations, rows_out
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.protocol import Tensor
 from headway.serving.wire import Numbers, must_convert
 
 Feed = dict[str, NDArray[Any]]
-Filled = dict[str, list[int]]
+ByRow = dict[str, list[int]]
+"""By feature, rows of a batch."""
 """By feature, the rows in which its default stands for what the request lacks."""
 
 
@@ -52,7 +53,7 @@ class Batch(msgspec.Struct, gc=False):
     feed: Feed
     cells: tuple[Any, ...]
     rows: int
-    filled: Filled
+    filled: ByRow
 
 
 class InputTensor:
@@ -75,7 +76,7 @@ class InputTensor:
     def may_lack(self) -> bool:
         return len(self.defaults) == self.width
 
-    def values(self, tensor: Tensor, rows: int, filled: Filled) -> list[Any]:
+    def values(self, tensor: Tensor, rows: int, filled: ByRow) -> list[Any]:
         """The elements of `rows` rows in one list, defaults in the place of nulls; their types are not looked at."""
         shape, data, width = tensor.shape, tensor.data, self.width
         if data is None:
@@ -94,7 +95,7 @@ class InputTensor:
         self._must_convert(data, tensor.datatype)
         return data
 
-    def _filled(self, data: list[Any], filled: Filled) -> list[Any]:
+    def _filled(self, data: list[Any], filled: ByRow) -> list[Any]:
         whole = list(data)
         for at, default in self.defaults.items():
             places = [place for place in range(at, len(data), self.width) if data[place] is None]
@@ -218,6 +219,7 @@ class Inputs:
             name for tensor in self.tensors.values() if tensor.datatype is Datatype.BYTES for name in tensor.columns
         }
         self._row_rules = RowRules(self._rules, texts, columns)
+        self._lenient = self._rules.keys() - contract.columns_to(WhenSkewed.REFUSE) if contract else set[str]()
         self._unruled = [(at, name) for at, name in enumerate(columns) if name not in self._features]
 
     def read(self, tensors: Sequence[Tensor]) -> Batch:
@@ -226,7 +228,7 @@ class Inputs:
         brought = {tensor.name: tensor for tensor in tensors}
         if brought.keys() != known.keys() or len(tensors) != len(known):
             self._complete(tensors, brought)
-        rows, filled = tensors[0].shape[0] if tensors[0].shape else 0, Filled()
+        rows, filled = tensors[0].shape[0] if tensors[0].shape else 0, ByRow()
         values = {name: tensor.values(brought[name], rows, filled) for name, tensor in known.items()}
         cells = tuple(chain.from_iterable(values.values())) if rows == 1 else self._columns(values)
         for at, name in self._unruled:
@@ -247,6 +249,14 @@ class Inputs:
                 tensor.name, [rows, tensor.width], tensor.datatype, [None] * (rows * tensor.width)
             )
 
+    def may_lack(self, column: str) -> bool:
+        """Whether a request may have a null there: a default stands for it, or it is a number that may be missing."""
+        if column in self.defaults:
+            return True
+        floats = any(tensor.datatype in FLOATS for tensor in self.tensors.values() if column in tensor.columns)
+        rule = self._features.get(column)
+        return floats and rule is not None and (rule.nulls > 0 or column in self._lenient)
+
     def bounds(self, column: str) -> tuple[float, float]:
         """What the contract lets a number be, without looking at it again."""
         rule = self._rules.get(column)
@@ -263,14 +273,18 @@ class Inputs:
         place = tensor.columns.index(column)
         return batch.feed[tensor.name][:1].reshape(-1)[place : place + 1].tolist()[0]
 
-    def check(self, batch: Batch) -> None:
-        """Raise `ContractBroken` if a row breaks the contract."""
+    def check(self, batch: Batch) -> ByRow:
+        """By feature, the rows whose value breaks a rule that the contract lets pass; raises `ContractBroken` for one
+        that it does not."""
         if self._contract is None or (batch.rows == 1 and self._row_rules.keeps(batch.cells)):
-            return
+            return {}
         columns = self.by_column(batch)
         doubted = {name: columns[name] for name, rule in self._rules.items() if not rule.keeps(columns[name])}
-        if doubted and (found := request_violations(self._contract, doubted)):
+        refused = {name: values for name, values in doubted.items() if name not in self._lenient}
+        if refused and (found := request_violations(self._contract, refused)):
             raise ContractBroken("; ".join(map(str, found)), violations=found)
+        skewed = {name: rows_out(self._features[name], doubted[name]) for name in doubted if name in self._lenient}
+        return {name: rows for name, rows in skewed.items() if rows}
 
     def feed(self, columns: dict[str, list[Any]]) -> Feed:
         """What the model takes, from columns that were read before; raises KeyError for one that is missing."""

@@ -9,7 +9,7 @@ A dataset's bytes are the JSON of its `Summary`, a segment's those of its `Segme
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -58,6 +58,9 @@ class JsonTables:
         """`newest` says it, by a table's bytes; rows after `as_of` are left out."""
         rows = self.newest.get(data, ())
         return Latest(rows=tuple(row for row in rows if row.event_at <= as_of))
+
+    def packed(self, rows: Mapping[str, OnlineRow]) -> bytes:
+        return encode(rows)
 
     def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
         return encode(merged(read_reference(reference), read_reference(self.reference(data, contract))))

@@ -12,6 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headway.cli.main import main
+from headway.kernel.records import encode
+from headway.lifecycle.datasets.contract import ColumnRule, Contract, WhenSkewed
+from headway.lifecycle.datasets.schema import Kind
 from tests.client.files.conftest import tree, write
 
 Run = Callable[..., Result]
@@ -129,3 +132,19 @@ def test_wrong_turns(run: Run, tmp_path: Path) -> None:
     assert "'x/" not in run("dataset", "add", "d", "data").output
     listed = run("dataset", "files", "d").output.split()
     assert (listed[1], listed[2], len(listed)) == ("1", "x", 3)
+
+
+def test_skew_of_values_is_told(run: Run, tmp_path: Path) -> None:
+    rules = Contract(columns=(ColumnRule(name="a", kind=Kind.INT, high=5),), when_skewed=WhenSkewed.CHANGE)
+    (tmp_path / "rules.json").write_bytes(encode(rules))
+    (tmp_path / "good.csv").write_text("a\n1\n")
+    (tmp_path / "skewed.csv").write_text("a\n9\n")
+    (tmp_path / "text.csv").write_text("a\nx\n")
+    run("dataset", "add", "t", "good.csv", "--contract", "rules.json")
+    said = "column 'a' breaks rule 'high': expected <= 5, found 9"
+    assert f"Warning: {said}" in run("dataset", "add", "t", "skewed.csv").output
+    assert said in run("dataset", "show", "t").output
+    log = run("dataset", "log", "t").output.splitlines()
+    assert ["a high" in line for line in log] == [False, True, False]
+    assert "breaks rule 'kind'" in run("dataset", "add", "t", "text.csv", code=1).output
+    assert "open a change" in run("dataset", "contract", "t", "--markdown").output

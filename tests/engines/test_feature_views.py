@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from headway.client.frames import parquet_of
 from headway.engines.feature_views.joining import joined
 from headway.engines.feature_views.latest import latest_of
+from headway.engines.feature_views.snapshots import Snapshot, packed
 from headway.errors import Invalid
-from headway.lifecycle.feature_views.records import DefineFeatures, Feature
+from headway.lifecycle.feature_views.records import DefineFeatures, Feature, OnlineRow
 from headway.lifecycle.feature_views.rules import entity_key
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -175,3 +177,30 @@ def test_what_a_source_cannot_give_is_told(changes: dict[str, Any], told: str) -
 def test_rows_that_cannot_be_joined(rows: pl.DataFrame, time: str, told: str) -> None:
     with pytest.raises(Invalid, match=told):
         joined(rows, time, [(PLAIN, source((1, 0, 0, 5.0)))])
+
+
+def test_rows_are_found_in_their_file_as_they_were(tmp_path: Path) -> None:
+    rows = {
+        entity_key(row.entity): row
+        for row in (
+            OnlineRow(entity=(1, "ü'\"\n"), event_at=START, values=(0.1 + 0.2, None, True, 2**60, 1.0)),
+            OnlineRow(entity=(1.0, "b"), event_at=moment(1) or START, values=(-0.0, "x", False, 1, 5e-324)),
+            OnlineRow(entity=("1", "b"), event_at=START, values=(None,) * 5),
+        )
+    }  # fmt: skip
+    data = packed(rows)
+    assert data == packed(dict(reversed(rows.items()))), "the same rows are the same file"
+    path = tmp_path / "a file?#.db"
+    path.write_bytes(data)
+    snapshot = Snapshot(path)
+    path.unlink()
+    try:
+        for key, row in rows.items():
+            found = snapshot.find(key)
+            assert found == row
+            assert [(type(each), repr(each)) for each in found.values] == [(type(e), repr(e)) for e in row.values]
+        assert snapshot.find(entity_key((1, "b"))) == rows[entity_key((1.0, "b"))]
+        assert snapshot.find(entity_key((2, "b"))) is None
+    finally:
+        snapshot.close()
+    assert packed({}).startswith(b"SQLite format 3")

@@ -9,8 +9,10 @@ import math
 import pickle
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import msgspec
 import numpy as np
 import polars as pl
@@ -291,7 +293,6 @@ def local_class() -> type:
         (iter([]), r"a list_iterator cannot be stored; return a frame of polars.*@step\(pickle=True\) allows pickle"),
         (Pair(1), r"a test_formats Pair|a tests Pair"),
         (local_class()(1), r"Inner cannot be stored.*define the class at the top level.*record_format"),
-        (FRAME.lazy(), r"a polars LazyFrame cannot be stored; return frame.collect\(\)"),
         (FRAME["int"], r"a polars Series cannot be stored; return series.to_frame\(\)"),
         (pl.DataFrame({"o": [object()]}), r"column 'o' holds Python objects"),
         (np.array([object()]), r"a numpy ndarray cannot be stored as npy: .*allow_pickle"),
@@ -353,3 +354,28 @@ def test_a_tree_is_plain_json() -> None:
     blobs = Blobs()
     outputs = pack((b"a", 1), blobs.put)
     assert json.loads(blobs[outputs[0].blob]) == ["tree", "tuple", None, [["output", 1], ["plain", 1]]]
+
+
+def test_frames_that_are_still_queries_come_back_as_queries() -> None:
+    query = FRAME.lazy().select("int").filter(pl.col("int").is_not_null())
+    back = there_and_back(query)
+    assert isinstance(back, pl.LazyFrame)
+    assert back.collect().equals(query.collect())
+    assert kinds(query) == ["polars-lazy"]
+    with pytest.raises(BadPipeline, match=r"a polars LazyFrame cannot be stored as polars-lazy: .*nowhere"):
+        kinds(FRAME.lazy().select("nowhere"))
+    relation = duckdb.sql("SELECT range AS n, range / 3 AS x, 'a' || range AS t FROM range(5) ORDER BY n DESC")
+    again = there_and_back(relation)
+    assert type(again) is type(relation)
+    assert again.filter("n >= 3").pl().rows() == [(4, 4 / 3, "a4"), (3, 1.0, "a3")]
+    assert kinds(relation) == ["duckdb"]
+    assert pack(relation, Blobs().put) == pack(there_and_back(relation), Blobs().put)
+
+
+def test_a_relation_is_mapped_from_its_file(tmp_path: Path) -> None:
+    relation = duckdb.sql("SELECT range AS n FROM range(1000)")
+    data = formats.encode_value(relation)[1]
+    (tmp_path / "blob").write_bytes(data)
+    opened = formats.opener_of("duckdb")
+    assert opened is not None
+    assert opened(tmp_path / "blob").aggregate("sum(n)").fetchall() == [(499_500,)]

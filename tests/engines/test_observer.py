@@ -17,7 +17,7 @@ from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.monitors.drift import Detector
 from headway.lifecycle.monitors.records import Watches, Window
 from headway.lifecycle.predictions.records import AddLabels, Label
-from tests.engines.world import DEPLOYMENT, WORKER, World
+from tests.engines.world import DEPLOYMENT, WORKER, World, no_skew
 
 LAYOUT = Layout(columns={"x": NumericLayout(cuts=(-3.0, 0.0, 3.0))})
 
@@ -72,7 +72,7 @@ def serving(world: World) -> str:
 
 def test_a_day_is_closed_by_an_event_of_a_later_one(world: World) -> None:
     days = Days()
-    observer = Observer(world.platform, days)
+    observer = Observer(world.platform, days, no_skew)
     observer.step()
     assert (windows(world), days.asked) == ([], [])
     world.capture(serving(world), at=world.at_noon(1))
@@ -87,7 +87,7 @@ def test_days_are_judged_once_and_in_order_even_those_without_events(world: Worl
     days = Days()
     world.capture(serving(world), at=world.at_noon(4))
     world.capture(serving(world), at=world.at_noon(2))
-    Observer(world.platform, days).step()
+    Observer(world.platform, days, no_skew).step()
     assert [day for day, _ in days.asked] == ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]
     assert [window.outcome for window in windows(world)] == ["pass", "unproven", "pass", "unproven"]
     assert "0 rows" in windows(world)[1].reason
@@ -97,7 +97,7 @@ def test_drift_raises_one_alert_whatever_happens_in_between(world: World) -> Non
     days = Days(d2026_01_02=3.0, d2026_01_03=3.0, d2026_01_04=3.0, d2026_01_05=3.0)
     for day in range(1, 7):
         world.capture(serving(world), at=world.at_noon(day))
-        Observer(world.platform, days).step()  # a new one each time, as after a restart
+        Observer(world.platform, days, no_skew).step()  # a new one each time, as after a restart
     outcomes = [window.outcome for window in windows(world)]
     first = outcomes.index(Outcome.FAIL)
     assert outcomes[0] is Outcome.PASS
@@ -110,17 +110,17 @@ def test_drift_raises_one_alert_whatever_happens_in_between(world: World) -> Non
 def test_evidence_goes_on_after_a_restart_where_it_stopped(world: World) -> None:
     days = Days(d2026_01_01=0.5, d2026_01_02=0.5)
     world.capture(serving(world), at=world.at_noon(1))
-    Observer(world.platform, days).step()
+    Observer(world.platform, days, no_skew).step()
     before = msgspec.convert(windows(world)[0].numbers["detector"], Detector)
     world.capture(serving(world), at=world.at_noon(2))
-    Observer(world.platform, days).step()
+    Observer(world.platform, days, no_skew).step()
     after = msgspec.convert(windows(world)[1].numbers["detector"], Detector)
     assert after.windows == before.windows + 1 == 2
     assert after.total > before.total
 
 
 def test_a_new_release_begins_with_its_first_whole_day(world: World) -> None:
-    observer = Observer(world.platform, Days())
+    observer = Observer(world.platform, Days(), no_skew)
     world.capture(serving(world), at=world.at_noon(1))
     observer.step()
     world.settle(world.open())
@@ -135,7 +135,7 @@ def test_quality_waits_for_the_labels(world: World) -> None:
     release = serving(world)
     settings = {"min_labels": 10, "label_lag_days": 2}
     world.platform.monitors.declare("quality", DEPLOYMENT, Watches.QUALITY, settings, by=SYSTEM)
-    observer = Observer(world.platform, Days())
+    observer = Observer(world.platform, Days(), no_skew)
     segment = world.capture(release, rows=20, at=world.at_noon(0))
     names = [f"{world.made}/{row}" for row in range(20)]
     for day, expected in ((1, 0), (2, 0), (3, 1)):
@@ -163,12 +163,12 @@ def test_a_monitor_that_cannot_judge_does_not_silence_the_others(world: World) -
             raise OSError("the disk is gone")
         return profile(0.0)
 
-    Observer(world.platform, profile_day).step()
+    Observer(world.platform, profile_day, no_skew).step()
     assert len(world.platform.monitors.windows().items) == 1
 
 
 def test_nothing_is_judged_before_anything_serves() -> None:
     world = World()
     world.platform.monitors.declare("drift", DEPLOYMENT, Watches.DRIFT, {}, by=SYSTEM)
-    Observer(world.platform, Days()).step()
+    Observer(world.platform, Days(), no_skew).step()
     assert windows(world) == []

@@ -16,7 +16,7 @@ from headway.lifecycle.models.records import AddVersion, Datatype, ModelVersion,
 from headway.lifecycle.monitors.classes import LABEL, class_layout
 from headway.lifecycle.monitors.records import Watches, Window
 from headway.lifecycle.runs.records import RunState
-from tests.engines.world import DEPLOYMENT, GATEKEEPER, POLICY, WORKER, World
+from tests.engines.world import DEPLOYMENT, GATEKEEPER, POLICY, WORKER, World, no_skew
 
 CLASSES = ("bus", "car", "train")
 SIGNATURE = Signature(
@@ -85,7 +85,7 @@ def test_classes_that_are_predicted_more_often_raise_an_alert(shares: tuple[int,
     release = world.platform.deployments.get(DEPLOYMENT).serving or ""
     for day in range(1, 9):
         world.capture(release, at=world.at_noon(day))
-        Observer(world.platform, days(**moved)).step()  # type: ignore[arg-type]
+        Observer(world.platform, days(**moved), no_skew).step()  # type: ignore[arg-type]
     outcomes = [window.outcome for window in windows(world)]
     assert outcomes[:2] == [Outcome.PASS, Outcome.PASS]
     assert Outcome.FAIL in outcomes
@@ -99,5 +99,5 @@ def test_a_model_of_numbers_has_no_classes_to_watch() -> None:
     world.settle(world.open())
     world.platform.monitors.declare("classes", DEPLOYMENT, Watches.CLASSES, {}, by=SYSTEM)
     world.capture(world.platform.deployments.get(DEPLOYMENT).serving or "", at=world.at_noon(2))
-    Observer(world.platform, days()).step()  # type: ignore[arg-type]
+    Observer(world.platform, days(), no_skew).step()  # type: ignore[arg-type]
     assert windows(world) == []

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from headway.engines.tables.frames import PolarsInspector, columns_of
-from headway.engines.tables.windows import day_profiles, day_window
+from headway.engines.tables.windows import day_profiles, day_window, skewed_day
 from headway.errors import Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.profile import Layout
@@ -20,6 +20,7 @@ from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.monitors.drift import Detector, judge
 from headway.lifecycle.monitors.reference import DriftRule, learn_reference
+from headway.lifecycle.monitors.skew import SkewedDay
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = "2024-03-01"
@@ -125,3 +126,30 @@ def test_quiet_days_are_quiet_and_a_shift_is_drift(reference: Reference) -> None
     assert set(outcomes(0.0)) == {Outcome.PASS}
     assert Outcome.FAIL in outcomes(1.5)
     assert judge(day_profiles([], DAY, reference.layout), learnt).outcome is Outcome.UNPROVEN
+
+
+def marked(marks: list[list[str] | None], *, name: str = "m", release: str = "rl_1", status: int = 200) -> bytes:
+    """A segment of as many rows as there are marks, all on `DAY`."""
+    frame = requests(1, name=name).head(len(marks)).with_columns(_skewed=pl.Series(marks, dtype=pl.List(pl.String)))
+    return segment(frame, release=release, status=status)
+
+
+def test_rows_that_break_rules_are_counted_once_by_column() -> None:
+    marks = [["degrees"], ["degrees", "shop"], ["note"], None, None]
+    pieces = [
+        marked(marks),
+        marked(marks),  # the same predictions once more
+        marked([["degrees"]] * 3, name="other", release="rl_2"),
+        marked([["degrees"]] * 3, name="failed", status=500),
+        segment(requests(1, name="old").head(4)),  # of a server that marked nothing yet
+    ]
+    found = skewed_day(pieces, DAY, "rl_1", ("degrees", "shop"))
+    assert found == SkewedDay(rows=9, skewed=2, columns={"degrees": 2, "shop": 1})
+    assert skewed_day(pieces, DAY, "rl_1", ("note",)) == SkewedDay(rows=9, skewed=1, columns={"note": 1})
+    for nothing in (
+        skewed_day([], DAY, "rl_1", ("degrees",)),
+        skewed_day(pieces, "2024-03-09", "rl_1", ("degrees",)),
+    ):
+        assert nothing == SkewedDay(rows=0, skewed=0)
+    with pytest.raises(Invalid):
+        skewed_day([b"no segment"], DAY, "rl_1", ("degrees",))

@@ -16,6 +16,7 @@ from headway.lifecycle.datasets.schema import Summary
 from headway.lifecycle.environments.records import CheckSpec, RolloutPolicy
 from headway.lifecycle.gates.records import Finding, Judge, Outcome
 from headway.lifecycle.models.records import AddVersion, Datatype, ModelVersion, Signature, Task, TensorSpec
+from headway.lifecycle.monitors.skew import SkewedDay
 from headway.lifecycle.predictions.records import Captured, Counts, Segment, SegmentContent
 from headway.lifecycle.releases.records import Decision
 from headway.lifecycle.runs.records import RunState
@@ -159,3 +160,8 @@ class World:
 
     def at_noon(self, days: int) -> datetime:
         return NOON + timedelta(days=days)
+
+
+def no_skew(segments: Sequence[bytes], day: str, release: str, columns: Collection[str]) -> SkewedDay:
+    """For observers of worlds without a contract."""
+    raise AssertionError("no monitor of this test watches for skew")

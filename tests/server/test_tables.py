@@ -26,6 +26,8 @@ tables = Tables(Readers())
 rows = tables.summarise(table).rows
 layout = read_reference(tables.reference(table, None)).only({"delay"}).layout
 print(rows, tables.read("late", "sg_1", segment).rows, tables.profile_day([segment], "2026-03-01", layout).rows)
+skewed = tables.skewed_day([segment], "2026-03-01", "rl_1", {"delay"})
+print(skewed.rows, skewed.skewed)
 tables.close()
 print(*sorted({"numpy", "polars"} & set(sys.modules)))
 """
@@ -39,7 +41,7 @@ def test_a_control_plane_looks_into_tables_without_loading_what_reads_them(tmp_p
         [sys.executable, "-c", CONTROL_PLANE, *(str(tmp_path / name) for name in files)],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("50 3 3\n\n", "")
+    assert (done.stdout, done.stderr) == ("50 3 3\n3 0\n\n", "")
 
 
 def test_a_table_that_ends_who_reads_it_is_refused_and_the_server_lives_on(home: Path) -> None:

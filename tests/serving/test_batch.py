@@ -103,4 +103,12 @@ def test_files_that_are_refused(loaded: LoadedRoute, source: Path, tmp_path: Pat
 def test_a_table_without_rows(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
     pl.read_parquet(source).head(0).write_parquet(source)
     assert score_file(loaded, source, tmp_path / "out.parquet").rows == 0
-    assert pl.read_parquet(tmp_path / "out.parquet").columns == ["temp", "carrier", "n", "_score", "_release", "_error"]
+    assert pl.read_parquet(tmp_path / "out.parquet").columns == [
+        "temp",
+        "carrier",
+        "n",
+        "_score",
+        "_release",
+        "_error",
+        "_skewed",
+    ]

@@ -196,8 +196,6 @@ def _kind(value: Any) -> str:
 
 def _instead(value: Any) -> str:
     """What to return in its place."""
-    if is_a(value, "polars", "LazyFrame"):
-        return "return frame.collect()"
     if is_a(value, "polars", "Series") or is_a(value, "pandas", "Series"):
         return "return series.to_frame()"
     if isinstance(value, set | frozenset):
@@ -205,7 +203,7 @@ def _instead(value: Any) -> str:
     if is_a(value, "torch", "Module"):
         return "return model.state_dict(), and load it into a model that the next step makes"
     return (
-        "return a frame of polars, pandas or Arrow, a numpy array, a tensor, a Path, bytes, text, numbers, a "
+        "return a frame of polars, pandas, Arrow or DuckDB, a numpy array, a tensor, a Path, bytes, text, numbers, a "
         "dataclass, a scikit-learn estimator, a booster, or a tuple, list or dict of these; register_format adds a "
         "type of your own, and @step(pickle=True) allows pickle"
     )
@@ -259,10 +257,15 @@ for _each in (
         "polars-arrow", _is_polars, frames.polars_to_arrow, frames.polars_from_arrow, "polars",
         frames.polars_from_arrow_file, "arrow",
     ),
+    Format("polars-lazy", _exactly("polars", "LazyFrame"), frames.lazy_to_parquet, frames.lazy_from_parquet, "polars"),
     Format("pandas", _exactly("pandas", "DataFrame"), frames.pandas_to_parquet, frames.pandas_from_parquet, "pandas"),
     Format(
         "arrow", _exactly("pyarrow", "Table"), frames.table_to_arrow, frames.table_from_arrow, "pyarrow",
         frames.table_from_arrow_file,
+    ),
+    Format(
+        "duckdb", _exactly("duckdb", "DuckDBPyRelation"), frames.duckdb_to_arrow, frames.duckdb_from_arrow, "duckdb",
+        frames.duckdb_from_arrow_file,
     ),
     Format("npy", _exactly("numpy", "ndarray"), arrays.dumps, arrays.loads, "numpy", arrays.mapped),
     Format("sparse", _is_sparse, arrays.sparse_dumps, arrays.sparse_loads, "scipy"),

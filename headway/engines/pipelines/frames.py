@@ -95,6 +95,28 @@ def table_from_arrow_file(path: Path) -> Any:
     return _pyarrow("pyarrow.ipc", "an Arrow table").open_file(source).read_all()
 
 
+def lazy_to_parquet(frame: Any) -> bytes:
+    """What the query gives."""
+    return polars_to_parquet(frame.collect())
+
+
+def lazy_from_parquet(data: bytes) -> Any:
+    return polars_from_parquet(data).lazy()
+
+
+def duckdb_to_arrow(relation: Any) -> bytes:
+    """What the query gives, in the order in which it gives it."""
+    return table_to_arrow(_pyarrow("pyarrow", "a DuckDB relation").table(relation))
+
+
+def duckdb_from_arrow(data: bytes) -> Any:
+    return import_module("duckdb").from_arrow(table_from_arrow(data))
+
+
+def duckdb_from_arrow_file(path: Path) -> Any:
+    return import_module("duckdb").from_arrow(table_from_arrow_file(path))
+
+
 def _pyarrow(name: str, what: str) -> Any:
     try:
         return import_module(name)

@@ -170,11 +170,11 @@ def reference_of(
     return Reference(layout=layout, whole=profile(columns, layout), days=profiles)
 
 
-def features_of(segment: bytes) -> pl.DataFrame:
+def features_of(segment: bytes, *also: str) -> pl.DataFrame:
     """The rows of a captured segment that are of its sample: their features, and beside them `_prediction`, `_release`,
-    `_day`, `_status`, and, of several classes, `_label`."""
+    `_day`, `_status`, of several classes `_label`, and of `also` what there is."""
     frame = _read_segment(segment).filter("_sampled")
-    features = [name for name in frame.columns if not name.startswith("_") or name == LABEL]
+    features = [name for name in frame.columns if not name.startswith("_") or name in (LABEL, *also)]
     return frame.select(*features, "_prediction", "_release", utc_days(frame["_event_at"]).alias("_day"), "_status")
 
 

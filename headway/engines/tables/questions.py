@@ -62,6 +62,15 @@ class DayProfileOf(Value, tag="day_profile"):
     layout: Layout
 
 
+class SkewedDayOf(Value, tag="skewed_day"):
+    """Asks for the `SkewedDay` of a release."""
+
+    segments: tuple[bytes, ...]
+    day: str
+    release: str
+    columns: tuple[str, ...]
+
+
 class LatestOf(Value, tag="latest"):
     """Asks for the `Latest` of a feature view's source."""
 
@@ -77,7 +86,9 @@ class RequestOf(Value, tag="request"):
     most_bytes: int
 
 
-Question = SummaryOf | ReferenceOf | ExtendedOf | JoinedOf | ContentOf | DayProfileOf | LatestOf | RequestOf
+Question = (
+    SummaryOf | ReferenceOf | ExtendedOf | JoinedOf | ContentOf | DayProfileOf | SkewedDayOf | LatestOf | RequestOf
+)
 
 
 class Found(Value, tag="found"):

@@ -33,6 +33,7 @@ from headway.engines.tables.questions import (
     Question,
     ReferenceOf,
     RequestOf,
+    SkewedDayOf,
     SummaryOf,
     found,
     read_question,
@@ -40,7 +41,7 @@ from headway.engines.tables.questions import (
     send,
 )
 from headway.engines.tables.requests import request_body
-from headway.engines.tables.windows import day_profiles
+from headway.engines.tables.windows import day_profiles, skewed_day
 from headway.errors import HeadwayError
 
 
@@ -59,6 +60,8 @@ def looked_up(question: Question) -> Any:
             return PolarsSegmentReader().read(deployment, segment, data)
         case DayProfileOf(segments=segments, day=day, layout=layout):
             return day_profiles(segments, day, layout)
+        case SkewedDayOf(segments=segments, day=day, release=release, columns=columns):
+            return skewed_day(segments, day, release, columns)
         case LatestOf(data=data, view=view, as_of=as_of):
             return latest_of(data, view, as_of)
         case RequestOf(data=data, most_bytes=most_bytes):

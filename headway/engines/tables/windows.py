@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from headway.kernel.records import Value
 from headway.lifecycle.datasets.profile import Layout, LevelLayout, NumericLayout, Profile
 from headway.lifecycle.datasets.profiling import profile
 from headway.lifecycle.datasets.schema import Kind
+from headway.lifecycle.monitors.skew import SkewedDay
 
 _ANSWERED = 200
 
@@ -51,6 +52,29 @@ def day_window(segments: Iterable[bytes], day: str, layout: Layout) -> DayWindow
         repeated=together.height - once.height,
         other=other,
     )
+
+
+def skewed_day(segments: Iterable[bytes], day: str, release: str, columns: Collection[str]) -> SkewedDay:
+    """How many of the rows that `release` answered on `day` break rules of `columns`, as the model server has marked
+    them. Raises `Invalid` for a segment that is none."""
+    rows = pl.concat([_marked(segment, day, release) for segment in segments] or [_NO_MARKS])
+    once = rows.unique(subset="_prediction", keep="first", maintain_order=True)
+    marks = once.with_row_index("row").explode("_skewed").filter(pl.col("_skewed").is_in(list(columns)))
+    counted = marks["_skewed"].value_counts()
+    return SkewedDay(rows=once.height, skewed=marks["row"].n_unique(), columns=dict(counted.iter_rows()))
+
+
+_NO_MARKS = pl.DataFrame(schema={"_prediction": pl.String, "_skewed": pl.List(pl.String)})
+
+
+def _marked(segment: bytes, day: str, release: str) -> pl.DataFrame:
+    """Segments of servers that marked nothing yet have no `_skewed`: they let nothing pass."""
+    rows = features_of(segment, "_skewed").filter(
+        (pl.col("_day") == day) & (pl.col("_release") == release) & (pl.col("_status") == _ANSWERED)
+    )
+    if "_skewed" not in rows.columns:
+        rows = rows.with_columns(pl.lit(None, pl.List(pl.String)).alias("_skewed"))
+    return rows.select(_NO_MARKS.columns)
 
 
 def _fits(column: pl.Series | None, cells: NumericLayout | LevelLayout) -> bool:

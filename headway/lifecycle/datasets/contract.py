@@ -10,7 +10,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from headway.errors import Invalid
 from headway.kernel.records import Value, digest, encode
@@ -29,11 +31,13 @@ class Use(StrEnum):
 
 
 class WhenSkewed(StrEnum):
-    """What is done with a table whose columns are right and whose values are not."""
+    """What is done with a table or a request whose columns are right and whose values are not."""
 
     REFUSE = "refuse"
     WARN = "warn"
-    """It is added, and the version says what is broken."""
+    """A table is added, and the version says what is broken; a request is answered, and its row is marked."""
+    CHANGE = "change"
+    """As `warn`, and a monitor raises an alert, which opens the next change."""
 
 
 class ColumnRule(Value):
@@ -57,6 +61,8 @@ class ColumnRule(Value):
     """What a request that lacks the feature, or has a null in its place, is taken to say. Tables are not filled."""
     tags: tuple[str, ...] = ()
     """What must be known of it wherever it goes, such as `pii`; they travel along lineage to models."""
+    when_skewed: WhenSkewed | None = None
+    """As the contract says, if left out."""
 
 
 class Contract(Value):
@@ -66,7 +72,9 @@ class Contract(Value):
     min_rows: int = 1
     closed: bool = True
     when_skewed: WhenSkewed = WhenSkewed.REFUSE
-    """For tables. A schema that is not as it says is always refused, and so is a request."""
+    """Of values, for every column that does not say otherwise. What is not of the schema is always refused."""
+    tolerated: Annotated[float, Meta(ge=0, lt=1)] = 0.01
+    """The share of a release's rows that may break rules of values under `change` without an alert."""
     tags: tuple[str, ...] = ()
     """Of the dataset as a whole, such as `licence:cc-by-nc`."""
 
@@ -76,6 +84,10 @@ class Contract(Value):
 
     def used_as(self, use: Use) -> tuple[str, ...]:
         return tuple(rule.name for rule in self.columns if rule.use is use)
+
+    def columns_to(self, done: WhenSkewed) -> frozenset[str]:
+        """Those for which this is done when their values break a rule."""
+        return frozenset(rule.name for rule in self.columns if (rule.when_skewed or self.when_skewed) is done)
 
     def one(self, use: Use) -> str | None:
         """The only column of this use, or None."""
@@ -99,6 +111,11 @@ class Violation(Value):
 
     def __str__(self) -> str:
         return f"column {self.column!r} breaks rule {self.rule!r}: expected {self.expected}, found {self.found}"
+
+
+def is_let_pass(contract: Contract, violation: Violation) -> bool:
+    """Whether data that break this are taken nevertheless."""
+    return violation.of_values and violation.column not in contract.columns_to(WhenSkewed.REFUSE)
 
 
 _TAG = re.compile(r"[a-z][a-z0-9._/-]*(:[A-Za-z0-9._/+-]+)?")
@@ -183,14 +200,16 @@ def request_violations(contract: Contract, columns: Mapping[str, Sequence[Any]])
         values = columns.get(rule.name)
         if values is None or rule.use is not Use.FEATURE:
             continue
-        worst = next((value for value in values if not _fits(rule, value)), _NOTHING)
-        if worst is not _NOTHING:
+        if out := rows_out(rule, values):
+            worst = values[out[0]]
             name, expected = _row_rule(rule, worst)
             found.append(Violation(column=rule.name, rule=name, expected=expected, found=repr(worst)[:80]))
     return found
 
 
-_NOTHING = object()
+def rows_out(rule: ColumnRule, values: Sequence[Any]) -> list[int]:
+    """The rows in which a column breaks a rule that holds for each single row."""
+    return [row for row, value in enumerate(values) if not _fits(rule, value)]
 
 
 def _missing(value: Any) -> bool:

@@ -6,6 +6,12 @@ from collections.abc import Iterator
 
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, WhenSkewed
 
+_DONE = {
+    WhenSkewed.REFUSE: "are refused",
+    WhenSkewed.WARN: "are warned of",
+    WhenSkewed.CHANGE: "are warned of, and open a change",
+}
+
 
 def described(contract: Contract, title: str) -> str:
     """Everything that `contract` demands, as a table with a row for each column; the same contract, the same text."""
@@ -18,10 +24,12 @@ def described(contract: Contract, title: str) -> str:
 def _whole(contract: Contract) -> Iterator[str]:
     yield f"At least {contract.min_rows:,} rows."
     yield "No other columns." if contract.closed else "Other columns may be there."
-    if contract.when_skewed is WhenSkewed.WARN:
-        yield "Values outside of these rules are warned of in tables; in a request they are refused."
-    else:
-        yield "Values outside of these rules are refused."
+    yield f"Values outside of these rules {_DONE[contract.when_skewed]}."
+    for rule in contract.columns:
+        if rule.when_skewed not in (None, contract.when_skewed):
+            yield f"Those of {_safe(rule.name)} {_DONE[rule.when_skewed]}."
+    if contract.columns_to(WhenSkewed.CHANGE):
+        yield f"An endpoint tolerates them in {contract.tolerated:.2%} of its rows."
     if contract.tags:
         yield f"Tags: {_safe(', '.join(contract.tags))}."
 

@@ -14,7 +14,7 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name, nearest, split_reference
 from headway.kernel.paging import Page, every
 from headway.kernel.records import encode
-from headway.lifecycle.datasets.contract import Contract, Violation, WhenSkewed, checked_contract, violations
+from headway.lifecycle.datasets.contract import Contract, Violation, checked_contract, is_let_pass, violations
 from headway.lifecycle.datasets.inspector import Inspector
 from headway.lifecycle.datasets.records import (
     AddVersion,
@@ -224,24 +224,20 @@ class DatasetService:
 
     def check(self, blob: str, contract: Contract) -> None:
         """Raise `ContractBroken` unless the table in `blob` keeps `contract`, also where it would only warn."""
-        _must_hold(
-            "the data",
-            contract.but(when_skewed=WhenSkewed.REFUSE),
-            self._inspector.summarise(self._blobs.get(checked_digest(blob))),
-        )
+        summary = self._inspector.summarise(self._blobs.get(checked_digest(blob)))
+        _must_hold("the data", contract, summary, lenient=False)
 
 
 def _schema(summary: Summary) -> tuple[Column, ...]:
     return tuple(Column(name=column.name, kind=column.kind) for column in summary.columns)
 
 
-def _must_hold(name: str, contract: Contract, summary: Summary) -> tuple[Violation, ...]:
-    """What it breaks of rules that the contract only warns of."""
+def _must_hold(name: str, contract: Contract, summary: Summary, *, lenient: bool = True) -> tuple[Violation, ...]:
+    """What it breaks of rules that the contract does not refuse for; nothing of the sort unless `lenient`."""
     if not contract.columns:
         raise Invalid("a contract needs at least one column")
     found = violations(checked_contract(contract), summary)
-    warned = contract.when_skewed is WhenSkewed.WARN
-    broken = [violation for violation in found if not (warned and violation.of_values)]
+    broken = [violation for violation in found if not (lenient and is_let_pass(contract, violation))]
     if broken:
         head = "; ".join(str(violation) for violation in broken[:3])
         more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""

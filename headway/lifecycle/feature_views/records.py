@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from headway.kernel.blobs import BlobDigest
 from headway.kernel.records import Record, Value
 from headway.lifecycle.datasets.schema import Kind
 
@@ -107,6 +108,18 @@ class Materialisation(Record, prefix="fm"):
     """Entities that are there no more."""
     ahead: int = 0
     incomplete: int = 0
+    snapshot: BlobDigest | None = None
+    """The values as a file, for model servers; only the newest of a view keeps it."""
+
+
+class Shipped(Value):
+    """What a model server is told of a feature view that it looks features up in."""
+
+    view: FeatureView
+    snapshot: str = ""
+    """The blob of the values; empty before the view was materialised."""
+    version: str = ""
+    """The id of the dataset version that they are from."""
 
 
 class LookUp(Value):

@@ -6,13 +6,21 @@ from datetime import datetime
 
 from headway.errors import Conflict, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
+from headway.kernel.blobs import BlobStore, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, kind_of
-from headway.kernel.journal import Journal
+from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import split_reference
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.service import DatasetService
-from headway.lifecycle.feature_views.records import DefineFeatures, FeatureView, LookedUp, LookUp, Materialisation
+from headway.lifecycle.feature_views.records import (
+    DefineFeatures,
+    FeatureView,
+    LookedUp,
+    LookUp,
+    Materialisation,
+    Shipped,
+)
 from headway.lifecycle.feature_views.rules import MOST_LOOKED_UP, asked_entity, checked_definition, entity_key, found
 from headway.lifecycle.feature_views.store import (
     FeatureViewStore,
@@ -25,10 +33,10 @@ from headway.lifecycle.feature_views.store import (
 class FeatureViewService:
     def __init__(
         self, journal: Journal, store: FeatureViewStore, materialisations: MaterialisationStore, online: OnlineStore,
-        datasets: DatasetService, reader: HistoryReader, clock: Clock, ids: Ids,
+        datasets: DatasetService, blobs: BlobStore, reader: HistoryReader, clock: Clock, ids: Ids,
     ) -> None:  # fmt: skip
         self._journal, self._store, self._materialisations, self._online = journal, store, materialisations, online
-        self._datasets, self._reader, self._clock, self._ids = datasets, reader, clock, ids
+        self._datasets, self._blobs, self._reader, self._clock, self._ids = datasets, blobs, reader, clock, ids
 
     def define(self, command: DefineFeatures, *, by: Actor) -> FeatureView:
         """The newest version if it says the same, or else the next one.
@@ -85,7 +93,10 @@ class FeatureViewService:
         source = self._datasets.version(f"{view.source}@{version}" if version else view.source)
         latest = self._reader.latest(self._datasets.table(source), view.definition, as_of)
         rows = {entity_key(row.entity): row for row in latest.rows}
+        snapshot = self._blobs.put(self._reader.packed(rows))
         with self._journal.act(by.name, "feature_view.materialise") as act:
+            must_be_kept(self._blobs, snapshot)
+            self._let_go(act, view)
             before = self._online.all(view.id)
             written = {key: row for key, row in rows.items() if before.get(key) != row}
             removed = [key for key in before if key not in rows]
@@ -93,11 +104,25 @@ class FeatureViewService:
             done = Materialisation(
                 id=self._ids(Materialisation.prefix), created_at=self._clock.now(), view=view.id, version=source.id,
                 as_of=as_of, entities=len(rows), written=len(written), removed=len(removed), ahead=latest.ahead,
-                incomplete=latest.incomplete,
+                incomplete=latest.incomplete, snapshot=snapshot,
             )  # fmt: skip
             act.save(self._materialisations, done, came_from=[view.id])
             act.emit("FeatureViewMaterialised", view.id, view=view.label, version=source.label)
         return done
+
+    def _let_go(self, act: Act, view: FeatureView) -> None:
+        """No longer keep the values of before."""
+        last = self._materialisations.newest(view.id)
+        if last is not None and last.snapshot:
+            act.save(self._materialisations, last.but(snapshot=None))
+
+    def shipped(self, reference: str) -> Shipped:
+        """What model servers are told of a view."""
+        view = self.get(reference)
+        newest = self._materialisations.newest(view.id)
+        if newest is None:
+            return Shipped(view=view)
+        return Shipped(view=view, snapshot=newest.snapshot or "", version=newest.version)
 
     def materialisations(self, reference: str, *, limit: int = 100, before: str | None = None) -> Page[Materialisation]:
         return self._materialisations.list(self.get(reference).id, limit=limit, before=before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -46,6 +46,10 @@ class OnlineStore(Protocol):
 
 
 class HistoryReader(Protocol):
-    """Reads a source that came as bytes; raises `Invalid` when it is no table, or has not what the view says."""
+    def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest:
+        """Reads a source that came as bytes; raises `Invalid` when it is no table, or has not what the view says."""
+        ...
 
-    def latest(self, data: bytes, view: DefineFeatures, as_of: datetime) -> Latest: ...
+    def packed(self, rows: Mapping[str, OnlineRow]) -> bytes:
+        """A file in which a row is found by its key; of the same rows always the same."""
+        ...

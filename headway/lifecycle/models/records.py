@@ -291,6 +291,8 @@ class ModelVersion(Record, prefix="mv"):
     """The model versions that it is composed of."""
     lock: BlobDigest | None = None
     """The packages of its worker, pinned."""
+    feature_views: tuple[str, ...] = ()
+    """The ids of the feature views in which the model server looks up what a request leaves out."""
 
     @property
     def label(self) -> str:
@@ -321,6 +323,8 @@ class AddVersion(Value):
     """The model versions that it is composed of, by id."""
     lock: str = ""
     """Digest of the packages that its worker has, as `checked_lock` writes them."""
+    feature_views: tuple[str, ...] = ()
+    """The feature views that its features were joined from: `name`, `name@number` or ids."""
     as_given: bool = False
     """The blob is what its author handed over, byte by byte: there is nothing that it could differ from."""
 

@@ -14,6 +14,7 @@ from headway.kernel.naming import checked_name, split_reference
 from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
+from headway.lifecycle.feature_views.service import FeatureViewService
 from headway.lifecycle.models.announced import announce_model, announce_version
 from headway.lifecycle.models.folders import files_of, read_folder
 from headway.lifecycle.models.graphs import checked_size, read_graph
@@ -46,13 +47,14 @@ class ModelService:
         artifacts: ArtifactStore,
         runs: RunService,
         datasets: DatasetService,
+        feature_views: FeatureViewService,
         blobs: BlobStore,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._versions = journal, store, versions
         self._registrations, self._trusts, self._artifacts = registrations, trusts, artifacts
-        self._runs, self._datasets, self._blobs = runs, datasets, blobs
+        self._runs, self._datasets, self._feature_views, self._blobs = runs, datasets, feature_views, blobs
         self._clock, self._ids = clock, ids
 
     def add(self, command: AddVersion, *, by: Actor) -> ModelVersion:
@@ -71,6 +73,7 @@ class ModelService:
             self._runs.get(run)
         parts = [self.version(reference) for reference in command.parts]
         training, evaluation = self._data(command, parts)
+        views = self._views(command)
         for baseline in command.baselines:
             self._blobs.get(checked_digest(baseline.blob))
         self._check_lock(command)
@@ -96,8 +99,9 @@ class ModelService:
                 as_logged=as_logged,
                 files=files,
                 parts=tuple(part.id for part in parts),
+                feature_views=views,
             )
-            come_from = [run, version.registration, *version.parts, *training, evaluation]
+            come_from = [run, version.registration, *version.parts, *training, evaluation, *views]
             act.save(self._versions, version, came_from=come_from)
             announce_version(act, version)
             return version
@@ -127,6 +131,19 @@ class ModelService:
             registered_by=source.registration.registered_by if source else "",
             lock=command.lock or None,
         )
+
+    def _views(self, command: AddVersion) -> tuple[str, ...]:
+        """The ids of its feature views, each of which must have features of its own that the model takes."""
+        inputs = {name for tensor in command.signature.inputs for name in tensor.columns}
+        views, owners = [self._feature_views.get(reference) for reference in command.feature_views], dict[str, str]()
+        for view in views:
+            taken = [feature.name for feature in view.features if feature.name in inputs]
+            if not taken:
+                raise Invalid(f"{view.label} has no feature that the model takes; leave it out")
+            for name in taken:
+                if owners.setdefault(name, view.label) != view.label:
+                    raise Invalid(f"feature {name!r} is in {owners[name]} and in {view.label}; name one of the two")
+        return tuple(dict.fromkeys(view.id for view in views))
 
     def _data(self, command: AddVersion, parts: Sequence[ModelVersion]) -> tuple[tuple[str, ...], str]:
         """What it learnt from, and what it is judged on; a graph has learnt what its parts have."""
@@ -208,7 +225,7 @@ class ModelService:
             return None
         inputs = {name for tensor in command.signature.inputs for name in tensor.columns}
         rules = tuple(rule for rule in contract.columns if rule.name in inputs)
-        return Contract(columns=rules, closed=True) if rules else None
+        return contract.but(columns=rules, closed=True) if rules else None
 
     def version(self, reference: str) -> ModelVersion:
         """By id, `name` (the newest) or `name@number`."""

@@ -15,6 +15,10 @@ class Watches(StrEnum):
     QUALITY = "quality"
     CLASSES = "classes"
     """How often each class is predicted."""
+    SKEW = "skew"
+    """How many rows break rules of the contract that lets them pass."""
+    DATA = "data"
+    """Whether new versions of the training data break such rules."""
 
 
 class Monitor(Record, prefix="mo"):
@@ -22,11 +26,12 @@ class Monitor(Record, prefix="mo"):
     deployment: str
     watches: Watches
     settings: dict[str, Any] = {}
-    """Settings of the method: alpha, min_rows, arl (drift); alpha, margin, min_labels (quality)."""
+    """Settings of the method, as `settings.py` has them."""
 
 
 class Window(Record, prefix="wi"):
-    """A monitor's answer for one day of events, for the release whose reference it was held against."""
+    """A monitor's answer for one day of events, for the release whose reference it was held against; or, of a monitor
+    of data, for one dataset version, whose label stands in the place of the day."""
 
     monitor: str
     release: str

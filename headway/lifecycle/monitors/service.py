@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headway.errors import NotFound
@@ -75,6 +76,7 @@ class MonitorService:
         limit: float,
         reason: str,
         numbers: dict[str, Any],
+        came_from: Sequence[str] = (),
         by: Actor,
     ) -> Window:
         """Keep the answer for one day, once; a failure raises an alert unless one of this release is unresolved."""
@@ -96,7 +98,7 @@ class MonitorService:
                 reason=reason,
                 numbers=numbers,
             )
-            act.save(self._windows, window, came_from=[monitor.id, release])
+            act.save(self._windows, window, came_from=[monitor.id, release, *came_from])
             if outcome is Outcome.FAIL:
                 self._raise(act, monitor, window)
             return window

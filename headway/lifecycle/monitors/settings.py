@@ -10,9 +10,11 @@ from msgspec import Meta
 
 from headway.errors import BadSettings
 from headway.kernel.naming import nearest
+from headway.kernel.records import Value
 from headway.lifecycle.monitors.quality import QualityRule
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.reference import DriftRule
+from headway.lifecycle.monitors.skew import SkewRule
 
 Days = Annotated[int, Meta(ge=0)]
 
@@ -27,14 +29,27 @@ class QualitySettings(QualityRule):
     """How many more days a closed day waits for its labels."""
 
 
-SETTINGS: Mapping[Watches, type[DriftSettings] | type[QualitySettings]] = {
+class SkewSettings(SkewRule):
+    label_lag_days: Days = 0
+    """How many more days a closed day waits for rows that come late."""
+
+
+class DataSettings(Value):
+    datasets: tuple[str, ...] = ()
+    """Whose new versions are looked at; all that the serving model came from, if there are none."""
+
+
+Settings = DriftSettings | QualitySettings | SkewSettings | DataSettings
+SETTINGS: Mapping[Watches, type[Settings]] = {
     Watches.DRIFT: DriftSettings,
     Watches.QUALITY: QualitySettings,
     Watches.CLASSES: DriftSettings,
+    Watches.SKEW: SkewSettings,
+    Watches.DATA: DataSettings,
 }
 
 
-def settings_of(name: str, watches: Watches, given: Mapping[str, Any]) -> DriftSettings | QualitySettings:
+def settings_of(name: str, watches: Watches, given: Mapping[str, Any]) -> Settings:
     """The settings of monitor `name`; raises `BadSettings` naming the nearest known key, or what a value must be."""
     kind = SETTINGS[watches]
     for key in given:

@@ -14,6 +14,7 @@ from headway.kernel.journal import Act, Journal
 from headway.kernel.naming import checked_name, nearest
 from headway.kernel.paging import Page
 from headway.lifecycle.environments.service import EnvironmentService
+from headway.lifecycle.feature_views.service import FeatureViewService
 from headway.lifecycle.models.records import ClassName, Form, PythonRuntime, Signature
 from headway.lifecycle.models.service import ModelService
 from headway.lifecycle.releases.records import Release
@@ -41,12 +42,14 @@ class DeploymentService:
         traffic: TrafficStore,
         environments: EnvironmentService,
         models: ModelService,
+        feature_views: FeatureViewService,
         releases: ReleaseService,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._journal, self._store, self._traffic = journal, store, traffic
-        self._environments, self._models, self._releases = environments, models, releases
+        self._environments, self._models, self._feature_views = environments, models, feature_views
+        self._releases = releases
         self._clock, self._ids = clock, ids
 
     def declare(
@@ -104,12 +107,12 @@ class DeploymentService:
         split = {pin.release: 0 for pin in pins} | {share.release: share.percent for share in deployment.traffic}
         sharing = [share.release for share in deployment.traffic]
         ordered = [*sharing, *(release for release in split if release not in sharing)]
+        routes = [self._route(Share(release=release, percent=split[release]), deployment) for release in ordered]
+        views = (view for route in routes for view in route.views)
         return RoutingTable(
             deployment=name,
             generation=deployment.generation,
-            routes=tuple(
-                self._route(Share(release=release, percent=split[release]), deployment) for release in ordered
-            ),
+            routes=tuple(routes),
             mirror=deployment.mirror,
             workers=deployment.workers,
             limits=deployment.limits,
@@ -119,6 +122,7 @@ class DeploymentService:
             server=deployment.server,
             fallback=self._fallback_route(deployment),
             sticky=deployment.sticky,
+            views=tuple(self._feature_views.shipped(view) for view in dict.fromkeys(views)),
         )
 
     def _fallback_route(self, deployment: Deployment) -> FallbackRoute | None:
@@ -162,6 +166,7 @@ class DeploymentService:
             python=deployment.python if version.form is not Form.ONNX else None,
             lock=version.lock or "",
             trust=trust.id if trust else "",
+            views=version.feature_views,
         )
 
     def pin(

@@ -14,6 +14,7 @@ import msgspec
 
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.feature_views.records import Shipped
 from headway.lifecycle.models.records import Feeding, Form, PythonRuntime, Signature
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.lifecycle.rollouts.records import Pin
@@ -43,6 +44,8 @@ class Route(Value):
     """The packages of its worker: digest of the lock whose environment it runs in."""
     trust: str = ""
     """The operator's word that this blob may be run, where its form takes one."""
+    views: tuple[str, ...] = ()
+    """The ids of the feature views in which it looks up what a request leaves out."""
 
 
 class ShadowRoute(Value):
@@ -81,6 +84,8 @@ class RoutingTable(Value):
     """The model server that serves it beside others; empty for one of its own."""
     fallback: FallbackRoute | None = None
     sticky: Sticky = ANYWHERE
+    views: tuple[Shipped, ...] = ()
+    """All feature views of `routes`, with their values as of now: other values are another table of this generation."""
 
     def choose(self, key: str) -> Route:
         """The route for `key`, if it is not pinned: the same key goes the same way for as long as the shares allow.

@@ -12,7 +12,7 @@ import pytest
 from headway.engines.gates.checks.separation import separation
 from headway.engines.gates.trial import Trial
 from headway.errors import Invalid
-from headway.lifecycle.datasets.contract import Contract, Use
+from headway.lifecycle.datasets.contract import Contract, Use, WhenSkewed
 from headway.lifecycle.gates.records import Outcome
 from tests.engines.gatekeeper.trials import (
     DAYS,
@@ -26,6 +26,22 @@ from tests.engines.gatekeeper.trials import (
 def test_broken_data_break_the_contract(sound: Trial, held_out: pl.DataFrame) -> None:
     finding = find(with_held_out(sound, held_out.with_columns(pl.col("load") * 100)), "contract")
     assert (finding.outcome, "column 'load' breaks rule" in finding.reason) == (Outcome.FAIL, True)
+
+
+@pytest.mark.parametrize("when_skewed", [WhenSkewed.WARN, WhenSkewed.CHANGE])
+def test_values_that_are_let_pass_are_told_and_stop_nothing(
+    sound: Trial, held_out: pl.DataFrame, when_skewed: WhenSkewed
+) -> None:
+    assert sound.contract is not None
+    skewed = with_held_out(sound, held_out.with_columns(pl.col("load") * 100))
+    lenient = replace(
+        skewed, held_out=dataset("later", skewed.held_out.frame, sound.contract.but(when_skewed=when_skewed))
+    )
+    finding = find(lenient, "contract")
+    assert (finding.outcome, finding.numbers["violations"]) == (Outcome.PASS, [])
+    assert "column 'load' breaks rule" in finding.reason
+    without = replace(lenient, held_out=dataset("later", held_out.drop("load"), lenient.contract))
+    assert find(without, "contract").outcome is Outcome.FAIL
 
 
 def test_a_model_of_what_is_no_feature_fails_the_contract(sound: Trial, contract: Contract) -> None:

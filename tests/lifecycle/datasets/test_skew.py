@@ -17,6 +17,7 @@ from headway.testing.memory_platform import open_platform
 
 STRICT = Contract(columns=(ColumnRule(name="km", kind=Kind.FLOAT, low=0, high=100),), min_rows=2)
 WARNING = STRICT.but(when_skewed=WhenSkewed.WARN)
+CHANGING = STRICT.but(when_skewed=WhenSkewed.CHANGE)
 
 
 def added(contract: Contract, rows: int = 5, **column: Any) -> DatasetVersion:
@@ -24,7 +25,7 @@ def added(contract: Contract, rows: int = 5, **column: Any) -> DatasetVersion:
     summary = ColumnSummary(**{"name": "km", "kind": Kind.FLOAT, "nulls": 0, "low": 1.0, "high": 9.0, **column})
     blob = platform.blobs.put(encode(Summary(rows=rows, columns=(summary,))))
     version = platform.datasets.add(AddVersion(dataset="trips", blob=blob, contract=contract), by=SYSTEM)
-    if contract.when_skewed is WhenSkewed.WARN and version.skew:
+    if contract.when_skewed is not WhenSkewed.REFUSE and version.skew:
         with pytest.raises(ContractBroken):
             platform.datasets.check(blob, contract)
     return version
@@ -36,15 +37,27 @@ def added(contract: Contract, rows: int = 5, **column: Any) -> DatasetVersion:
 def test_values_are_warned_of_where_the_contract_says_so(column: dict[str, Any], rule: str) -> None:
     with pytest.raises(ContractBroken, match=rule):
         added(STRICT, **column)
-    assert [each.rule for each in added(WARNING, **column).skew] == [rule]
-    assert added(WARNING).skew == ()
+    for contract in (WARNING, CHANGING):
+        assert [each.rule for each in added(contract, **column).skew] == [rule]
+        assert added(contract).skew == ()
+
+
+def test_a_column_may_say_otherwise() -> None:
+    [km] = STRICT.columns
+    with pytest.raises(ContractBroken, match="high"):
+        added(WARNING.but(columns=(km.but(when_skewed=WhenSkewed.REFUSE),)), high=101.0)
+    assert added(STRICT.but(columns=(km.but(when_skewed=WhenSkewed.CHANGE),)), high=101.0).skew
+    both = WARNING.but(columns=(km, km.but(name="h", when_skewed=WhenSkewed.CHANGE), km.but(name="t")))
+    assert both.columns_to(WhenSkewed.CHANGE) == {"h"}
+    assert both.columns_to(WhenSkewed.WARN) == {"km", "t"}
+    assert len({contract.digest for contract in (STRICT, WARNING, CHANGING, CHANGING.but(tolerated=0.2), both)}) == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "rule"), [({"kind": Kind.STR}, "kind"), ({"name": "miles"}, "required"), ({"rows": 1}, "min_rows")]
 )
 def test_a_schema_that_is_another_always_stops(changes: dict[str, Any], rule: str) -> None:
-    for contract in (STRICT, WARNING):
+    for contract in (STRICT, WARNING, CHANGING):
         with pytest.raises(ContractBroken, match=rule):
             added(contract, **changes)
 
@@ -88,4 +101,10 @@ def test_a_contract_as_a_page() -> None:
         "| a\\|b # &lt;x&gt; (may be absent) | str | feature | one of x, y\\|z | at most 50.0% |  |  |  |",
         "| late | int | label | median 0 to 1 | none |  |  |  |",
     ]
-    assert described(contract.but(when_skewed=WhenSkewed.WARN), "t") != page
+    km, *others = contract.columns
+    other = contract.but(when_skewed=WhenSkewed.WARN, columns=(km.but(when_skewed=WhenSkewed.CHANGE), *others))
+    assert described(other, "trips@3").splitlines()[6:9] == [
+        "- Values outside of these rules are warned of.",
+        "- Those of km are warned of, and open a change.",
+        "- An endpoint tolerates them in 1.00% of its rows.",
+    ]
