@@ -3,7 +3,8 @@
     python benchmarks/pipelines.py [--rounds 7] [--mib 256] [--with NAME ...] [--cache FOLDER]
 
 - no-op: `headway run` of a chain of 1, 100 and 1000 cached steps without a server, the whole process.
-- executed: the same with all steps new; a step is the difference between 1000 and 100 of them, its result on disk.
+- executed: the same with all steps new, in the process and in one worker; a step is the difference between 1000 and
+  100 of them, its result on disk.
 - in memory: keys, formats and graph alone, in this process, milliseconds a step.
 - hand-over: a step that reads all of a value of `--mib`, which another process has made: by how much memory grew, as a
   multiple of the value's size; what no file lies behind was copied.
@@ -149,14 +150,14 @@ class Project:
         (folder / "headway.toml").write_text(TOML)
         self._starts = 0
 
-    def run(self, name: str, **params: object) -> Took:
+    def run(self, name: str, *options: str, **params: object) -> Took:
         given = [text for key, value in params.items() for text in ("-p", f"{key}={value}")]
-        return took([sys.executable, "-m", "headway.cli", "run", name, *given], self.folder)
+        return took([sys.executable, "-m", "headway.cli", "run", name, *options, *given], self.folder)
 
-    def new(self, steps: int) -> Took:
+    def new(self, steps: int, *options: str) -> Took:
         """All steps run."""
         self._starts += 1
-        return self.run("chain", steps=steps, start=self._starts * 10**6)
+        return self.run("chain", *options, steps=steps, start=self._starts * 10**6)
 
 
 def in_memory(rounds: int, steps: int = 100) -> tuple[float, float]:
@@ -179,8 +180,10 @@ def own(project: Project, rounds: int) -> None:
         project.run("chain", steps=steps)
         noop = median(rounds, lambda steps=steps: project.run("chain", steps=steps))  # type: ignore[misc]
         print(f"no-op of {steps:>4} steps, whole process: {noop.cpu_ms:.0f} ms CPU, {noop.wall_ms:.0f} ms")
-    few, many = median(3, lambda: project.new(100)), median(3, lambda: project.new(1000))
-    print(f"executed, in the process: {(many.cpu_ms - few.cpu_ms) / 900:.2f} ms CPU a step, its result on disk")
+    for where, options in (("in the process", ["--in-process"]), ("in a warm worker", ["--workers", "1"])):
+        few, many = (median(3, lambda n=n, given=options: project.new(n, *given)) for n in (100, 1000))  # type: ignore[misc]
+        cpu, wall = ((after - before) / 900 for before, after in zip(few, many, strict=True))
+        print(f"executed {where}: {cpu:.2f} ms CPU a step, {wall:.2f} ms, its result on disk")
     first, again = in_memory(rounds)
     print(f"in memory: first {first:.3f} ms a step, again {again:.3f}")
 
