@@ -71,13 +71,13 @@ def table(mib: int):
     return pyarrow.table({"a": numpy.random.default_rng(1).random(mib * 2**17)})
 
 
-@hw.step(format="arrow")
+@hw.step
 def frame(mib: int):
     import numpy, polars
     return polars.DataFrame({"a": numpy.random.default_rng(1).random(mib * 2**17)})
 
 
-@hw.step
+@hw.step(format="parquet")
 def parquet(mib: int):
     return frame.function(mib)
 
@@ -96,7 +96,7 @@ def consume(value, size: int) -> dict:
 
 @hw.pipeline
 def hand_over(kind: str, mib: int, use: bool = False):
-    value = {"npy": array, "arrow": table, "polars-arrow": frame, "parquet": parquet}[kind](mib)
+    value = {"npy": array, "arrow": table, "polars": frame, "parquet": parquet}[kind](mib)
     return consume(value, mib * 2**20) if use else None
 '''
 TOML = """[project]
@@ -190,7 +190,7 @@ def own(project: Project, rounds: int) -> None:
 
 def hand_over(project: Project, mib: int) -> None:
     print(f"\nhand-over of {mib} MiB to a step that reads all of it, in sizes of the value:")
-    for kind in ("npy", "arrow", "polars-arrow", "parquet"):
+    for kind in ("npy", "arrow", "polars", "parquet"):
         try:
             project.run("hand_over", kind=kind, mib=mib)
             project.run("hand_over", kind=kind, mib=mib, use="true")
