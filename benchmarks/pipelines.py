@@ -3,7 +3,8 @@
     python benchmarks/pipelines.py [--rounds 7] [--mib 256] [--with NAME ...] [--cache FOLDER]
 
 - no-op: `headway run` of a chain of 1, 100 and 1000 cached steps without a server, the whole process.
-- executed: the same with all steps new; a step is the difference between 1000 and 100 of them, its result on disk.
+- executed: the same with all steps new, in the process and in one worker; a step is the difference between 1000 and
+  100 of them, its result on disk.
 - in memory: keys, formats and graph alone, in this process, milliseconds a step.
 - hand-over: a step that reads all of a value of `--mib`, which another process has made: by how much memory grew, as a
   multiple of the value's size; what no file lies behind was copied.
@@ -11,7 +12,8 @@
   environment of its own in the cache folder, outside the checkout, runs a chain of its own trivial steps twice in a
   process each, in turns with Headway, and is left out with the reason when it does not install or run.
 
-CPU is user and system time of the process and all that it starts. Medians of the rounds count.
+CPU is user and system time of the process and all that it starts. Medians of the rounds count. Bytecode is kept, in
+the cache folder, as it is where a package is installed: also where PYTHONDONTWRITEBYTECODE is set.
 """
 
 from __future__ import annotations
@@ -69,13 +71,13 @@ def table(mib: int):
     return pyarrow.table({"a": numpy.random.default_rng(1).random(mib * 2**17)})
 
 
-@hw.step(format="arrow")
+@hw.step
 def frame(mib: int):
     import numpy, polars
     return polars.DataFrame({"a": numpy.random.default_rng(1).random(mib * 2**17)})
 
 
-@hw.step
+@hw.step(format="parquet")
 def parquet(mib: int):
     return frame.function(mib)
 
@@ -94,7 +96,7 @@ def consume(value, size: int) -> dict:
 
 @hw.pipeline
 def hand_over(kind: str, mib: int, use: bool = False):
-    value = {"npy": array, "arrow": table, "polars-arrow": frame, "parquet": parquet}[kind](mib)
+    value = {"npy": array, "arrow": table, "polars": frame, "parquet": parquet}[kind](mib)
     return consume(value, mib * 2**20) if use else None
 '''
 TOML = """[project]
@@ -125,8 +127,9 @@ def chain(steps: int, start: int) -> object:
 
 
 def took(command: list[str], folder: Path) -> Took:
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode")}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError((done.stderr or done.stdout).strip()[-400:])
@@ -147,14 +150,14 @@ class Project:
         (folder / "headway.toml").write_text(TOML)
         self._starts = 0
 
-    def run(self, name: str, **params: object) -> Took:
+    def run(self, name: str, *options: str, **params: object) -> Took:
         given = [text for key, value in params.items() for text in ("-p", f"{key}={value}")]
-        return took([sys.executable, "-m", "headway.cli", "run", name, *given], self.folder)
+        return took([sys.executable, "-m", "headway.cli", "run", name, *options, *given], self.folder)
 
-    def new(self, steps: int) -> Took:
+    def new(self, steps: int, *options: str) -> Took:
         """All steps run."""
         self._starts += 1
-        return self.run("chain", steps=steps, start=self._starts * 10**6)
+        return self.run("chain", *options, steps=steps, start=self._starts * 10**6)
 
 
 def in_memory(rounds: int, steps: int = 100) -> tuple[float, float]:
@@ -177,15 +180,17 @@ def own(project: Project, rounds: int) -> None:
         project.run("chain", steps=steps)
         noop = median(rounds, lambda steps=steps: project.run("chain", steps=steps))  # type: ignore[misc]
         print(f"no-op of {steps:>4} steps, whole process: {noop.cpu_ms:.0f} ms CPU, {noop.wall_ms:.0f} ms")
-    few, many = median(3, lambda: project.new(100)), median(3, lambda: project.new(1000))
-    print(f"executed, in the process: {(many.cpu_ms - few.cpu_ms) / 900:.2f} ms CPU a step, its result on disk")
+    for where, options in (("in the process", ["--in-process"]), ("in a warm worker", ["--workers", "1"])):
+        few, many = (median(3, lambda n=n, given=options: project.new(n, *given)) for n in (100, 1000))  # type: ignore[misc]
+        cpu, wall = ((after - before) / 900 for before, after in zip(few, many, strict=True))
+        print(f"executed {where}: {cpu:.2f} ms CPU a step, {wall:.2f} ms, its result on disk")
     first, again = in_memory(rounds)
     print(f"in memory: first {first:.3f} ms a step, again {again:.3f}")
 
 
 def hand_over(project: Project, mib: int) -> None:
     print(f"\nhand-over of {mib} MiB to a step that reads all of it, in sizes of the value:")
-    for kind in ("npy", "arrow", "polars-arrow", "parquet"):
+    for kind in ("npy", "arrow", "polars", "parquet"):
         try:
             project.run("hand_over", kind=kind, mib=mib)
             project.run("hand_over", kind=kind, mib=mib, use="true")

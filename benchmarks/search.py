@@ -29,9 +29,9 @@ from typing import Any
 
 from tracking import Cost, Http, Server, _environment
 
-from headway.kernel.clock import SystemClock
+from headway.kernel.clock import SystemClock, to_us
 from headway.kernel.ids import time_sorted
-from headway.lifecycle.runs.curve import Curve, to_us
+from headway.lifecycle.runs.curve import Curve
 from headway.lifecycle.runs.records import Experiment, Run, RunState
 from headway.storage.sql.stores import open_stores
 

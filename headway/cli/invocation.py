@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +15,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Invocation:
-    """One run of the command line. Without a `client` of its own it opens one when it is first needed."""
+    """One run of the command line. Without a `client` of its own it opens one when it is first needed. `alone` says
+    that the process is there for this command and ends with it."""
 
-    def __init__(self, client: Client | None = None) -> None:
+    def __init__(self, client: Client | None = None, *, alone: bool = False) -> None:
+        self._alone = alone
         self.home: str | None = None
         self.url: str | None = None
         self.as_json = False
@@ -35,6 +38,11 @@ class Invocation:
     def may_be_direct(self) -> bool:
         """Whether no server was named, and nothing is connected yet."""
         return self._client is None and self.url is None
+
+    def imported(self) -> None:
+        """What a brief command needs is imported and stays: it is not searched for garbage again, nor at the end."""
+        if self._alone:
+            gc.freeze()
 
     def complain(self, message: str, code: str, details: dict[str, Any]) -> None:
         """Say on stderr what went wrong, for a person or for a program."""

@@ -99,7 +99,7 @@ class CommandLine(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> Any:
         """Run and exit: 0 done, 1 a rule said no, 2 bad input, 3 unavailable, 70 a fault of Headway."""
-        invocation = extra.pop("obj", None) or Invocation()
+        invocation = extra.pop("obj", None) or Invocation(alone=args is None)
         try:
             extra["standalone_mode"] = False
             code = super().main(args, prog_name or "headway", obj=invocation, **extra)

@@ -13,7 +13,7 @@ from headway.cli.workers import find_pipeline
 from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import PROJECT_FILE
-from headway.engines.execution.parallel import Echo
+from headway.engines.execution.places import Echo
 from headway.engines.pipelines.executor import Report, silent
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_pipeline
 from headway.errors import NotFound

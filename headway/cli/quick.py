@@ -20,7 +20,8 @@ from headway.client.blob_files import BlobFiles
 from headway.client.home import find_home, owner_token, running_server
 from headway.client.origin import command_tags, repository_tags
 from headway.engines.execution.gpus import gpus_here
-from headway.engines.execution.parallel import ParallelExecutor, Places
+from headway.engines.execution.parallel import ParallelExecutor
+from headway.engines.execution.places import Places
 from headway.engines.pipelines.executor import LocalExecutor, silent
 from headway.engines.pipelines.files import FileDigests
 from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline

@@ -78,6 +78,7 @@ def _run(invocation: Invocation, wish: Wish) -> Ended:
     """Directly on the database where all is cached, else through a client."""
     from headway.cli.quick import Ended, run_quickly  # noqa: PLC0415
 
+    invocation.imported()
     began: list[str] = []
     wish = replace(wish, began=began.append)
     direct = invocation.may_be_direct and wish.execution.where is not Where.RAY

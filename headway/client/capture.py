@@ -12,10 +12,9 @@ from pathlib import Path
 from headway.client.machine import Reading, readings
 from headway.client.origin import command_tags, edits, package_lock, repository_tags
 from headway.client.spool import Attached, Points, Texts
-from headway.kernel.clock import Clock
+from headway.kernel.clock import Clock, to_us
 from headway.kernel.records import encode
 from headway.lifecycle.runs.capture import DIFF, LOCK, LOCK_TAG, REQUIREMENTS, SYSTEM, CaptureSpec, PackageLock
-from headway.lifecycle.runs.curve import to_us
 
 _LOG = logging.getLogger("headway.client")
 _FIRST_S = 0.1

@@ -30,12 +30,21 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970: the form in which databases and columns keep a time exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def microseconds(clock: Clock) -> Callable[[], int]:
     """What tells the present in microseconds since 1970, for who asks at each step of a loop: the machine's clock is
     then read without making a date of it."""
     if isinstance(clock, SystemClock):
         return _of_the_machine
-    return lambda: (clock.now() - _EPOCH) // _MICROSECOND
+    return lambda: to_us(clock.now())
 
 
 def _of_the_machine() -> int:

@@ -12,7 +12,8 @@ from typing import Protocol
 from headway.client.client import Client
 from headway.engines.execution.crew import Crew, StepWorker, StopSignal
 from headway.engines.execution.gpus import gpus_here
-from headway.engines.execution.parallel import Echo, ParallelExecutor, Places
+from headway.engines.execution.parallel import ParallelExecutor
+from headway.engines.execution.places import Echo, Places
 from headway.engines.execution.wire import Opening
 from headway.engines.pipelines.executor import Explain, LocalExecutor, Report
 from headway.engines.pipelines.files import FileDigests

@@ -12,7 +12,8 @@ from headway.client.client import Client
 from headway.client.run import Run
 from headway.client.shipping import ship
 from headway.client.spool import left_behind
-from headway.engines.execution.parallel import Echo, ParallelExecutor
+from headway.engines.execution.parallel import ParallelExecutor
+from headway.engines.execution.places import Echo
 from headway.engines.pipelines.delayed import DelayedProgress
 from headway.engines.pipelines.executor import Explain, LocalExecutor, Report, silent
 from headway.errors import Conflict

@@ -24,6 +24,7 @@ from headway.engines.execution.output import StepOutput
 from headway.engines.execution.perform import perform
 from headway.engines.execution.stepper import limited
 from headway.engines.execution.wire import Call, Done, Failed
+from headway.engines.pipelines import scratch
 from headway.engines.pipelines.project import code_of
 from headway.engines.pipelines.sources import open_project
 from headway.errors import ExtraMissing, Invalid, Unavailable
@@ -171,6 +172,7 @@ def on_a_node(data: bytes) -> tuple[bytes, bytes]:
     call = order.call
     with _printing() as printed, open_remote(order.url, order.token, call.run) as desk, limited(call.memory_mb):
         answer = perform(call, folder, desk.get, desk.put, desk.flush, desk.file)
+    scratch.clear()
     return msgspec.msgpack.encode(answer), printed.read()
 
 

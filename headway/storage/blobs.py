@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from secrets import randbits
 from threading import Lock
 from typing import cast
 from urllib.parse import urlsplit
@@ -34,21 +35,22 @@ class ObjectBlobStore:
 
     def __init__(self, store: ObjectStore, root: str | Path) -> None:
         """`root` is the folder, or the URL, that `store` was opened on."""
-        self._store, self._root = store, root
+        self._store, self._root, self._local = store, root, isinstance(root, Path)
         self._counting, self._counted, self._counted_at = Lock(), BlobsUsed(), -math.inf
+        self._named = set[str]()
+        """Folders of blobs whose own names are on disk."""
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
         while True:
             with _reached(self._root):
                 if not self._intact(digest):
-                    self._store.put(blob_place(digest), data)
+                    self._write(blob_place(digest), data)
                     self._count(len(data))
                 if not isinstance(self._root, Path):
                     return digest
                 with suppress(FileNotFoundError):  # it was discarded meanwhile: once more, then it is brought back
-                    os.utime(self._root / blob_place(digest))
-                    _sync(self._root, self._root / blob_place(digest))
+                    self._sync(self._root, blob_place(digest))
                     return digest
 
     def adopt(self, file: Path, digest: str) -> None:
@@ -100,6 +102,8 @@ class ObjectBlobStore:
     def has(self, digest: str) -> bool:
         place = blob_place(checked_digest(digest))
         with _reached(self._root):
+            if self._local and self._seen(place):
+                return True
             try:
                 self._store.head(place)
             except (FileNotFoundError, NotFoundError):
@@ -142,6 +146,31 @@ class ObjectBlobStore:
         with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as v:
             self.put(cast(bytes, v))
 
+    def _write(self, place: str, data: bytes) -> None:
+        """In a folder without the store, whose threads a small blob would wait for longer than for the disk."""
+        if not isinstance(self._root, Path):
+            self._store.put(place, data)
+            return
+        path = self._root / place
+        fresh = path.with_name(f"{path.name}#{randbits(62)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.write_bytes(data)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def _sync(self, root: Path, place: str) -> None:
+        """Bring a file to disk as one of now, then the names that lead to it."""
+        path, folder = f"{root}/{place}", place.partition("/")[0]
+        os.utime(path)
+        sync_file(path)
+        sync_file(f"{root}/{folder}")
+        if folder not in self._named:
+            sync_file(root)
+            self._named.add(folder)
+
     def _count(self, size: int) -> None:
         with self._counting:
             self._counted = BlobsUsed(objects=self._counted.objects + 1, bytes=self._counted.bytes + size)
@@ -173,17 +202,25 @@ class ObjectBlobStore:
         is discarded once more after that is looked for again."""
         place = blob_place(digest)
         for _ in range(_LOOKS):
+            if self._local and not self._seen(_DISCARDED + place) and not self._seen(place):
+                continue
             for look in (lambda: self._store.rename(_DISCARDED + place, place), lambda: self._store.head(place)):
                 with suppress(FileNotFoundError, NotFoundError):
                     look()
                     return True
         return False
 
+    def _seen(self, place: str) -> bool:
+        """Whether the folder has it: a look without the store, whose threads would take longer."""
+        return os.path.exists(f"{self._root}/{place}")
+
     def _read(self, digest: str) -> bytes | None:
         place = blob_place(checked_digest(digest))
         with _reached(self._root):
             while True:
                 try:
+                    if isinstance(self._root, Path):
+                        return (self._root / place).read_bytes()
                     return bytes(self._store.get(place).bytes())
                 except (FileNotFoundError, NotFoundError):
                     if not self._brought_back(digest):
@@ -207,13 +244,7 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
         raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {_first_line(error)}") from error
 
 
-def _sync(root: Path, path: Path) -> None:
-    """Bring a file to disk, then the names that lead to it."""
-    for each in (path, path.parent, root):
-        sync_file(each)
-
-
-def sync_file(path: Path) -> None:
+def sync_file(path: str | Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

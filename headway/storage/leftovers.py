@@ -11,7 +11,7 @@ from headway.errors import Invalid
 from headway.lifecycle.retention.collection import Leftover
 
 _PARTIAL = re.compile(r"[0-9a-f]{62}#\d+")
-"""How obstore calls a file until it is whole."""
+"""What a blob is called until it is whole."""
 
 
 class FolderLeftovers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from headway.kernel.clock import to_us
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion
 from headway.lifecycle.environments.records import Environment
@@ -14,7 +15,6 @@ from headway.lifecycle.monitors.records import Alert, AlertState, Monitor, Windo
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.releases.records import Approval, Release
 from headway.lifecycle.rollouts.records import Deployment, Rollout, TrafficChange
-from headway.lifecycle.runs.curve import to_us
 from headway.lifecycle.runs.logged import LoggedModel
 from headway.lifecycle.runs.matching import Values, fits
 from headway.lifecycle.runs.places import By, by, paged

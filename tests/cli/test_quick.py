@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +102,28 @@ def _without_times(row: dict[str, Any], run: str) -> dict[str, Any]:
         else:
             made[name] = type(value) if name in ("at", "started_at", "ended_at", "number") else value
     return {name: None if value == run else value for name, value in made.items()}
+
+
+WITHOUT = (
+    "sqlalchemy", "litestar", "httpx2", "headway.client.client", "headway.engines.execution.crew",
+    "headway.engines.execution.wire", "headway.running.options", "socket", "subprocess", "tempfile", "zoneinfo",
+)  # fmt: skip
+"""What only a step that is executed, or a server, needs."""
+
+
+def test_nothing_is_imported_for_workers_that_are_not_started(headway: Headway, tmp_path: Path) -> None:
+    ran(headway("run", "sums", "--json"))
+    program = (
+        "import sys\nfrom headway.cli.main import main\ntry:\n    main()\nfinally:\n"
+        f"    print([name for name in {WITHOUT} if name in sys.modules], file=sys.stderr)"
+    )
+    found = []
+    for params in ((), ("-p", "n=4")):  # all is cached; a step is not
+        command = [sys.executable, "-c", program, "run", "sums", "--json", *params]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+        found.append(done.stderr.splitlines()[-1])
+    assert found[0] == "[]"
+    assert "headway.engines.execution.wire" in found[1]
 
 
 def is_quick(headway: Headway, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:

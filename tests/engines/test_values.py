@@ -6,6 +6,8 @@ import dataclasses
 import gc
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from scipy import sparse
 from headway.client.blob_files import BlobFiles
 from headway.engines.pipelines.executor import LocalExecutor
 from headway.engines.pipelines.files import FileDigests, files_in
-from headway.engines.pipelines.formats import Format, decode_value, register_format
+from headway.engines.pipelines.formats import Format, content_digest, decode_value, register_format
 from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline, StepFailed
 from headway.kernel.blobs import blob_place
@@ -98,6 +100,59 @@ def test_a_frame_is_mapped_where_a_step_asks_for_arrow(blobs: FolderBlobs) -> No
     assert len(blobs.read) == 1
     assert blobs.stored(frame).formats == ("parquet",)
     assert pack(frame, blobs.put, "arrow") == pack(frame.clone(), blobs.put, "arrow")
+
+
+_TAKING = """
+import sys
+from pathlib import Path
+import polars, pyarrow.ipc
+from headway.engines.pipelines.outputs import Stored
+from headway.lifecycle.runs.records import Output
+
+def peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+polars.DataFrame({"a": [1.0]}).sum()
+path, before = Path(sys.argv[1]), peak()
+output = Output(blob="b", format=sys.argv[2])
+frame = Stored([output], lambda blob: path.read_bytes(), file=lambda blob: path).load()
+frame["a"].sum()
+print((peak() - before) / frame.estimated_size())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+@pytest.mark.parametrize(("option", "kept_as"), [("", "polars-arrow"), ("parquet", "parquet")])
+def test_a_large_frame_is_in_memory_once(option: str, kept_as: str, blobs: FolderBlobs, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": np.random.default_rng(1).random(2**24)})
+    stored = blobs.stored(frame, option)
+    assert stored.formats == (kept_as,)
+    assert stored.load().equals(frame)
+    assert blobs.read == []
+    path = tmp_path / "blobs" / blob_place(stored.outputs[0].blob)
+    command = [sys.executable, "-c", _TAKING, str(path), kept_as]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert 0.9 < float(done.stdout) < 1.5  # 2 and more from its bytes
+
+
+def test_a_frame_that_parquet_makes_much_smaller_is_not_mapped(blobs: FolderBlobs) -> None:
+    frame = pl.DataFrame({"a": np.arange(2**23) % 100, "t": ["a text that is said again and again"] * 2**23})
+    assert frame.estimated_size() > 2 * 64 * 2**20
+    assert blobs.stored(frame).formats == ("parquet",)
+    assert blobs.stored(frame.head(2**16), "arrow").formats == ("polars-arrow",)
+
+
+def test_a_key_tells_large_frames_apart_by_what_they_hold() -> None:
+    rows = 2**23
+    even = pl.DataFrame({"a": np.arange(rows)}).with_columns(pl.when(pl.col("a") % 2 == 0).then(pl.col("a")).alias("b"))
+    array = np.arange(rows)
+    other = pl.DataFrame(
+        {"a": array, "b": pl.Series(np.where(array % 2, 0, array)).set(pl.Series(array % 2 == 1), None)}
+    )
+    assert even.equals(other)
+    assert content_digest(even) == content_digest(other)
+    assert content_digest(even)[0] == "parquet"
 
 
 def test_what_is_mapped_outlives_the_file(blobs: FolderBlobs, tmp_path: Path) -> None:

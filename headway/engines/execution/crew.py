@@ -18,6 +18,7 @@ from headway.engines.execution.endings import Stopped, TimedOut, WorkerLost
 from headway.engines.execution.forks import COLD, END, FORK, GONE, KEEP, READY, REPORT
 from headway.engines.execution.output import StepOutput
 from headway.engines.execution.wire import Answer, Ask, Call, Done, Failed, Line, Opening
+from headway.engines.pipelines import scratch
 from headway.errors import Unavailable
 from headway.lifecycle.runs.limits import StepLimits
 
@@ -93,6 +94,7 @@ class Crew:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+            scratch.sweep()  # what workers have left that were killed
 
 
 class StopSignal:

@@ -1,4 +1,4 @@
-"""How a step ends that was not let come to its own end."""
+"""How a step ends that was not let come to its own end, or does not begin elsewhere."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class TimedOut(Exception):
 
 class Stopped(Exception):
     """The run was stopped; all that the step had started is gone."""
+
+
+class CannotTravel(Exception):
+    """Why a step or a value cannot be handed to another process."""

@@ -14,51 +14,28 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from headway.engines.execution.endings import Stopped, TimedOut, WorkerLost
-from headway.engines.execution.output import StepOutput
-from headway.engines.execution.parcels import CannotTravel, blobs_in, place_of, wrapped
-from headway.engines.execution.plain import Node
-from headway.engines.execution.promises import Promised, settled, tasks_in
-from headway.engines.execution.schedule import Schedule, Task, unfinished
-from headway.engines.execution.wire import INLINE_BYTES, Call, Done, Failed
+from headway.engines.execution.endings import CannotTravel, Stopped, WorkerLost
+from headway.engines.execution.places import Echo, Place, Places
+from headway.engines.execution.promises import Promised, tasks_in
+from headway.engines.execution.schedule import Schedule, Task, failure, unfinished
 from headway.engines.pipelines.executor import Explain, LocalExecutor, Report, silent
 from headway.engines.pipelines.files import FileDigests
 from headway.engines.pipelines.lookup import Decision
 from headway.errors import BadPipeline, RunCancelled, StepFailed
 from headway.kernel.clock import Clock
-from headway.kernel.records import digest
-from headway.lifecycle.runs.limits import StepLimits
 from headway.lifecycle.runs.pipeline import Pipeline, Step
-from headway.lifecycle.runs.records import Output, PipelineNode, StepState
+from headway.lifecycle.runs.records import PipelineNode, StepState
 from headway.lifecycle.runs.results import Content, Result
 from headway.lifecycle.runs.session import Session
+
+if TYPE_CHECKING:
+    from headway.engines.execution.sending import Sender
 
 _MOST_LOST = 2
 """A step whose worker was killed is begun anew; after so many times it fails."""
 _TELL_S = 0.25
-_SMALL_BYTES = 64 * 2**20
-Echo = Callable[[str, str], None]
-"""Told of what a step prints: its name and some lines."""
-
-
-class Place(Protocol):
-    """Where one step at a time runs."""
-
-    def perform(self, call: Call, output: StepOutput, limits: StepLimits) -> Done | Failed:
-        """What the step gives. Raises `WorkerLost`, `TimedOut` and `Stopped`."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class Places(Protocol):
-    """Makes places, and stops what runs in them."""
-
-    def place(self, limits: StepLimits) -> Place: ...
-    def stop(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class ParallelExecutor(LocalExecutor):
@@ -78,12 +55,12 @@ class ParallelExecutor(LocalExecutor):
         self._open_places, self._workers, self._echo, self._begun = places, workers, echo, begun
         self._run = run
         self._places: Places | None = None
+        self._sender: Sender | None = None
         self._schedule = Schedule(workers, gpus)
         self._threads: list[threading.Thread] = []
         self._tasks: list[Task] = []
         self._drawing, self._telling = threading.RLock(), threading.RLock()
         self._settling = threading.local()
-        self._small: dict[str, bytes] = {}
         self._stopped: BaseException | None = None
         self._told, self._sent_at, self._left = 0, 0.0, threading.Event()
         self._keyed: dict[str, Task] = {}
@@ -172,8 +149,10 @@ class ParallelExecutor(LocalExecutor):
     def _start(self) -> None:
         if self._threads:
             return
+        from headway.engines.execution.sending import Sender  # noqa: PLC0415  # a run of cached steps is over by then
+
         self._begun()
-        self._places = self._open_places()
+        self._places, self._sender = self._open_places(), Sender(self._session, self._echo, self._run)
         for number in range(self._workers):
             context = contextvars.copy_context()
             thread = threading.Thread(
@@ -223,7 +202,7 @@ class ParallelExecutor(LocalExecutor):
         except WorkerLost as error:
             task.lost += 1
             if task.lost >= _MOST_LOST:
-                raise self._failure(task, str(error)) from None
+                raise failure(task, str(error)) from None
             self._again(task, 0.0, str(error))
         else:
             self._schedule.give_back(task)
@@ -237,8 +216,10 @@ class ParallelExecutor(LocalExecutor):
             self._end(task, error=self._cancelled)
 
     def _content_of(self, task: Task, place: Place) -> Content:
+        assert task.decision
+        assert self._sender
         try:
-            call = self._call(task)
+            outputs, held = self._sender.sent(task, place)
         except CannotTravel as reason:
             if task.limits.hard:
                 raise BadPipeline(
@@ -246,22 +227,9 @@ class ParallelExecutor(LocalExecutor):
                     step=task.name,
                 ) from None
             return self._here(task)
-        output = StepOutput(lambda text: self._session.log(task.name, text), lambda text: self._echo(task.name, text))
-        try:
-            answer = place.perform(call, output, task.limits)
-        except TimedOut:
-            raise self._failure(task, f"took longer than timeout_s={task.limits.timeout_s:g}") from None
         except Stopped:
             raise self._cancelled from None
-        finally:
-            output.close()
-        if isinstance(answer, Failed):
-            if answer.annotated:
-                raise BadPipeline(answer.short, step=task.step.name)
-            if answer.value:
-                raise BadPipeline(f"step {task.name!r} gives what cannot be stored: {answer.short}", step=task.name)
-            raise self._failure(task, answer.short, answer.text)
-        return self._kept(task, answer)
+        return self._finished(task.decision, task.made_of, outputs, held)
 
     def _here(self, task: Task) -> Content:
         """In this process, as `LocalExecutor` does."""
@@ -270,44 +238,6 @@ class ParallelExecutor(LocalExecutor):
         arguments = inspect.BoundArguments(task.step.signature, dict(task.arguments.arguments))
         outputs = self._kept_outputs(task.step, task.name, self._tried(task.step, arguments, task.name), held)
         return self._finished(task.decision, task.made_of, outputs, held)
-
-    @staticmethod
-    def _failure(task: Task, short: str, text: str = "") -> StepFailed:
-        return StepFailed(f"step {task.name!r} failed: {short}", step=task.name, traceback=text or short)
-
-    def _kept(self, task: Task, answer: Done) -> Content:
-        assert task.decision
-        held = {each.blob: each.data for each in answer.outputs if each.data is not None}
-        for blob, data in held.items():
-            if self._session.put_blob(data) != blob:
-                raise self._failure(task, "its worker gave other bytes than it says")
-        with self._telling:
-            if sum(map(len, self._small.values())) > _SMALL_BYTES:
-                self._small.clear()
-            self._small |= held
-        outputs = tuple(Output(blob=each.blob, format=each.format) for each in answer.outputs)
-        return self._finished(task.decision, task.made_of, outputs, held)
-
-    def _call(self, task: Task) -> Call:
-        blobs: dict[str, bytes] = {}
-
-        def put(data: bytes) -> str:
-            if len(data) > INLINE_BYTES:
-                return self._session.put_blob(data)
-            blob = digest(data)
-            blobs[blob] = data
-            return blob
-
-        arguments: dict[str, Node] = {
-            name: wrapped(value, put, settled) for name, value in task.arguments.arguments.items()
-        }
-        for blob in (blob for node in arguments.values() for blob in blobs_in(node)):
-            if blob in self._small:
-                blobs[blob] = self._small[blob]
-        return Call(
-            place_of(task.step), arguments, blobs, task.limits.memory_mb, task.gpus, self._run,
-            format=task.step.format, pickle=task.step.pickle,
-        )  # fmt: skip
 
     def _end(self, task: Task, content: Content | None = None, error: BaseException | None = None) -> None:
         """The task is over: whoever waits for it goes on."""

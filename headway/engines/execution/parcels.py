@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import Any
 
+from headway.engines.execution.endings import CannotTravel
 from headway.engines.execution.plain import Node, plain_node, plain_value
 from headway.engines.pipelines.objects import MAIN
 from headway.engines.pipelines.outputs import Stored, pack
@@ -19,10 +20,6 @@ from headway.lifecycle.runs.records import Output
 from headway.lifecycle.runs.results import Content, Result, Results
 
 _CODE = (FunctionType, type, ModuleType, Step, Pipeline)
-
-
-class CannotTravel(Exception):
-    """Why a step or a value cannot be handed to another process."""
 
 
 def place_of(value: Any) -> str:

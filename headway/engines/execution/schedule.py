@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from headway.engines.pipelines.lookup import Decision
+from headway.errors import StepFailed
 from headway.lifecycle.runs.limits import StepLimits
 from headway.lifecycle.runs.pipeline import Step
 from headway.lifecycle.runs.records import KeyParts
@@ -113,3 +114,8 @@ class Schedule:
 
 def unfinished(tasks: Iterable[Task]) -> set[Task]:
     return {task for task in tasks if not task.over.is_set()}
+
+
+def failure(task: Task, short: str, text: str = "") -> StepFailed:
+    """What is raised for a task that failed; `text` is the whole of the story."""
+    return StepFailed(f"step {task.name!r} failed: {short}", step=task.name, traceback=text or short)

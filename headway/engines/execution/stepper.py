@@ -16,6 +16,7 @@ from headway.engines.execution.gpus import GPUS
 from headway.engines.execution.parcels import found_at
 from headway.engines.execution.perform import perform
 from headway.engines.execution.wire import Call, Done, Failed, Line, Opening
+from headway.engines.pipelines import scratch
 
 _MOST_GROWTH_BYTES = 512 * 2**20
 
@@ -48,6 +49,7 @@ def work(opening: Opening, calls: socket.socket, relay: socket.socket, open_desk
     before = _resident_bytes()
     while isinstance(call := line.receive(), Call):
         answer = _answer(call, folder, desk)
+        scratch.clear()
         sys.stdout.flush()
         sys.stderr.flush()
         if isinstance(answer, Done) and _resident_bytes() - before > _MOST_GROWTH_BYTES:

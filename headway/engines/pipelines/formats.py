@@ -18,6 +18,11 @@ from headway.kernel.records import digest
 PLAIN = "json"
 
 
+def _never(value: Any) -> bool:
+    """Takes none."""
+    return False
+
+
 @dataclass(frozen=True)
 class Format:
     """How values of one type are kept. `encode` should give the same bytes for the same value: they are what later
@@ -30,10 +35,12 @@ class Format:
     package: str = ""
     """The module that makes the values, whose installed version counts in the keys of steps that take them."""
     open: Callable[[Path], Any] | None = None
-    """The value as it lies in a file, mapped into memory; its bytes are those that `encode` gave. The file must not be
-    written to by what is done with the value."""
+    """The value of a file, mapped into memory or decoded from there; its bytes are those that `encode` gave. The file
+    must not be written to by what is done with the value."""
     option: str = ""
-    """Only where a step asks for it by `@step(format=...)`."""
+    """What a step asks for it by, `@step(format=...)`. One that has such a name is for those that ask."""
+    unasked: Callable[[Any], bool] = _never
+    """Values that it takes without being asked for all the same."""
 
 
 _formats: dict[str, Format] = {}
@@ -85,8 +92,12 @@ def _taking(value: Any, option: str) -> Format | None:
     options = {known.option for known in _formats.values()}
     if option not in options:
         raise BadPipeline(f"there is no format {option!r} to ask for; there is {', '.join(sorted(options - {''}))}")
-    taking = [known for known in reversed(_formats.values()) if known.option in ("", option) and known.takes(value)]
-    taking.sort(key=lambda known: known.option != option)
+    taking = [
+        known for known in reversed(_formats.values())
+        if known.takes(value) and (known.option in ("", option) or known.unasked(value))
+    ]  # fmt: skip
+    if option:
+        taking.sort(key=lambda known: known.option != option)
     if not taking and objects.is_record(value):
         return _format_of_record(type(value))
     return taking[0] if taking else None
@@ -149,8 +160,9 @@ def class_of_record(name: str) -> type | None:
 
 
 def content_digest(value: Any) -> list[str]:
-    """Format and digest of a value's bytes: what tells it apart in a key."""
-    name, data = encode_value(value)
+    """Format and digest of a value's bytes: what tells it apart in a key. Frames count as Parquet, which says nothing
+    of how they lie in memory."""
+    name, data = encode_value(value, "parquet")
     return [name, digest(data)]
 
 
@@ -249,16 +261,26 @@ def _decode_onnx(data: bytes) -> Any:
     return load_model_from_string(data)
 
 
+def _always(value: Any) -> bool:
+    return True
+
+
 _is_polars = _exactly("polars", "DataFrame")
 for _each in (
     Format("bytes", lambda value: type(value) is bytes, bytes, bytes),
-    Format("parquet", _is_polars, frames.polars_to_parquet, frames.polars_from_parquet, "polars"),
+    Format(
+        "parquet", _is_polars, frames.polars_to_parquet, frames.polars_from_parquet, "polars",
+        frames.polars_from_parquet_file, "parquet", _always,
+    ),
     Format(
         "polars-arrow", _is_polars, frames.polars_to_arrow, frames.polars_from_arrow, "polars",
-        frames.polars_from_arrow_file, "arrow",
+        frames.polars_from_arrow_file, "arrow", frames.is_worth_mapping,
+    ),
+    Format(
+        "pandas", _exactly("pandas", "DataFrame"), frames.pandas_to_parquet, frames.pandas_from_parquet, "pandas",
+        frames.pandas_from_parquet_file,
     ),
     Format("polars-lazy", _exactly("polars", "LazyFrame"), frames.lazy_to_parquet, frames.lazy_from_parquet, "polars"),
-    Format("pandas", _exactly("pandas", "DataFrame"), frames.pandas_to_parquet, frames.pandas_from_parquet, "pandas"),
     Format(
         "arrow", _exactly("pyarrow", "Table"), frames.table_to_arrow, frames.table_from_arrow, "pyarrow",
         frames.table_from_arrow_file,

@@ -1,5 +1,6 @@
 """Frames as bytes and back: polars and pandas as Parquet, Arrow's own tables as Arrow IPC, which is mapped from its
-file instead of being read. polars frames go by that way too where a step asks for it."""
+file instead of being read. polars frames go by that way too where it is worth it, or a step asks for it. Parquet in a
+file is decoded from there, so that the frame is in memory and not the bytes beside it."""
 
 from __future__ import annotations
 
@@ -10,6 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from headway.errors import BadPipeline, ExtraMissing
+
+_LARGE_BYTES = 64 * 2**20
+_SAMPLE_BYTES = 8 * 2**20
+
+
+def is_worth_mapping(frame: Any) -> bool:
+    """Whether a polars frame is large, and takes at most about twice the room if it lies on the disk as it is used, by
+    what its first rows say."""
+    size = frame.estimated_size()
+    if size < _LARGE_BYTES or find_spec("pyarrow") is None:
+        return False
+    sample = frame.head(max(1, frame.height * _SAMPLE_BYTES // size))
+    return 2 * len(polars_to_parquet(sample)) >= len(polars_to_arrow(sample))
 
 
 def polars_to_parquet(frame: Any) -> bytes:
@@ -23,6 +37,12 @@ def polars_from_parquet(data: bytes) -> Any:
     import polars  # noqa: PLC0415
 
     return polars.read_parquet(io.BytesIO(data))
+
+
+def polars_from_parquet_file(path: Path) -> Any:
+    import polars  # noqa: PLC0415
+
+    return polars.read_parquet(path)
 
 
 def polars_to_arrow(frame: Any) -> bytes:
@@ -76,6 +96,10 @@ def pandas_to_parquet(frame: Any) -> bytes:
 
 def pandas_from_parquet(data: bytes) -> Any:
     return import_module("pandas").read_parquet(io.BytesIO(data), engine="pyarrow")
+
+
+def pandas_from_parquet_file(path: Path) -> Any:
+    return import_module("pandas").read_parquet(path, engine="pyarrow", memory_map=True)
 
 
 def table_to_arrow(table: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import sys
 from typing import Any
 
@@ -67,6 +66,8 @@ def class_named(name: str) -> type:
 
 
 def pickle_dumps(value: Any) -> bytes:
+    import pickle  # noqa: PLC0415  # for those who ask
+
     try:
         return pickle.dumps(value, protocol=5)
     except Exception as error:
@@ -75,4 +76,6 @@ def pickle_dumps(value: Any) -> bytes:
 
 def pickle_loads(data: bytes) -> Any:
     """Runs whatever the bytes say: only for what a step has made that says `pickle=True`, where steps run."""
+    import pickle  # noqa: PLC0415  # for those who ask
+
     return pickle.loads(data)

@@ -3,12 +3,9 @@ tree first, which says how they hang together and holds what is plain, then each
 
 from __future__ import annotations
 
-import atexit
 import copy
 import functools
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +157,9 @@ class Stored:
             return self._value(self._outputs[node[1]])
         _, kind, keys, nodes = node
         if kind == "files":
-            return self._materialised(keys, [self._outputs[node[1]] for node in nodes])
+            from headway.engines.pipelines.scratch import copied  # noqa: PLC0415  # few steps take files
+
+            return copied(keys, [self._outputs[node[1]].blob for node in nodes], self._get, self._file)
         values = [self._built(each) for each in nodes]
         if kind == "dict":
             return dict(zip(keys, values, strict=True))
@@ -172,24 +171,6 @@ class Stored:
         if opener and path:
             return opener(path)
         return decode_value(output.format, self._get(output.blob), pickle=self._pickle)
-
-    def _materialised(self, names: list[str], outputs: list[Output]) -> Path:
-        """A copy of the files of its own, which is gone with this process."""
-        below = names[1:]
-        if not all(map(_is_below, names)) or "/" in names[0] or ("" in below and len(below) > 1):
-            raise BadPipeline("the files that were stored have names that lead elsewhere; run their step again")
-        folder = Path(tempfile.mkdtemp(dir=_scratch())) / (names[0] or "files")
-        for name, output in zip(below, outputs, strict=True):
-            path = folder / name if name else folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = self._file(output.blob)
-            if kept:
-                shutil.copyfile(kept, path)
-            else:
-                path.write_bytes(self._get(output.blob))
-        if not outputs:
-            folder.mkdir()
-        return folder
 
     def keys(self) -> range | tuple[Hashable, ...] | None:
         node = self._root
@@ -212,19 +193,6 @@ class Stored:
 
     def _like(self, outputs: Sequence[Output], node: Node | None) -> Stored:
         return Stored(outputs, self._get, node, file=self._file, pickle=self._pickle)
-
-
-def _is_below(name: str) -> bool:
-    """Whether a name leads to a place below a folder; the empty one is the folder's own."""
-    return not name or not (name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")))
-
-
-@functools.cache
-def _scratch() -> str:
-    """A folder for files that steps are handed, removed when this process ends."""
-    folder = tempfile.mkdtemp(prefix="headway-files-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _outputs_in(node: Node) -> Iterator[int]:

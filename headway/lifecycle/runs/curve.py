@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from headway.errors import Invalid
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.records import Value
 from headway.lifecycle.runs.records import Metric
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 FEWEST, MOST = 10, 10_000
 """How many points a sample may have."""
-
-
-def to_us(moment: datetime) -> int:
-    """Microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_us(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class Curve(Value):

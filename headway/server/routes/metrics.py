@@ -9,9 +9,9 @@ from typing import Literal
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from headway.kernel.access import Actor
-from headway.kernel.clock import Instant
+from headway.kernel.clock import Instant, from_us
 from headway.kernel.records import Value
-from headway.lifecycle.runs.curve import Curve, Summary, curves, from_us
+from headway.lifecycle.runs.curve import Curve, Summary, curves
 from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import LogBatch, Metric
 from headway.server.routing import App, By, get, post

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from headway.kernel.clock import from_us
 from headway.kernel.paging import Page
 from headway.lifecycle.changes.records import OVER, Cause, Change, Firing, FiringState, Trigger
-from headway.storage.sql.tables import RecordTable, SqlRecordStore, from_us
+from headway.storage.sql.tables import RecordTable, SqlRecordStore
 
 TRIGGERS = RecordTable("triggers", Trigger, "name", unique=[("name",)])
 CHANGES = RecordTable(

@@ -7,13 +7,14 @@ import json
 import re
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from headway.kernel.access import AccessToken, sha256
+from headway.kernel.clock import to_us
 from headway.kernel.ledger import Anchor, Entry, seal
 from headway.kernel.records import Record, digest, encode
 from headway.lifecycle.runs.records import LastResult, Pipeline, Run, RunState, StepResult, StepRun
@@ -22,8 +23,6 @@ from headway.storage.sql.anchor import AnchorFile, head_of
 _BUSY_TIMEOUT_S = 30.0
 _AT_ONCE = 400
 _LOOKED_BACK = 5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _read_result = msgspec.json.Decoder(StepResult).decode
 _read_run = msgspec.json.Decoder(Run).decode
 
@@ -121,7 +120,7 @@ class DirectDatabase:
             if graph:
                 self._insert("pipelines", ("id", "name", "body"), (graph.id, graph.name, encode(graph)))
             facts = encode({"state": ended.state, "change": ended.change})
-            event = ("RunEnded", ended.id, _to_us(ended.ended_at), facts)
+            event = ("RunEnded", ended.id, to_us(ended.ended_at), facts)
             self._insert("events", ("kind", "subject", "at", "facts"), event)
             self._connection.execute("COMMIT")
         except BaseException:
@@ -141,7 +140,7 @@ class DirectDatabase:
                 )
             )  # fmt: skip
             names = ("number", "at", "actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
-            row = {**msgspec.structs.asdict(entry), "at": _to_us(at), "came_from": ""}
+            row = {**msgspec.structs.asdict(entry), "at": to_us(at), "came_from": ""}
             self._insert("ledger", names, [row[name] for name in names])
             head = Anchor(number=entry.number, hash=entry.hash)
         return head
@@ -160,8 +159,8 @@ class DirectDatabase:
         self._insert(
             "run_search", ("run", "experiment", "deleted", "started_at", "ended_at", "name", "state", "user"),
             (
-                run.id, run.experiment, 0, _to_us(run.started_at or run.created_at),
-                None if run.ended_at is None else _to_us(run.ended_at), run.name, run.state.value,
+                run.id, run.experiment, 0, to_us(run.started_at or run.created_at),
+                None if run.ended_at is None else to_us(run.ended_at), run.name, run.state.value,
                 run.user or run.started_by,
             ),
         )  # fmt: skip
@@ -191,7 +190,3 @@ def newest_version() -> str:
     """That of the newest migration, by the names of the files."""
     folder = Path(__file__).parent / "migrations" / "versions"
     return max(found[1] for path in folder.iterdir() if (found := re.match(r"v(\d{4})_.*\.py$", path.name)))
-
-
-def _to_us(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import BigInteger, Column, LargeBinary, Row, Table, func, select
 
+from headway.kernel.clock import from_us
 from headway.kernel.events import Event
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT, from_us
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT
 
 EVENTS = Table(
     "events",

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from headway.kernel.clock import Clock
+from headway.kernel.clock import Clock, to_us
 from headway.kernel.journal import AnyRecord, Keeps
 from headway.kernel.ledger import Anchor, Entry, checked_parents, seal
 from headway.kernel.records import digest, encode
@@ -17,7 +17,6 @@ from headway.storage.sql.engine import SqlEngine, Transaction
 from headway.storage.sql.events import EVENTS
 from headway.storage.sql.ledger import LEDGER, entry_row
 from headway.storage.sql.lineage import LINEAGE
-from headway.storage.sql.tables import to_us
 
 _HEAD = "SELECT number, hash FROM ledger WHERE number = {mark} OR number = (SELECT max(number) FROM ledger)"
 

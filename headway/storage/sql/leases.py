@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Table, select, update
 
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.leases import Lease
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import METADATA, TEXT, from_us, to_us
+from headway.storage.sql.tables import METADATA, TEXT
 
 LEASES = Table(
     "leases",

@@ -10,11 +10,12 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Index, Row, Table, select
 
 from headway.errors import LedgerBroken
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.ledger import Anchor, Entry
 from headway.kernel.lineage import Edge
 from headway.storage.sql.engine import SqlEngine
 from headway.storage.sql.lineage import LINEAGE
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable, from_us, to_us
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable
 
 _TEXTS = ("actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
 LEDGER = Table(

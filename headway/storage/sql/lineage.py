@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Table, select
 
+from headway.kernel.clock import from_us
 from headway.kernel.lineage import Edge
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import METADATA, TEXT, from_us
+from headway.storage.sql.tables import METADATA, TEXT
 
 LINEAGE = Table(
     "lineage",

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinary, Table, select
 
+from headway.kernel.clock import from_us
 from headway.lifecycle.runs.curve import Curve, Summary, joined, thinned, within
 from headway.lifecycle.runs.records import Metric
 from headway.storage.sql.chunks import FULL, deflated, identities, outline, packed, unpacked
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT, from_us
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT
 
 CURVES = Table(
     "curves",

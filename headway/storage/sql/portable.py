@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Double, Integer, LargeBinary, Table, func, select, tuple_
 
 from headway.errors import Invalid
+from headway.kernel.clock import to_us
 from headway.kernel.ledger import Anchor, Entry
 from headway.kernel.lineage import Edge
 from headway.lifecycle.runs.curve import Curve
@@ -25,7 +26,7 @@ from headway.storage.sql.ledger import LEDGER, SqlLedgerStore, entry_row
 from headway.storage.sql.lineage import LINEAGE
 from headway.storage.sql.metrics import CHUNKS, CURVES, SqlMetricStore
 from headway.storage.sql.search import FOUND, TEXTS, index_run
-from headway.storage.sql.tables import METADATA, RecordTable, to_us
+from headway.storage.sql.tables import METADATA, RecordTable
 from headway.storage.sql.trace_search import TRACE_SEARCH, TRACE_TEXTS, index_trace
 
 _INDEXES = (FOUND, TEXTS, TRACE_SEARCH, TRACE_TEXTS)

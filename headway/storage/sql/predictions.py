@@ -11,11 +11,12 @@ from msgspec.structs import asdict
 from sqlalchemy import BigInteger, Column, Connection, Double, Index, Row, Table, func, select
 
 from headway.errors import AlreadyExists
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.paging import Page
 from headway.lifecycle.predictions.records import Captured, Label, Quality, Segment
 from headway.lifecycle.rollouts.records import RewardDay
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable, SqlRecordStore, from_us, to_us
+from headway.storage.sql.tables import COUNTER, METADATA, TEXT, RecordTable, SqlRecordStore
 
 SEGMENTS = RecordTable(
     "segments", Segment, "deployment", "blob", "first_event_at", "last_event_at", index=["deployment", "blob"]

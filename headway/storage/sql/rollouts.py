@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from headway.kernel.clock import to_us
 from headway.kernel.paging import Page
 from headway.lifecycle.rollouts.records import MOVES, Deployment, Rollout, TrafficChange
-from headway.storage.sql.tables import RecordTable, SqlRecordStore, to_us
+from headway.storage.sql.tables import RecordTable, SqlRecordStore
 
 DEPLOYMENTS = RecordTable("deployments", Deployment, "name", unique=[("name",)])
 TRAFFIC = RecordTable("traffic", TrafficChange, "deployment", "created_at", "generation", index=["deployment"])

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, func, select
 
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.paging import Page
 from headway.kernel.records import encode
 from headway.lifecycle.runs.logged import LoggedModel
@@ -16,7 +17,7 @@ from headway.lifecycle.runs.search import RunSearch
 from headway.lifecycle.runs.traces import Span, Trace, TraceWalk
 from headway.storage.sql.search import index_run
 from headway.storage.sql.searching import counted, found
-from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore, from_us, to_us
+from headway.storage.sql.tables import METADATA, TEXT, RecordTable, SqlRecordStore
 from headway.storage.sql.trace_search import index_trace, walking
 
 EXPERIMENTS = RecordTable("experiments", Experiment, "name", unique=[("name",)])

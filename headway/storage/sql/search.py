@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Table
 
+from headway.kernel.clock import to_us
 from headway.lifecycle.runs.records import Input, Run
 from headway.lifecycle.runs.search import Kind
 from headway.storage.sql.engine import SqlEngine
-from headway.storage.sql.tables import METADATA, TEXT, to_us
+from headway.storage.sql.tables import METADATA, TEXT
 
 FOUND = Table(
     "run_search",

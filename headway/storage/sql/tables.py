@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeB
 from sqlalchemy.sql.elements import UnaryExpression
 
 from headway.errors import AlreadyExists, Invalid
+from headway.kernel.clock import to_us
 from headway.kernel.paging import Page, checked
 from headway.kernel.records import Record, encode
 from headway.storage.sql.engine import SqlEngine
@@ -24,17 +25,6 @@ COUNTER = BigInteger().with_variant(Integer, "sqlite")
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 Order = ColumnElement[Any] | UnaryExpression[Any]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def to_us(moment: datetime) -> int:
-    """Microseconds since 1970: the form in which both databases keep a time exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_us(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class RecordTable(Generic[AnyRecord]):

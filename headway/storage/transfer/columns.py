@@ -13,8 +13,8 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from headway.errors import ExtraMissing, Invalid
+from headway.kernel.clock import from_us, to_us
 from headway.kernel.records import encode
-from headway.lifecycle.runs.curve import from_us, to_us
 from headway.storage.sql.portable import PlainColumn
 
 MOST_ROWS = 1_000_000

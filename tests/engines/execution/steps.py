@@ -233,3 +233,25 @@ def graph(edges: list[list[int]]) -> Any:
     for number, inputs in enumerate(edges):
         results.append(combine(number, *(results[each] for each in inputs)))
     return results[-1:]
+
+
+@step
+def write_file(folder: str) -> Path:
+    path = Path(folder) / "given.txt"
+    path.write_text("given")
+    return path
+
+
+@step
+def take_file(file: Path, folder: str, before: str = "", *, dies: bool = False) -> str:
+    note(folder, f"took {file.read_text()} {file} {Path(before).exists() if before else ''}")
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return str(file)
+
+
+@pipeline
+def files(folder: str, dies: bool = False) -> Any:
+    made = write_file(folder)
+    first = take_file(made, folder).value
+    return take_file(made, folder, first, dies=dies)

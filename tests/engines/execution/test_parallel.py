@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.engines.execution.parcels import CannotTravel, unwrapped, wrapped
+from headway.engines.execution.endings import CannotTravel
+from headway.engines.execution.parcels import unwrapped, wrapped
 from headway.engines.execution.promises import settled
 from headway.errors import BadPipeline, HeadwayError, StepFailed
 from headway.kernel.records import digest

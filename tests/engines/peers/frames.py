@@ -35,6 +35,10 @@ def get(blob: str) -> bytes:
     return (ROOT / blob_place(blob)).read_bytes()
 
 
+def _unread(blob: str) -> bytes:
+    raise AssertionError(f"{blob} lies in a file and was read whole")
+
+
 def stored(value: Any, option: str = "") -> Stored:
     return Stored(pack(value, put, option), get, file=BlobFiles(ROOT).path)
 
@@ -58,6 +62,8 @@ def check_pandas() -> None:
     assert [output.format for output in outputs] == ["pandas"]
     assert pack(kept.copy(), put) == outputs
     pd.testing.assert_frame_equal(Stored(outputs, get).load(), kept)
+    large = pd.DataFrame({"a": np.random.default_rng(1).random(2**18), "t": ["x", None] * 2**17})
+    pd.testing.assert_frame_equal(Stored(pack(large, put), _unread, file=BlobFiles(ROOT).path).load(), large)
     assert "pandas DataFrame" in refusal(pd.DataFrame({"a": [{1}, {2}]}))
     assert "series.to_frame()" in refusal(kept["int"])
 
