@@ -130,7 +130,7 @@ class Arena:
         """Raises `RuntimeError` or `CalledProcessError` when it does not start or install."""
         own, port, peer = self._own(name), free_port(), peers.PEERS[name]
         command = peer.command(peers.environment(cache, peer), self.model, own, port)
-        return Served(command, port, in_json(self.work), own / "log", own)
+        return Served(command, port, peer.asked(self.work), own / "log", own)
 
     def _own(self, name: str) -> Path:
         own = self.folder / name
@@ -159,7 +159,7 @@ def contenders(arena: Arena, names: list[str], cache: Path, running: ExitStack) 
             print(f"{name} left out: {error}")
             continue
         running.callback(served.stop)
-        found.append(Contender(name, served, in_json(work)))
+        found.append(Contender(name, served, peers.PEERS[name].asked(work)))
     return found
 
 

@@ -98,6 +98,12 @@ def in_binary(work: Workload) -> bytes:
     return over_http(text + blob, f"inference-header-content-length: {len(text)}\r\n")
 
 
+def in_mlflow(work: Workload) -> bytes:
+    """The plain row as MLflow's scoring server has it."""
+    body = json.dumps({"inputs": {name: rows.tolist() for name, rows in work.feed.items()}}).encode()
+    return over_http(body, path="/invocations")
+
+
 def in_grpc(work: Workload) -> bytes:
     """The plain row as raw contents."""
     request = MESSAGES["ModelInferRequest"](model_name="flights")
@@ -107,6 +113,8 @@ def in_grpc(work: Workload) -> bytes:
     return message
 
 
-def over_http(body: bytes, headers: str = "content-type: application/json\r\n") -> bytes:
-    head = f"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n"
+def over_http(
+    body: bytes, headers: str = "content-type: application/json\r\n", path: str = "/v2/models/flights/infer"
+) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n"
     return head.encode() + body

@@ -69,7 +69,11 @@ class OnnxExporter:
         names = [name for spec in signature.inputs for name in spec.columns]
         rows = columns_of(self._client, evaluation, names).head(_PARITY_ROWS)
         made = engine.assembled(
-            whole, signature, rows, self._client.blobs.get, environments=find_home() / environments.FOLDER
+            whole,
+            signature,
+            rows,
+            self._client.blobs.get,
+            environments=(self._client.folder or find_home()) / environments.FOLDER,
         )
         as_given = made.form is Form.GRAPH
         exported = Exported(

