@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from headway.client.files.scanning import Found, Told, plain
+from headway.client.files.scanning import Found, Told
 from headway.lifecycle.datasets.listing import Entry, entries_from
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
@@ -69,10 +69,7 @@ def index_of(
 def _believed(found: Sequence[Found | Told], began_ns: int) -> list[Told]:
     """With no time for those that may change once more and look the same."""
     safe = began_ns - RACY_NS
-    return [
-        plain(each) if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:])
-        for each in found
-    ]
+    return [each if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:]) for each in found]
 
 
 class IndexFile:
