@@ -155,10 +155,10 @@ def write_delta_table(invocation: Invocation, reference: str, folder: Path) -> N
 
 
 def add_files(invocation: Invocation, name: str, path: Path, note: str, exclude: tuple[str, ...]) -> DatasetVersion:
-    with Progress("read", hidden=invocation.as_json, unit="bytes") as progress:
-        return invocation.client.datasets.add_files(
-            name, path, note=note, exclude=exclude, advance=progress.advance
-        )  # fmt: skip
+    from headway.cli.direct import datasets_of  # noqa: PLC0415
+
+    with datasets_of(invocation) as datasets, Progress("read", hidden=invocation.as_json, unit="bytes") as progress:
+        return datasets.add_files(name, path, note=note, exclude=exclude, advance=progress.advance)
 
 
 def _add_from(invocation: Invocation, name: str, uri: str, note: str, exclude: tuple[str, ...]) -> DatasetVersion:

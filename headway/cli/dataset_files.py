@@ -37,10 +37,10 @@ def add_file_verbs(noun: click.Group) -> None:
 @pass_invocation
 def checkout(invocation: Invocation, reference: str, folder: Path, only: tuple[str, ...], force: bool) -> None:
     """Bring the files of a version into FOLDER. REFERENCE is NAME, NAME@NUMBER, NAME@TAG or an id."""
-    with Progress("written", hidden=invocation.as_json, unit="bytes") as progress:
-        done = invocation.client.datasets.checkout(
-            reference, folder, only=only, force=force, advance=progress.advance
-        )  # fmt: skip
+    from headway.cli.direct import datasets_of  # noqa: PLC0415
+
+    with datasets_of(invocation) as datasets, Progress("written", hidden=invocation.as_json, unit="bytes") as progress:
+        done = datasets.checkout(reference, folder, only=only, force=force, advance=progress.advance)
     if invocation.as_json:
         print_json(done)
         return

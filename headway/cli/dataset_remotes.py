@@ -13,7 +13,6 @@ from headway.cli.nouns import Verb, pass_invocation
 from headway.cli.output import print_json
 from headway.cli.progress import Progress
 from headway.cli.wording import number, size
-from headway.client.files.checkout import CheckedOut
 from headway.client.files.pointer import Pointer, read_pointer
 from headway.client.home import find_home
 from headway.errors import Invalid, NotFound
@@ -22,6 +21,7 @@ from headway.kernel.paging import every
 from headway.lifecycle.datasets.records import AddFiles, AddVersion, DatasetVersion, Form
 
 if TYPE_CHECKING:
+    from headway.client.files.checkout import CheckedOut
     from headway.storage.remotes.exchange import Exchanged
     from headway.storage.remotes.layout import RemoteVersion
     from headway.storage.remotes.remote import Remote

@@ -1,4 +1,4 @@
-"""A process that adds a folder or checks one out, to be killed: `python -m tests.crashes.folders WORK HOME FOLDER`.
+"""A process that adds a folder or checks one out, to be killed: `python -m tests.crashes.folders WORK HOME FOLDER WAY`.
 
 It prints a line for every file that it has read or written, and the version's label at the end.
 """
@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 from headway import sdk
+from headway.cli.direct import datasets_of
+from headway.cli.invocation import Invocation
+from headway.client.datasets import Datasets
 
 
 def told(size: int) -> None:
@@ -17,14 +20,25 @@ def told(size: int) -> None:
     sys.stdin.readline()
 
 
-def main(work: str, home: str, folder: str) -> None:
-    client = sdk.open_client(home=Path(home))
+def main(work: str, home: str, folder: str, way: str) -> None:
+    if way == "platform":
+        with sdk.open_client(home=Path(home)) as client:
+            go(work, client.datasets, folder)
+        return
+    if not Path(home).exists():
+        sdk.open_client(home=Path(home)).close()
+    invocation = Invocation()
+    invocation.home = home
+    with datasets_of(invocation) as datasets:
+        go(work, datasets, folder)
+
+
+def go(work: str, datasets: Datasets, folder: str) -> None:
     if work == "add":
-        print(client.datasets.add_files("things", folder, advance=told).label, flush=True)
+        print(datasets.add_files("things", folder, advance=told).label, flush=True)
     else:
-        done = client.datasets.checkout("things", folder, advance=told)
+        done = datasets.checkout("things", folder, advance=told)
         print(f"{done.version} kept {done.kept}", flush=True)
-    client.close()
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ from headway.server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 FILES = 60
+WAYS = ("platform", "direct")
 
 
-def started(work: str, home: Path, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.crashes.folders", work, str(home), str(folder)]
+def started(way: str, work: str, home: Path, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.crashes.folders", work, str(home), str(folder), way]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def killed_after(lines: int, work: str, home: Path, folder: Path) -> None:
-    process = started(work, home, folder)
+def killed_after(way: str, lines: int, work: str, home: Path, folder: Path) -> None:
+    process = started(way, work, home, folder)
     assert process.stdout is not None
     assert process.stdin is not None
     for _ in range(lines - 1):
@@ -39,8 +40,8 @@ def killed_after(lines: int, work: str, home: Path, folder: Path) -> None:
     assert process.returncode == -9
 
 
-def finished(work: str, home: Path, folder: Path) -> list[str]:
-    process = started(work, home, folder)
+def finished(way: str, work: str, home: Path, folder: Path) -> list[str]:
+    process = started(way, work, home, folder)
     told, _ = process.communicate(timeout=300)  # its standard input is at its end, so it waits for nothing
     assert process.returncode == 0
     return told.splitlines()
@@ -71,34 +72,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_adding_and_checking_out_that_are_killed_go_on(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_adding_and_checking_out_that_are_killed_go_on(tmp_path: Path, folder: Path, way: str) -> None:
     home, out = tmp_path / ".headway", tmp_path / "out"
-    killed_after(FILES // 2, "add", home, folder)
+    killed_after(way, FILES // 2, "add", home, folder)
     assert sound(home) == 0
     assert list((home / "uploads").iterdir()) == []
-    assert finished("add", home, folder)[-1] == "things@1"
+    assert finished(way, "add", home, folder)[-1] == "things@1"
     assert sound(home) > FILES * 50_000
     for lines in (7, 20):
-        killed_after(lines, "checkout", home, out)
+        killed_after(way, lines, "checkout", home, out)
         whole = content(folder)
         for path, data in content(out).items():
             assert path.rpartition("/")[2].startswith(UNFINISHED) or data == whole[path]
-    last = finished("checkout", home, out)[-1]
+    last = finished(way, "checkout", home, out)[-1]
     assert last.startswith("things@1 kept ")
     assert int(last.split()[-1]) >= 26
     assert content(out) == content(folder)
 
 
 @pytest.mark.slow
-def test_what_an_add_has_sent_before_it_was_killed_is_not_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_what_an_add_has_sent_before_it_was_killed_is_not_sent_again(tmp_path: Path, way: str) -> None:
     home, data = tmp_path / ".headway", tmp_path / "data"
     data.mkdir()
     for number in range(300):
         (data / f"f{number:03}").write_bytes(os.urandom(1_000_000))
-    killed_after(250, "add", home, data)
+    killed_after(way, 250, "add", home, data)
     sent = sum(path.stat().st_size for path in (home / "blobs").rglob("*") if path.is_file())
     assert sent > 64 << 20
-    finished("add", home, data)
+    finished(way, "add", home, data)
     assert sound(home) < 305_000_000
-    finished("checkout", home, tmp_path / "out")
+    finished(way, "checkout", home, tmp_path / "out")
     assert content(tmp_path / "out") == content(data)

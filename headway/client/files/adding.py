@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from blake3 import blake3
@@ -28,6 +29,7 @@ SMALL_PACK_BYTES = 4 << 20
 """Once a version has more packs than that which are smaller than this, what is in them is packed anew, together."""
 _VERSIONS_LOOKED_AT = 100
 _ATTEMPTS = 3
+_PATH = itemgetter(0)
 
 Advance = Callable[[int], None]
 """Told of every so many bytes that were read."""
@@ -63,7 +65,8 @@ class Adding:
         newest = _newest(self._connection, self._name)
         if index and newest and newest.digest == index.digest and index.found == found:
             return newest
-        checked_paths([each[0] for each in found])
+        if index is None or list(map(_PATH, found)) != list(map(_PATH, index.found)):  # those were checked
+            checked_paths(list(map(_PATH, found)))
         reading = Reading(self._connection, self._folder, self._packs(newest), self._shipped)
         try:
             seen, entries = reading.read(found, index, self._advance)

@@ -16,7 +16,7 @@ from headway.client.files import contents
 from headway.client.files.index import FolderIndex, IndexFile, index_of
 from headway.client.files.pieces import PackIndexes, PieceReader
 from headway.client.files.places import Destination
-from headway.client.files.scanning import Found, Told, found_of
+from headway.client.files.scanning import Found, Told, found_of, uncollected
 from headway.client.http import Connection
 from headway.errors import Conflict, Invalid, LedgerBroken, NotFound
 from headway.kernel.records import Value
@@ -70,6 +70,14 @@ def check_out(
     that nobody else has; `force` overwrites it. Killed at any moment, it goes on when it is called again. A folder that
     is `shared` holds what is of others, too, beside the one file of the version.
     """
+    with uncollected():
+        return _check_out(connection, version, folder, only, force, shared, advance)
+
+
+def _check_out(
+    connection: Connection, version: DatasetVersion, folder: Path, only: Sequence[str], force: bool, shared: bool,
+    advance: Advance,
+) -> CheckedOut:  # fmt: skip
     entries, reader = files_of(connection, version)
     matches = matcher(only)
     wanted = [each for each in entries if matches(each.path)] if only else entries

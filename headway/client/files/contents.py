@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from blake3 import blake3
 
+from headway.client.files.parquet import row_group_cuts
 from headway.client.files.scanning import Found, found_of
 from headway.errors import Conflict, ExtraMissing, Invalid
 
@@ -33,11 +34,15 @@ def whole(root: str, expected: Found) -> tuple[Found, bytes]:
 
 
 def chunked(root: str, expected: Found, take: Take) -> tuple[Found, bytes, list[Chunk]]:
-    """What is known of a file, its digest and its chunks, each of which is given to `take` on the way."""
+    """What is known of a file, its digest and its chunks, each of which is given to `take` on the way. A Parquet file
+    is cut where its row groups end, too."""
 
-    def read(handle: int, _: int) -> tuple[int, tuple[bytes, list[Chunk]]]:
-        stream = _Hashed(handle)
-        chunks = list(_chunks(stream, take))
+    def read(handle: int, size: int) -> tuple[int, tuple[bytes, list[Chunk]]]:
+        stream, chunks = _Hashed(handle), list[Chunk]()
+        for end in _cuts(row_group_cuts(handle, size)):
+            group = _Until(stream, end)
+            chunks += _chunks(group, take) if end - stream.size > LARGEST_CHUNK else _one_chunk(group, take)
+        chunks += _chunks(stream, take)
         return stream.size, (stream.hasher.digest(), chunks)
 
     told, (digest, chunks) = _steadily(root, expected, read)
@@ -86,7 +91,7 @@ class _Hashed:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
-        self.hasher, self.size = blake3(), 0
+        self.hasher, self.size = blake3(max_threads=blake3.AUTO), 0
 
     def readinto(self, room: memoryview) -> int:
         count = os.readv(self._handle, [room])
@@ -95,7 +100,42 @@ class _Hashed:
         return count
 
 
-def _chunks(stream: _Hashed, take: Take) -> Iterator[Chunk]:
+class _Until:
+    """A stream up to the offset `end`."""
+
+    def __init__(self, stream: _Hashed, end: int) -> None:
+        self._stream, self._end = stream, end
+
+    @property
+    def left(self) -> int:
+        return self._end - self._stream.size
+
+    def readinto(self, room: memoryview) -> int:
+        return self._stream.readinto(room[: self.left])
+
+
+def _cuts(wanted: list[int]) -> Iterator[int]:
+    """Of these, the first and the last, and those between that make no chunk too small. Which they are depends on those
+    before alone: more row groups behind change no cut."""
+    last = 0
+    for cut in wanted:
+        if cut - last >= SMALLEST_CHUNK or cut in (wanted[0], wanted[-1]):
+            yield cut
+            last = cut
+
+
+def _one_chunk(stream: _Until, take: Take) -> Iterator[Chunk]:
+    room = memoryview(bytearray(stream.left))
+    filled = 0
+    while stream.left and (count := stream.readinto(room[filled:])):
+        filled += count
+    if filled:
+        name = blake3(room[:filled]).digest()
+        take(name, room[:filled])
+        yield name, filled
+
+
+def _chunks(stream: _Hashed | _Until, take: Take) -> Iterator[Chunk]:
     for chunk in _cutter().cut_stream(stream):
         name = blake3(chunk.data).digest()
         take(name, chunk.data)

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from headway.client.files.scanning import Found, Told, plain
-from headway.lifecycle.datasets.listing import Entry
+from headway.client.files.scanning import Found, Told
+from headway.lifecycle.datasets.listing import Entry, entries_from
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
 FORMAT = 1
@@ -44,12 +44,9 @@ class FolderIndex(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, found=_believed(found, began_ns))
 
     def entries(self) -> list[Entry]:
-        names = _split(self.digests)
         lists = {at: _split(joined) for at, joined in self.lists.items()}
-        return [
-            Entry(each[0], each[1], each[5] == 1, name, lists.get(at, ()))
-            for at, (each, name) in enumerate(zip(self.found, names, strict=True))
-        ]
+        paths, sizes, _, _, _, executables = zip(*self.found, strict=True) if self.found else ((),) * 6
+        return entries_from(paths, sizes, map(bool, executables), _split(self.digests), lists)
 
     def known(self) -> dict[Told, Entry]:
         """By what `stat` told, those that can be believed."""
@@ -72,10 +69,7 @@ def index_of(
 def _believed(found: Sequence[Found | Told], began_ns: int) -> list[Told]:
     """With no time for those that may change once more and look the same."""
     safe = began_ns - RACY_NS
-    return [
-        plain(each) if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:])
-        for each in found
-    ]
+    return [each if each[2] < safe and each[3] < safe else (each[0], each[1], _NOT_KNOWN, *each[3:]) for each in found]
 
 
 class IndexFile:

@@ -13,6 +13,7 @@ from blake3 import blake3
 from headway.lifecycle.datasets.pack import HEAD, PACK_BYTES, Index, index_tail
 
 _WRITE_BYTES = 1 << 20
+_LARGE_BYTES = 32 << 10
 _MOST_WAITING = 2
 
 Ship = Callable[[Path, str, int], None]
@@ -35,10 +36,14 @@ class PackWriter:
             self._begin()
         self._digests.append(name)
         self._lengths.append(len(data))
-        self._buffer += data
         self._size += len(data)
-        if len(self._buffer) >= _WRITE_BYTES:
-            self._write()
+        if len(data) >= _LARGE_BYTES:  # to copy it takes longer than to hash it
+            self._flush()
+            self._write(data)
+        else:
+            self._buffer += data
+            if len(self._buffer) >= _WRITE_BYTES:
+                self._flush()
         if self._size >= self._pack_bytes:
             self._seal()
 
@@ -62,23 +67,26 @@ class PackWriter:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = self._folder / f"blob-{token_hex(8)}"
         self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._hasher, self._buffer, self._size = blake3(), bytearray(HEAD), len(HEAD)
+        self._hasher, self._buffer, self._size = blake3(max_threads=blake3.AUTO), bytearray(HEAD), len(HEAD)
         self._digests: list[bytes] = []
         self._lengths: list[int] = []
 
-    def _write(self) -> None:
-        self._hasher.update(self._buffer)
-        view = memoryview(self._buffer)
+    def _flush(self) -> None:
+        self._write(self._buffer)
+        self._buffer = bytearray()
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        self._hasher.update(data)
+        view = memoryview(data)
         while view:
             view = view[os.write(self._handle, view) :]
-        self._buffer = bytearray()
 
     def _seal(self) -> None:
         assert self._path is not None
         path, self._path = self._path, None
         tail = index_tail(Index(digests=b"".join(self._digests), lengths=self._lengths))
         self._buffer += tail
-        self._write()
+        self._flush()
         size = self._size + len(tail)
         os.close(self._handle)
         digest = "b3:" + self._hasher.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -19,6 +20,7 @@ from headway.lifecycle.datasets.listing import Entry
 from headway.lifecycle.datasets.tree import chunks_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Destination:
@@ -28,6 +30,8 @@ class Destination:
         self.path = str(folder)
         self._root = os.open(folder, _FOLDER)
         self._open: list[tuple[str, int]] = []
+        self._last: tuple[str, int | None] = ("", self._root)
+        self._unfinished, self._numbers = f"{UNFINISHED}{token_hex(8)}-", count()
 
     def __enter__(self) -> Self:
         return self
@@ -54,31 +58,33 @@ class Destination:
         folder, _, name = entry.path.rpartition("/")
         handle = self._folder(folder, make=True)
         assert handle is not None
-        unfinished = UNFINISHED + token_hex(8)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        unfinished = f"{self._unfinished}{next(self._numbers)}"
         try:
-            opened = os.open(unfinished, flags, 0o777 if entry.executable else 0o666, dir_fd=handle)
+            opened = os.open(unfinished, _NEW, 0o777 if entry.executable else 0o666, dir_fd=handle)
             try:
                 self._fill(opened, entry, reader)
             finally:
                 os.close(opened)
             os.rename(unfinished, name, src_dir_fd=handle, dst_dir_fd=handle)
             return found_of(entry.path, os.stat(name, dir_fd=handle, follow_symlinks=False))
-        except OSError as error:
-            raise Unavailable(f"{entry.path!r:.300} cannot be written to {self.path}: {error.strerror}") from error
-        finally:
+        except BaseException as error:
             with suppress(FileNotFoundError):
                 os.unlink(unfinished, dir_fd=handle)
+            if not isinstance(error, OSError):
+                raise
+            raise Unavailable(f"{entry.path!r:.300} cannot be written to {self.path}: {error.strerror}") from error
 
     def _fill(self, opened: int, entry: Entry, reader: PieceReader) -> None:
-        hasher = blake3() if entry.lists else None
+        if not entry.lists:
+            if entry.size:
+                _write(opened, reader.view(entry.digest))
+            return
+        hasher = blake3(max_threads=blake3.AUTO)
         for piece, _ in chunks_of(entry, reader.get):
             view = reader.view(piece)
-            if hasher is not None:
-                hasher.update(view)
-            while view:
-                view = view[os.write(opened, view) :]
-        if hasher is not None and hasher.digest() != entry.digest:
+            hasher.update(view)
+            _write(opened, view)
+        if hasher.digest() != entry.digest:
             raise LedgerBroken(f"the chunks of {entry.path!r:.300} do not make up the file; add it again")
 
     def remove(self, path: str) -> None:
@@ -108,7 +114,7 @@ class Destination:
     def must_tell_apart(self, first: str, second: str) -> None:
         """Raises `Conflict` where two names that differ in capitals or accents are one file."""
         probe = UNFINISHED + token_hex(8) + "a"
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._root))
+        os.close(os.open(probe, _NEW, 0o600, dir_fd=self._root))
         try:
             os.stat(probe[:-1] + "A", dir_fd=self._root)
         except FileNotFoundError:
@@ -118,7 +124,14 @@ class Destination:
         raise Conflict(f"{first!r} and {second!r} are one file on the file system of {self.path}; choose another")
 
     def _folder(self, folder: str, *, make: bool) -> int | None:
-        """The folder, opened; None where it is not there and is not to be made, or is no folder."""
+        """The folder, opened; None where it is not there and is not to be made."""
+        if folder == self._last[0] and not (make and self._last[1] is None):
+            return self._last[1]
+        self._last = (folder, self._stepped(folder, make=make))
+        return self._last[1]
+
+    def _stepped(self, folder: str, *, make: bool) -> int | None:
+        """As `_folder`, by way of what the open folders have in common with it."""
         parts = folder.split("/") if folder else []
         same = 0
         while same < min(len(parts), len(self._open)) and self._open[same][0] == parts[same]:
@@ -141,5 +154,11 @@ class Destination:
         return self._open[-1][1] if self._open else self._root
 
     def _close_to(self, depth: int) -> None:
+        self._last = ("", self._root)
         while len(self._open) > depth:
             os.close(self._open.pop()[1])
+
+
+def _write(opened: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(opened, view) :]

@@ -13,11 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.errors import Invalid
-from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.profile import Layout
 from headway.lifecycle.datasets.profiling import learn_layout, profile
-from headway.lifecycle.datasets.reference import Reference, merged, read_reference
+from headway.lifecycle.datasets.reference import Reference, encode_reference, merged, read_reference
 from headway.lifecycle.datasets.schema import ColumnSummary, Kind, Summary
 from headway.lifecycle.monitors.classes import LABEL
 from headway.lifecycle.predictions.records import Captured, Comparison, Counts, Difference, SegmentContent
@@ -110,7 +109,7 @@ class PolarsInspector:
         wanted = set(contract.used_as(Use.FEATURE)) if contract else set(frame.columns)
         names = [name for name in frame.columns if name in wanted and kind_of_column(frame[name].dtype) in PROFILED]
         time = contract.one(Use.TIME) if contract else None
-        return encode(reference_of(frame, names, time if time in frame.columns else None))
+        return encode_reference(reference_of(frame, names, time if time in frame.columns else None))
 
     def extended(self, reference: bytes, data: bytes, contract: Contract | None) -> bytes:
         """Over the layout of `reference`."""
@@ -118,7 +117,7 @@ class PolarsInspector:
         time = contract.one(Use.TIME) if contract else None
         time = time if time in frame.columns else None
         more = reference_of(frame, list(held.layout.columns), time, held.layout)
-        return encode(merged(held, more))
+        return encode_reference(merged(held, more))
 
     def joined(self, parts: Sequence[bytes]) -> bytes:
         buffer = io.BytesIO()

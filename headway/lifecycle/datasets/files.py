@@ -10,10 +10,10 @@ from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.journal import Journal
 from headway.kernel.naming import checked_name
 from headway.kernel.records import Value, encode
+from headway.lifecycle.datasets.lines import DatasetLines
 from headway.lifecycle.datasets.listing import Entry, checked_paths, listing_digest
 from headway.lifecycle.datasets.packs import Packs, Pieces
 from headway.lifecycle.datasets.records import AddFiles, DatasetVersion, Form, Manifest, Pack
-from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.datasets.tree import MOST_CHUNKS, chunks_of, entries_of
 
 MOST_PACKS = 50_000
@@ -35,7 +35,7 @@ class FilePage(Value):
 
 
 class DatasetFileService:
-    def __init__(self, journal: Journal, datasets: DatasetService, blobs: BlobStore) -> None:
+    def __init__(self, journal: Journal, datasets: DatasetLines, blobs: BlobStore) -> None:
         self._journal, self._datasets, self._blobs = journal, datasets, blobs
         self._packs = Packs(blobs)
 
@@ -43,6 +43,10 @@ class DatasetFileService:
         """Look at a pack before the version that needs it is added: so that adding does not have to wait for it."""
         by.must(Permission.WRITE)
         return self._packs.proven(blob)
+
+    def written_here(self, pack: Pack) -> None:
+        """Believe a pack that this very process has written, each piece under the digest that it was found to have."""
+        self._packs.believe(pack)
 
     def add(self, command: AddFiles, *, by: Actor) -> DatasetVersion:
         """Add a version, or return the newest one if that holds exactly these files.

@@ -21,7 +21,7 @@ DIGEST_BYTES = 32
 PACK_BYTES = 64 << 20
 """A pack is closed once it is as large."""
 MOST_INDEX_BYTES = 64 << 20
-_FOOT_BYTES = 8 + len(TAIL)
+FOOT_BYTES = 8 + len(TAIL)
 
 
 Place = tuple[str, int, int]
@@ -51,11 +51,11 @@ def index_tail(index: Index) -> bytes:
 
 def read_tail(tail: bytes, size: int) -> Index:
     """The index of a pack of `size` bytes, from the bytes at its end; raises `Invalid` for what is none."""
-    body_size = int.from_bytes(tail[-_FOOT_BYTES : -len(TAIL)], "big")
-    if not tail.endswith(TAIL) or body_size + _FOOT_BYTES != len(tail):
+    body_size = int.from_bytes(tail[-FOOT_BYTES : -len(TAIL)], "big")
+    if not tail.endswith(TAIL) or body_size + FOOT_BYTES != len(tail):
         raise Invalid("this blob is no pack, or its index has another length; add the files again")
     try:
-        index = _decode(tail[:-_FOOT_BYTES])
+        index = _decode(tail[:-FOOT_BYTES])
     except msgspec.MsgspecError as error:
         raise Invalid(f"the index of a pack cannot be read: {error}") from error
     if len(index.digests) != DIGEST_BYTES * len(index.lengths) or min(index.lengths, default=0) < 0:

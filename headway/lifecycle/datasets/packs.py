@@ -9,10 +9,9 @@ from blake3 import blake3
 
 from headway.errors import Invalid, LedgerBroken
 from headway.kernel.blobs import BlobStore, checked_digest
-from headway.lifecycle.datasets.pack import MOST_INDEX_BYTES, Place, check_pieces, index_tail, read_tail
+from headway.lifecycle.datasets.pack import FOOT_BYTES, MOST_INDEX_BYTES, Place, check_pieces, index_tail, read_tail
 from headway.lifecycle.datasets.records import Pack
 
-_FOOT_BYTES = 16
 _MOST_PROVEN = 100_000
 MOST_NEAR_BYTES = 256 * 1024
 
@@ -30,16 +29,19 @@ class Packs:
         known = self._proven.get(checked_digest(blob))
         if known is None:
             data = self._blobs.get(blob)
-            length = int.from_bytes(data[-_FOOT_BYTES:-8], "big") + _FOOT_BYTES
-            if not _FOOT_BYTES < length <= min(len(data), MOST_INDEX_BYTES):
+            length = int.from_bytes(data[-FOOT_BYTES:-8], "big") + FOOT_BYTES
+            if not FOOT_BYTES < length <= min(len(data), MOST_INDEX_BYTES):
                 raise Invalid(f"blob {blob} is no pack of files; add the files again")
             check_pieces(data, read_tail(data[-length:], len(data)))
             known = Pack(blob=blob, size=len(data), index=length)
-            with self._lock:
-                while len(self._proven) >= _MOST_PROVEN:
-                    self._proven.pop(next(iter(self._proven)))
-                self._proven[blob] = known
+            self.believe(known)
         return known
+
+    def believe(self, pack: Pack) -> None:
+        with self._lock:
+            while len(self._proven) >= _MOST_PROVEN:
+                self._proven.pop(next(iter(self._proven)))
+            self._proven[pack.blob] = pack
 
     def pieces(self, packs: Iterable[Pack]) -> Pieces:
         return Pieces(self._blobs, packs)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection
 
 import msgspec
 
-from headway.kernel.records import Value
+from headway.errors import Invalid
+from headway.kernel.records import Value, encode
 from headway.lifecycle.datasets.profile import Layout, Profile, merge
+
+_MOST_BYTES = 256 << 20
 
 
 class Reference(Value):
@@ -38,4 +42,25 @@ def merged(first: Reference, second: Reference) -> Reference:
     return Reference(layout=first.layout, whole=merge(first.whole, second.whole), days=dict(sorted(days.items())))
 
 
-read_reference = msgspec.json.Decoder(Reference).decode
+def encode_reference(reference: Reference) -> bytes:
+    """Its JSON, deflated to an eighth: beside few new rows a profile would weigh as much as they do."""
+    return zlib.compress(encode(reference))
+
+
+def read_reference(data: bytes) -> Reference:
+    """What `encode_reference` made, or JSON as it was kept before; raises `Invalid` for anything else."""
+    try:
+        return _decode(data if data.startswith(b"{") else _inflated(data))
+    except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError) as error:
+        raise Invalid(f"this is no profile of a table: {error}") from error
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    found = inflater.decompress(data, _MOST_BYTES)
+    if not inflater.eof or inflater.unused_data:
+        raise Invalid(f"a profile has at most {_MOST_BYTES} bytes, and nothing behind them")
+    return found
+
+
+_decode = msgspec.json.Decoder(Reference).decode

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headway.errors import Conflict, ContractBroken, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, kind_of
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
-from headway.kernel.naming import checked_name, nearest, split_reference
-from headway.kernel.paging import Page, every
+from headway.kernel.naming import checked_name, nearest
+from headway.kernel.paging import Page
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.contract import Contract, Violation, checked_contract, is_let_pass, violations
 from headway.lifecycle.datasets.inspector import Inspector
+from headway.lifecycle.datasets.lines import DatasetLines
 from headway.lifecycle.datasets.records import (
     AddVersion,
     AppendRows,
@@ -24,7 +25,6 @@ from headway.lifecycle.datasets.records import (
     Form,
     Part,
     TableManifest,
-    facts,
 )
 from headway.lifecycle.datasets.schema import Column, Summary
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
@@ -40,7 +40,7 @@ class _Table(NamedTuple):
     skew: tuple[Violation, ...] = ()
 
 
-class DatasetService:
+class DatasetService(DatasetLines):
     def __init__(
         self,
         journal: Journal,
@@ -51,8 +51,8 @@ class DatasetService:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._journal, self._store, self._versions, self._blobs = journal, store, versions, blobs
-        self._inspector, self._clock, self._ids = inspector, clock, ids
+        super().__init__(store, versions, clock, ids)
+        self._journal, self._blobs, self._inspector = journal, blobs, inspector
 
     def add(self, command: AddVersion, *, by: Actor) -> DatasetVersion:
         """Add a version, or return the one that already holds exactly this content under this contract.
@@ -139,31 +139,13 @@ class DatasetService:
             raise Conflict(f"{name} has moved on to {newest.label}; append to that", newest=newest.id)
         return newest
 
-    def number(self, act: Act, name: str, /, *, came_from: list[str], **fields: Any) -> DatasetVersion:
-        """Keep the next version of `name` inside `act`, and the dataset if this is its first."""
-        line = self._store.named(name)
-        if line is None:
-            made = Dataset(id=self._ids(Dataset.prefix), created_at=self._clock.now(), name=name)
-            line = act.save(self._store, made)
-        newest = self._versions.of(name)
-        version = DatasetVersion(
-            id=self._ids(DatasetVersion.prefix),
-            created_at=self._clock.now(),
-            dataset=name,
-            number=1 + max(newest.number if newest else 0, line.last_number),
-            **fields,
-        )
-        act.save(self._versions, version, came_from=came_from)
-        act.emit("DatasetVersionAdded", version.id, **facts(version))
-        return version
-
     def tag(self, reference: str, tag: str, *, by: Actor) -> Dataset:
         """Let `name@tag` lead to this version from now on, whatever it led to before."""
         by.must(Permission.WRITE)
         checked_name(tag, "tag")
         with self._journal.act(by.name, "dataset.tag") as act:
             version = self.version(reference)
-            line = self._line(version.dataset)
+            line = self.line(version.dataset)
             if line.tagged.get(tag) == version.number:
                 return line
             return act.save(self._store, line.but(tagged=line.tagged | {tag: version.number}))
@@ -171,16 +153,10 @@ class DatasetService:
     def untag(self, dataset: str, tag: str, *, by: Actor) -> Dataset:
         by.must(Permission.WRITE)
         with self._journal.act(by.name, "dataset.untag") as act:
-            line = self._line(dataset)
+            line = self.line(dataset)
             if tag not in line.tagged:
                 raise NotFound(f"{line.name} has no tag {tag[:100]!r}{nearest(tag, line.tagged)}")
             return act.save(self._store, line.but(tagged={k: v for k, v in line.tagged.items() if k != tag}))
-
-    def _line(self, name: str) -> Dataset:
-        found = self._store.named(name)
-        if found is None:
-            raise NotFound(f"no dataset {name[:100]!r}; `headway dataset list` shows what there is")
-        return found
 
     def table(self, version: DatasetVersion) -> bytes:
         """The rows of a version as one Parquet; raises `Invalid` for a version of files."""
@@ -190,37 +166,8 @@ class DatasetService:
             return self._blobs.get(version.blob)
         return self._inspector.joined([self._blobs.get(part.blob) for part in version.parts])
 
-    def version(self, reference: str) -> DatasetVersion:
-        """By id, `name` (the newest), `name@number` or `name@tag`."""
-        name, _, tag = reference.partition("@")
-        if tag and not tag.isdecimal() and tag in (line.tagged if (line := self._store.named(name)) else {}):
-            reference = f"{name}@{line.tagged[tag]}"  # type: ignore[union-attr]
-        if kind_of(reference) == DatasetVersion.prefix:
-            found = self._versions.get(reference)
-        else:
-            name, number = split_reference(reference)
-            found = self.newest(name) if number is None else self._versions.of(name, number)
-        if found is None:
-            raise NotFound(f"no dataset version {reference!r}; `headway dataset list` shows what there is")
-        return found
-
-    def newest(self, name: str) -> DatasetVersion | None:
-        """The newest that is not deleted."""
-        last = self._versions.of(name)
-        if last is None or last.deleted_at is None:
-            return last
-        versions = every(lambda before: self._versions.list(name, before=before))
-        return next((version for version in versions if version.deleted_at is None), None)
-
     def list(self, *, limit: int = 100, before: str | None = None) -> Page[Dataset]:
         return self._store.all(limit=limit, before=before)
-
-    def versions(
-        self, dataset: str | None = None, *, limit: int = 100, before: str | None = None
-    ) -> Page[DatasetVersion]:
-        """Without those that are deleted: a page may be shorter than `limit` though more follow."""
-        page = self._versions.list(dataset, limit=limit, before=before)
-        return page.but(items=tuple(version for version in page.items if version.deleted_at is None))
 
     def check(self, blob: str, contract: Contract) -> None:
         """Raise `ContractBroken` unless the table in `blob` keeps `contract`, also where it would only warn."""

@@ -15,7 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from headway.errors import Invalid
-from headway.lifecycle.datasets.listing import Entry
+from headway.lifecycle.datasets.listing import Entry, entries_from
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
 MOST_FILES = 50_000_000
@@ -102,12 +102,7 @@ def entries_of(root: bytes, get: Get) -> Iterator[Entry]:
 
 def leaf_entries(leaf: Leaf) -> list[Entry]:
     lists = {at: tuple(split_digests(joined)) for at, joined in leaf.lists.items()}
-    columns = zip(leaf.paths, leaf.sizes, leaf.modes, split_digests(leaf.digests), strict=True)
-    if not lists:
-        return [Entry(path, size, mode == 1, name) for path, size, mode, name in columns]
-    return [
-        Entry(path, size, mode == 1, name, lists.get(at, ())) for at, (path, size, mode, name) in enumerate(columns)
-    ]
+    return entries_from(leaf.paths, leaf.sizes, map(bool, leaf.modes), split_digests(leaf.digests), lists)
 
 
 def leaves_of(root: bytes, get: Get, wanted: Callable[[bytes], bool] = lambda digest: True) -> Iterator[Leaf]:

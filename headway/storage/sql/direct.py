@@ -1,19 +1,21 @@
-"""A home's SQLite database without SQLAlchemy, for a run that finds all of its steps in the cache: to import that alone
-takes longer than such a run. What is written here is what the stores and the journal write, row by row."""
+"""A home's SQLite database without SQLAlchemy, for what takes less time than to import that: a run that finds all of
+its steps in the cache, a folder of which little has changed. What is written here is what the stores and the journal
+write, row by row."""
 
 from __future__ import annotations
 
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
-from headway.kernel.access import AccessToken, sha256
+from headway.kernel.access import AccessToken, Actor, sha256
 from headway.kernel.clock import to_us
 from headway.kernel.ledger import Anchor, Entry, seal
 from headway.kernel.records import Record, digest, encode
@@ -23,6 +25,7 @@ from headway.storage.sql.anchor import AnchorFile, head_of
 _BUSY_TIMEOUT_S = 30.0
 _AT_ONCE = 400
 _LOOKED_BACK = 5
+_ENTRY = ("number", "at", "actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
 _read_result = msgspec.json.Decoder(StepResult).decode
 _read_run = msgspec.json.Decoder(Run).decode
 
@@ -62,12 +65,25 @@ class DirectDatabase:
         body = self._body("SELECT body FROM tokens WHERE secret_sha256 = ? ORDER BY id DESC LIMIT 1", sha256(secret))
         return msgspec.json.decode(body, type=AccessToken) if body else None
 
+    def actor(self, secret: str, now: datetime) -> Actor | None:
+        """Who holds this token, if it is known and holds still."""
+        token = self.token(secret)
+        if token is None or token.revoked_at or (token.expires_at is not None and token.expires_at <= now):
+            return None
+        return token.actor()
+
     def has_room(self, experiment: str) -> bool:
         """Whether the experiment is there, not deleted, and no quota has to be counted."""
         found = self._body("SELECT body FROM experiments WHERE name = ? ORDER BY id DESC LIMIT 1", experiment)
+        return (
+            found is not None and not json.loads(found).get("deleted_at") and not self.quota("runs_per_experiment")
+        )  # fmt: skip
+
+    def quota(self, name: str) -> int | None:
+        """What was declared last; None for no limit."""
         policy = self._body("SELECT body FROM retention_policies ORDER BY id DESC LIMIT 1")
-        quotas = json.loads(policy).get("quotas", {}) if policy else {}
-        return found is not None and not json.loads(found).get("deleted_at") and not quotas.get("runs_per_experiment")
+        found: int | None = json.loads(policy).get("quotas", {}).get(name) if policy else None
+        return found
 
     def pipeline(self, name: str) -> Pipeline | None:
         """The newest of this name."""
@@ -112,38 +128,36 @@ class DirectDatabase:
         writes += [(graph, "pipeline.record", graph.created_at)] if graph else []
         assert ended.ended_at is not None
         writes.append((ended, f"run.{ended.state}", ended.ended_at))
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            head = self._seal(writes, actor)
+        with self.transaction() as ledger:
+            for record, verb, at in writes:
+                ledger.add(record, at, actor=actor, verb=verb)
             self._put_run(ended)
             self._put_steps(ended.id, steps)
             if graph:
-                self._insert("pipelines", ("id", "name", "body"), (graph.id, graph.name, encode(graph)))
-            facts = encode({"state": ended.state, "change": ended.change})
-            event = ("RunEnded", ended.id, to_us(ended.ended_at), facts)
-            self._insert("events", ("kind", "subject", "at", "facts"), event)
+                self.insert("pipelines", ("id", "name", "body"), (graph.id, graph.name, encode(graph)))
+            self.emit("RunEnded", ended.id, ended.ended_at, {"state": ended.state, "change": ended.change})
+
+    @contextmanager
+    def transaction(self) -> Iterator[DirectLedger]:
+        """All of what is written inside is kept, or nothing; then the anchor follows."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            ledger = DirectLedger(self, self._head())
+            yield ledger
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        AnchorFile(self._anchor).advance(head)
+        AnchorFile(self._anchor).advance(ledger.head)
 
-    def _seal(self, writes: Sequence[tuple[Record, str, datetime]], actor: str) -> Anchor:
-        """The ledger's entries for what is written; the head that they leave."""
-        head = self._head()
-        for record, verb, at in writes:
-            entry = seal(
-                Entry(
-                    number=head.number + 1, at=at, actor=actor, verb=verb, subject=record.id, why="",
-                    record=digest(encode(record)), before=head.hash,
-                )
-            )  # fmt: skip
-            names = ("number", "at", "actor", "verb", "subject", "why", "record", "before", "came_from", "hash")
-            row = {**msgspec.structs.asdict(entry), "at": to_us(at), "came_from": ""}
-            self._insert("ledger", names, [row[name] for name in names])
-            head = Anchor(number=entry.number, hash=entry.hash)
-        return head
+    @property
+    def writing(self) -> bool:
+        return self._connection.in_transaction
+
+    def emit(self, kind: str, subject: str, at: datetime, facts: object) -> None:
+        event = (kind, subject, to_us(at), encode(facts))
+        self.insert("events", ("kind", "subject", "at", "facts"), event)
 
     def _head(self) -> Anchor:
         anchored = AnchorFile(self._anchor).last
@@ -152,11 +166,11 @@ class DirectDatabase:
         return head_of(kept, anchored)
 
     def _put_run(self, run: Run) -> None:
-        self._insert(
+        self.insert(
             "runs", ("id", "experiment", "parent", "change", "state", "body"),
             (run.id, run.experiment, run.parent, run.change, run.state.value, encode(run)),
         )  # fmt: skip
-        self._insert(
+        self.insert(
             "run_search", ("run", "experiment", "deleted", "started_at", "ended_at", "name", "state", "user"),
             (
                 run.id, run.experiment, 0, to_us(run.started_at or run.created_at),
@@ -173,9 +187,24 @@ class DirectDatabase:
         rows = [(run, step.step, place, encode(step)) for place, step in enumerate(steps)]
         self._connection.executemany("INSERT INTO steps (run, step, place, body) VALUES (?, ?, ?, ?)", rows)
 
-    def _insert(self, table: str, names: Sequence[str], values: Sequence[object]) -> None:
+    def insert(self, table: str, names: Sequence[str], values: Sequence[object], *, unless_there: bool = False) -> None:
         columns = ", ".join(f'"{name}"' for name in names)
-        self._connection.execute(f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join("?" * len(names))})', values)
+        how = "INSERT OR IGNORE" if unless_there else "INSERT"
+        self._connection.execute(f'{how} INTO "{table}" ({columns}) VALUES ({", ".join("?" * len(names))})', values)
+
+    def replace(self, table: str, names: Sequence[str], values: Sequence[object]) -> None:
+        """A row whose first column, its id, may be there already."""
+        columns = ", ".join(f'"{name}"' for name in names)
+        settings = ", ".join(f'"{name}" = excluded."{name}"' for name in names[1:])
+        self._connection.execute(
+            f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join("?" * len(names))}) '
+            f'ON CONFLICT ("{names[0]}") DO UPDATE SET {settings}',
+            values,
+        )
+
+    def bodies(self, query: str, *values: object) -> list[bytes]:
+        """The first column of all rows."""
+        return [body for (body,) in self._connection.execute(query, values)]
 
     def _body(self, query: str, *values: str) -> bytes | None:
         found = self._connection.execute(query, values).fetchone()
@@ -183,6 +212,31 @@ class DirectDatabase:
 
     def close(self) -> None:
         self._connection.close()
+
+
+class DirectLedger:
+    """The ledger inside a transaction; `head` is its last entry."""
+
+    def __init__(self, database: DirectDatabase, head: Anchor) -> None:
+        self._database, self.head = database, head
+
+    def add(
+        self, record: Record, at: datetime, *, actor: str, verb: str, why: str = "", came_from: Sequence[str] = ()
+    ) -> None:
+        """Seal `record` as it is now, and draw the edges of its lineage."""
+        entry = seal(
+            Entry(
+                number=self.head.number + 1, at=at, actor=actor, verb=verb, subject=record.id, why=why,
+                record=digest(encode(record)), before=self.head.hash, came_from=tuple(came_from),
+            )
+        )  # fmt: skip
+        row = {**msgspec.structs.asdict(entry), "at": to_us(at), "came_from": " ".join(came_from)}
+        self._database.insert("ledger", _ENTRY, [row[name] for name in _ENTRY])
+        for parent in came_from:
+            self._database.insert(
+                "lineage", ("child", "parent", "at"), (record.id, parent, to_us(at)), unless_there=True
+            )
+        self.head = Anchor(number=entry.number, hash=entry.hash)
 
 
 @lru_cache(1)
