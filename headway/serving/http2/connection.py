@@ -109,8 +109,10 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> int:
         """Take the frames that are whole; tells where the first one begins that is not."""
-        at, end = 0 if self._greeted else self._greet(data), len(data)
-        while end - at >= HEAD_BYTES:
+        at, end = 0, len(data)
+        if not self._greeted:
+            at = self._greet(data)
+        while self._greeted and end - at >= HEAD_BYTES:
             upper, lower, kind, flags, number = frames.read_head(data, at)
             begin = at + HEAD_BYTES
             stop = begin + (upper << 8 | lower)

@@ -77,8 +77,8 @@ class Sending:
 
 
 class Receiving:
-    """The window of one connection that the client sends into. It is kept open: what a stream may send is bounded by
-    its own window, and what all may by what is held of them."""
+    """The window of one connection that the client sends into. It is kept open, so that nobody runs over it: what one
+    stream may send is bounded by its own window, and what all may by how much is held of them (`streams.py`)."""
 
     WINDOW = 2**24
     FIRST = WINDOW - frames.INITIAL_WINDOW
@@ -91,8 +91,6 @@ class Receiving:
     def take(self, size: int) -> int:
         """By how much the window is to be widened, once so many bytes have come."""
         self._window -= size
-        if self._window < 0:
-            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more was sent than the window of the connection took")
         if self._window >= self._AGAIN_BELOW:
             return 0
         more = self.WINDOW - self._window

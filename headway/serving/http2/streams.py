@@ -103,12 +103,12 @@ class Streams:
             self.refuse(stream, 413, "too much is being sent at once; send fewer requests at a time")
 
     def _answer_whole(self, stream: Stream, body: bytes | bytearray) -> None:
+        if stream.size is not None and stream.size != len(body):
+            raise StreamFault(Code.PROTOCOL_ERROR)
         stream.ended = True
         if len(body) > self._body_bytes:
             self.refuse(stream, 413, f"a request may have {self._body_bytes} bytes")
             return
-        if stream.size is not None and stream.size != len(body):
-            raise StreamFault(Code.PROTOCOL_ERROR)
         if type(stream.asked) is Reply:
             self._say(stream, stream.asked)
             return
