@@ -103,6 +103,8 @@ class GrpcService:
         return self._call_later(method, message, head, stream)
 
     def refuse(self, status: int, reason: str) -> Reply:
+        if status == 413:
+            reason = f"the message is larger than {self._body_bytes} bytes; send fewer rows in a request"
         return refusal(STATUSES[status], reason)
 
     def _call(self, method: Method, message: bytes, head: Head, stream: Stream, *, late: bool = False) -> Said:

@@ -33,7 +33,7 @@ class Application(Protocol):
         ...
 
     def refuse(self, status: int, reason: str) -> Reply:
-        """The reply to what is refused here, by a status of HTTP: 408, 413, 431 or 500."""
+        """The reply to what is refused here, by a status of HTTP: 408, 413, 429, 431 or 500."""
         ...
 
     def end_turn(self) -> None:

@@ -17,6 +17,7 @@ MOST_STREAMS = 256
 """Requests on the way at once; a client may send further ones again."""
 MOST_HELD = 4
 """How many bodies of the largest size may be held of requests that are not whole."""
+_TOO_LARGE = "the request is larger than is taken here"
 
 log = logging.getLogger(__name__)
 
@@ -98,16 +99,16 @@ class Streams:
         stream.body += payload
         self._held += len(payload)
         if len(stream.body) > self._body_bytes:
-            self.refuse(stream, 413, f"a request may have {self._body_bytes} bytes")
+            self.refuse(stream, 413, _TOO_LARGE)
         elif self._held > self._body_bytes * MOST_HELD:
-            self.refuse(stream, 413, "too much is being sent at once; send fewer requests at a time")
+            self.refuse(stream, 429, "too much is being sent at once; send fewer requests at a time")
 
     def _answer_whole(self, stream: Stream, body: bytes | bytearray) -> None:
         if stream.size is not None and stream.size != len(body):
             raise StreamFault(Code.PROTOCOL_ERROR)
         stream.ended = True
         if len(body) > self._body_bytes:
-            self.refuse(stream, 413, f"a request may have {self._body_bytes} bytes")
+            self.refuse(stream, 413, _TOO_LARGE)
             return
         if type(stream.asked) is Reply:
             self._say(stream, stream.asked)
