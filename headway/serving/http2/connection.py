@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: Listening) -> None:
         self._listener, self._receiving, self._rest = listener, Receiving(), b""
-        self._patience = Patience(self, listener.request_timeout_s, listener.keep_alive_s)
+        self._patience = Patience(listener.request_timeout_s, listener.keep_alive_s)
         self.must: int | None = frames.SETTINGS
         """The only type that the next frame may have."""
         self.reads = 0
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_over = self._lost = True
-        self.streams.abandon()
+        self.streams.lose()
         self._listener.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
     def look(self, now: float) -> None:
         """Asked every second: end what has not moved for too long."""
         self.streams.budget.refill()
-        self._patience.look(now)
+        self._patience.look(self, now)
         self._flush()
 
     def drain(self) -> None:

@@ -35,6 +35,8 @@ class Sending:
     def burst(self) -> tuple[list[bytes], list[Stream]]:
         """What can be sent now, a frame of each stream in turn, and the streams that are done with it."""
         out, done, left = list[bytes](), list[Stream](), LARGEST_BURST
+        if self.window <= 0:
+            return out, done
         ready = [stream for stream in self.waiting.values() if self.initial + stream.credit > 0]
         while ready and self.window > 0 and left > 0:
             ready = [stream for stream in ready if self.window > 0 and self._send(stream, out)]

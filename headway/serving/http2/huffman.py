@@ -6,6 +6,7 @@ define it. No code is shorter than five bits, so that half a byte ends one symbo
 
 from __future__ import annotations
 
+from array import array
 from functools import cache
 from typing import NamedTuple
 
@@ -36,39 +37,38 @@ _SYMBOLS: dict[int, bytes | tuple[int, ...]] = {
     30: (10, 13, 22, _END),
 }  # fmt: skip
 """By the length of their codes in bits."""
+_NONE = -1
 _LONGEST_PADDING = 7
 
 Node = tuple[int, int]
 """A place in the tree: how many bits lead there, and which."""
-
-
-class Step(NamedTuple):
-    """What half a byte does in one state."""
-
-    state: int
-    symbol: int | None
-    """What it ends, if it ends one."""
+_ROOT: Node = (0, 0)
 
 
 class Table(NamedTuple):
-    steps: list[list[Step | None]]
-    """By state and half byte; None where no string goes on."""
+    """What half a byte does in each state, by `state << 4 | half`, in few bytes."""
+
+    states: bytes
+    """The state after it."""
+    symbols: array[int]
+    """The symbol that it ends, or none, or that of the end."""
     ends: set[int]
     """The states in which a string may end: what was read since the last symbol is padding."""
 
 
 def decode(data: bytes) -> bytes:
     """Raises ValueError when it is no string in this code."""
-    steps, ends = _table()
+    states, symbols, ends = _table()
     state, found = 0, bytearray()
     for byte in data:
         for half in (byte >> 4, byte & 0xF):
-            step = steps[state][half]
-            if step is None:
+            place = state << 4 | half
+            state, symbol = states[place], symbols[place]
+            if symbol == _NONE:
+                continue
+            if symbol == _END:
                 raise ValueError("the end of a string stands inside of it")
-            state, symbol = step
-            if symbol is not None:
-                found.append(symbol)
+            found.append(symbol)
     if state not in ends:
         raise ValueError("the padding of a string is wrong")
     return bytes(found)
@@ -76,12 +76,12 @@ def decode(data: bytes) -> bytes:
 
 @cache
 def _table() -> Table:
-    symbols = _codes()
-    inner = sorted({(length, code >> (bits - length)) for bits, code in symbols for length in range(bits)})
+    codes = _codes()
+    inner = sorted({(length, code >> (bits - length)) for bits, code in codes for length in range(bits)})
     numbers = {node: number for number, node in enumerate(inner)}
-    steps = [[_step(symbols, numbers, node, half) for half in range(16)] for node in inner]
+    steps = [_step(codes, node, half) for node in inner for half in range(16)]
     ends = {numbers[length, (1 << length) - 1] for length in range(_LONGEST_PADDING + 1)}
-    return Table(steps, ends)
+    return Table(bytes(numbers[node] for node, _ in steps), array("h", (symbol for _, symbol in steps)), ends)
 
 
 def _codes() -> dict[Node, int]:
@@ -97,12 +97,13 @@ def _codes() -> dict[Node, int]:
     return found
 
 
-def _step(symbols: dict[Node, int], numbers: dict[Node, int], node: Node, half: int) -> Step | None:
-    ended = None
+def _step(codes: dict[Node, int], node: Node, half: int) -> tuple[Node, int]:
+    """Where half a byte leads to, and the symbol that it ends."""
+    ended = _NONE
     for shift in (3, 2, 1, 0):
         node = node[0] + 1, node[1] << 1 | (half >> shift & 1)
-        if node in symbols:
-            ended, node = symbols[node], (0, 0)
+        if node in codes:
+            ended, node = codes[node], _ROOT
             if ended == _END:
-                return None
-    return Step(numbers[node], ended)
+                break
+    return node, ended

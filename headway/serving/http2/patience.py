@@ -46,18 +46,18 @@ class Watched(Protocol):
 class Patience:
     """With one connection."""
 
-    def __init__(self, connection: Watched, timeout_s: float, keep_alive_s: float) -> None:
-        self._connection, self._timeout_s, self._keep_alive_s = connection, timeout_s, keep_alive_s
+    def __init__(self, timeout_s: float, keep_alive_s: float) -> None:
+        self._timeout_s, self._keep_alive_s = timeout_s, keep_alive_s
         self._closing, self._behind, self._midway = Since(), Since(), Since()
         self._draining, self._idle = Since(), Since()
 
-    def look(self, now: float) -> None:
-        connection, streams = self._connection, self._connection.streams
+    def look(self, connection: Watched, now: float) -> None:
+        streams = connection.streams
         if connection.is_over:
-            self._look_at_end(now)
-        elif self._behind.lasts_s(self._taking(), now) >= self._timeout_s:
+            self._look_at_end(connection, now)
+        elif self._behind.lasts_s(_taking(connection), now) >= self._timeout_s:
             connection.transport.abort()
-        elif self._midway.lasts_s(self._begun(), now) >= self._timeout_s:
+        elif self._midway.lasts_s(_begun(connection), now) >= self._timeout_s:
             connection.end(Code.NO_ERROR, f"a frame was not whole after {self._timeout_s:g} s")
         elif self._draining.lasts_s(connection.is_draining or None, now) >= LINGER_S:
             connection.leave()
@@ -65,34 +65,34 @@ class Patience:
             connection.drain()
         else:
             for stream in list(streams.open.values()):
-                self._look_at(stream, now)
+                self._look_at(stream, streams, now)
 
-    def _look_at_end(self, now: float) -> None:
+    def _look_at_end(self, connection: Watched, now: float) -> None:
         """The last bytes are on their way."""
-        left = self._connection.transport.get_write_buffer_size()
+        left = connection.transport.get_write_buffer_size()
         if self._closing.lasts_s(left, now) >= (self._timeout_s if left else LINGER_S):
-            self._connection.transport.abort()
+            connection.transport.abort()
 
-    def _taking(self) -> object:
-        """What the client is sent, while it is behind with that."""
-        out = self._connection.out
-        return (out.pauses, self._connection.transport.get_write_buffer_size()) if out.paused else None
-
-    def _begun(self) -> object:
-        """What the client has begun to say and not ended; the same for as long as it is the same."""
-        connection = self._connection
-        if connection.must is not None:
-            return connection.must, connection.streams.blocks.number
-        return connection.reads if connection.is_midway else None
-
-    def _look_at(self, stream: Stream, now: float) -> None:
+    def _look_at(self, stream: Stream, streams: Streams, now: float) -> None:
         if stream.ended and stream.rest is None:
             return  # it is being answered
         stream.since = stream.since or Since()
-        lasts_s = stream.since.lasts_s(len(stream.rest or b""), now)
-        if lasts_s < self._timeout_s:
+        if stream.since.lasts_s(len(stream.rest or b""), now) < self._timeout_s:
             return
         if stream.ended:  # it does not take its answer
-            self._connection.streams.reset(stream.number, Code.CANCEL)
+            streams.reset(stream.number, Code.CANCEL)
         else:
-            self._connection.streams.refuse(stream, 408, f"the request was not whole after {self._timeout_s:g} s")
+            streams.refuse(stream, 408, f"the request was not whole after {self._timeout_s:g} s")
+
+
+def _taking(connection: Watched) -> object:
+    """What the client is sent, while it is behind with that."""
+    out = connection.out
+    return (out.pauses, connection.transport.get_write_buffer_size()) if out.paused else None
+
+
+def _begun(connection: Watched) -> object:
+    """What the client has begun to say and not ended; the same for as long as it is the same."""
+    if connection.must is not None:
+        return connection.must, connection.streams.blocks.number
+    return connection.reads if connection.is_midway else None

@@ -181,6 +181,12 @@ class Streams:
             self._drop(stream)
         self.open.clear()
 
+    def lose(self) -> None:
+        """There is nobody to send to. Without the way back, what is left is freed at once, and not when it is next
+        looked for circles."""
+        self.abandon()
+        self._flush = _nothing
+
     def settle(self) -> None:
         """Say now what is owed at the end of this turn."""
         if self.owed:
@@ -199,3 +205,7 @@ class Streams:
         if stream.body:
             self._held -= len(stream.body)
             stream.body = b""
+
+
+def _nothing() -> None:
+    pass

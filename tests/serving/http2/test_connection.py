@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -377,6 +378,14 @@ def test_a_connection_that_is_lost_keeps_nothing(line: Line) -> None:
     assert line.is_clean()
     assert not line.place.connections
     assert line.say(SETTINGS) == []
+
+
+def test_a_connection_that_is_lost_is_freed_at_once(line: Line) -> None:
+    """Without a collector, which may run much later."""
+    line.say(asks(1, b"a", b"/turn") + headers(3) + asks(5, b"99999", b"/size"))
+    line.lose()
+    connection, line.connection = weakref.ref(line.connection), None  # type: ignore[assignment]
+    assert connection() is None
 
 
 def test_leaving_takes_two_steps(line: Line) -> None:
