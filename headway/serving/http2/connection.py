@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         """How often frames were read."""
         self.is_over = False
         """Whether nothing is read any more."""
-        self._greeted = self._lost = self._draining = False
+        self._greeted = self._draining = False
 
     # What asyncio calls.
 
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         transport.write(frames.settings(promised) + frames.window_update(0, Receiving.FIRST))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_over = self._lost = True
+        self.is_over = True
         self.streams.lose()
         self._listener.connections.discard(self)
 
@@ -215,10 +215,10 @@ class Connection(asyncio.Protocol):
         self.streams.budget.spend()
 
     def _flush(self) -> None:
-        if self._lost:
+        if self.is_over:
             return
         self.out.flush()
-        if self.streams.is_closed and not self.streams.open and not self.is_over:
+        if self.streams.is_closed and not self.streams.open:
             self.is_over, self._rest = True, b""
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         """Ask the client to open no more streams. Those that it opens before it has heard that are answered."""
         if self.must == frames.SETTINGS:
             self.transport.close()
-        elif not self._draining:
+        elif not (self._draining or self.is_over):
             self._draining = True
             self.out.put(frames.goaway(LAST_STREAM, Code.NO_ERROR))
             self.out.put(frame(frames.PING, 0, 0, _LEAVE))

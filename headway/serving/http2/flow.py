@@ -20,6 +20,8 @@ class Sending:
         self.window = self.initial = frames.INITIAL_WINDOW
         self.frame_bytes = frames.FRAME_BYTES
         self.waiting: dict[int, Stream] = {}
+        self.held = 0
+        """Bytes of the answers that wait."""
 
     def takes(self, stream: Stream, size: int) -> bool:
         """Whether so many bytes can go at once, in one frame; they are deducted then."""
@@ -31,6 +33,11 @@ class Sending:
     def put(self, stream: Stream, body: bytes, trailers: bytes) -> None:
         stream.rest, stream.trailers = memoryview(body), trailers
         self.waiting[stream.number] = stream
+        self.held += len(body)
+
+    def drop(self, stream: Stream) -> None:
+        if self.waiting.pop(stream.number, None) and stream.rest is not None:
+            self.held -= len(stream.rest)
 
     def burst(self) -> tuple[list[bytes], list[Stream]]:
         """What can be sent now, a frame of each stream in turn, and the streams that are done with it."""
@@ -53,6 +60,7 @@ class Sending:
         size = min(len(stream.rest), self.frame_bytes, self.window, self.initial + stream.credit)
         out.append(frame(frames.DATA, 0, stream.number, stream.rest[:size]))
         self.window -= size
+        self.held -= size
         stream.credit -= size
         stream.rest = stream.rest[size:]
         return bool(stream.rest) and self.initial + stream.credit > 0

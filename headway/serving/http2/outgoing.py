@@ -24,6 +24,11 @@ class Outgoing:
         """Whether answers wait for their windows."""
         return bool(self._sending.waiting)
 
+    @property
+    def held(self) -> int:
+        """Bytes of the answers that wait."""
+        return self._sending.held
+
     def put(self, frame: bytes) -> None:
         self._frames.append(frame)
 
@@ -59,7 +64,7 @@ class Outgoing:
         return count, done
 
     def forget(self, stream: Stream) -> None:
-        self._sending.waiting.pop(stream.number, None)
+        self._sending.drop(stream)
 
     def flush(self) -> None:
         if self._frames:

@@ -16,7 +16,8 @@ from headway.serving.http2.stream import Application, Reply, Stream
 MOST_STREAMS = 256
 """Requests on the way at once; a client may send further ones again."""
 MOST_HELD = 4
-"""How many bodies of the largest size may be held of requests that are not whole."""
+"""How many bodies of the largest size may be held: of requests that are not whole, and of answers that wait for the
+client to widen its windows."""
 _TOO_LARGE = "the request is larger than is taken here"
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Streams:
             return
         self.last = number
         asked, size = self.blocks.opened(block)
-        if self.is_closed or len(self.open) >= MOST_STREAMS:
+        if self.is_closed or len(self.open) >= MOST_STREAMS or self._out.held > self._body_bytes * MOST_HELD:
             raise StreamFault(Code.REFUSED_STREAM)
         stream = self.open[number] = Stream(self, number, asked, size, self._peer, self._arrived_ns())
         if ended:
@@ -57,7 +58,7 @@ class Streams:
         """A part of a body."""
         stream = self.open.get(number)
         if stream is None or stream.ended:
-            self._stray(number)
+            self._stray(number, free=bool(payload))
         elif ended:
             self._answer_whole(stream, stream.body + payload if stream.body else payload)
         else:
@@ -84,12 +85,13 @@ class Streams:
         else:
             raise StreamFault(Code.PROTOCOL_ERROR)
 
-    def _stray(self, number: int) -> None:
+    def _stray(self, number: int, *, free: bool = False) -> None:
         """Something came for a stream that takes nothing any more. Where that was ended here, it was on the way."""
         stream = self.opened(number)
         if stream and not stream.gone:
             raise StreamFault(Code.STREAM_CLOSED)
-        self.budget.spend()
+        if not free:
+            self.budget.spend()
 
     def _hold(self, stream: Stream, payload: bytes) -> None:
         if not payload:

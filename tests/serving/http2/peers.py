@@ -143,7 +143,9 @@ class Line:
     def is_clean(self) -> bool:
         """Whether nothing is kept of any request."""
         streams = self.connection.streams
-        return not (streams.open or streams._held or self.connection.out.waits or streams.owed)
+        return not (
+            streams.open or streams._held or streams.owed or self.connection.out.waits or self.connection.out.held
+        )
 
 
 class Frame(NamedTuple):

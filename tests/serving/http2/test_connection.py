@@ -269,6 +269,12 @@ def test_bodies_that_are_not_whole_are_bounded_together(line: Line) -> None:
     assert line.connection.streams._held <= 4 * BODY_BYTES
 
 
+def test_what_is_on_the_way_to_a_refused_stream_is_not_held_against_a_client(line: Line) -> None:
+    line.say(headers(1, b"/nothing"))
+    assert line.say(data(1, b"x", end=False) * 5000) == []
+    assert not line.connection.is_over
+
+
 def test_so_many_streams_and_no_more(line: Line) -> None:
     line.say(b"".join(headers(2 * place + 1) for place in range(MOST_STREAMS)))
     extra = 2 * MOST_STREAMS + 1
@@ -407,6 +413,20 @@ def test_leaving_takes_two_steps(line: Line) -> None:
     assert goaway_of(told) == (5, Code.NO_ERROR)
     assert line.connection.is_over
     assert set(answers_in(told)) == {5}
+    assert line.wire.ended
+
+
+def test_one_that_is_over_is_not_told_to_leave(line: Line) -> None:
+    line.say(window_update(0, 0))
+    assert line.connection.is_over
+    line.connection.drain()
+    line.connection.look(0.0)
+    assert line.heard() == []
+
+
+def test_one_that_has_said_nothing_is_closed() -> None:
+    line = Line(hello=b"")
+    line.connection.drain()
     assert line.wire.ended
 
 

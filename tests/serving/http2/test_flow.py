@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from headway.serving.http2 import frames
 from headway.serving.http2.codes import Code
 from headway.serving.http2.flow import Receiving
-from tests.serving.http2.peers import BODY_BYTES, HELLO, Client, Echo, Line, answers_in, asks, goaway_of, headers
+from headway.serving.http2.frames import reset, window_update
+from tests.serving.http2.peers import (
+    BODY_BYTES,
+    HELLO,
+    Client,
+    Echo,
+    Line,
+    answers_in,
+    asks,
+    goaway_of,
+    headers,
+    resets_in,
+)
 
 INITIAL_WINDOW_SIZE = h2.settings.SettingCodes.INITIAL_WINDOW_SIZE
 LARGE = 300_000
@@ -74,6 +86,18 @@ def test_small_answers_wait_behind_the_window_of_the_connection() -> None:
     client.widen(100)
     assert {first, second, third} <= client.ended
     assert client.bodies[third] == b"abc"
+
+
+def test_while_answers_are_not_taken_no_more_is_answered() -> None:
+    line = Line()
+    told = line.say(*(asks(number, size(BODY_BYTES), b"/size") for number in range(1, 21, 2)))
+    assert resets_in(told) == [(number, Code.REFUSED_STREAM) for number in range(11, 21, 2)]
+    line.say(reset(1, Code.CANCEL) + reset(3, Code.CANCEL))
+    assert answers_in(line.say(headers(21, end=True)))[21][0] == 200
+    wide = b"".join(window_update(number, 2**20) for number in (5, 7, 9))
+    told = line.say(window_update(0, 2**20) + wide)
+    assert {number for number, (*_, whole) in answers_in(told).items() if whole} == {5, 7, 9}
+    assert line.connection.out.held == 0
 
 
 def test_one_that_is_cancelled_gives_its_place_to_others() -> None:
