@@ -10,18 +10,15 @@ from headway.errors import BadTensor
 from headway.lifecycle.models.records import Datatype
 from headway.serving.dialects import OpenInference, Outputs, places
 from headway.serving.exchange import Exchange
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc_answers import RawAnswers, TypedAnswers
+from headway.serving.grpc_messages import CONTENTS, MESSAGES
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import InferRequest, RequestParameters, Tensor, WantedOutput, fill
+from headway.serving.protocol import InferRequest, RequestParameters, Tensor, TensorParameters, WantedOutput, fill
+from headway.serving.quick import QuickRequest, QuickTensor, Usual, is_usual
 from headway.serving.router import LoadedRoute
 from headway.serving.tensors import Batch
 from headway.serving.wire import packed
 
-_CONTENTS = {
-    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
-    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
-    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
-}  # fmt: skip
 _LONGEST_NAME = 200
 
 
@@ -46,6 +43,22 @@ class GrpcInference:
         outputs = [WantedOutput(each.name) for each in request.outputs] or None
         return InferRequest(tensors, request.id[:_LONGEST_NAME] or None, _parameters(request), outputs)
 
+    def usual(self, body: bytes, head: Head) -> Usual | None:
+        request, raw = self._request, self._request.raw_input_contents
+        if head.version or request.outputs or (raw and len(raw) != len(request.inputs)):
+            return None
+        try:
+            asked = QuickRequest(
+                [_quick_tensor(each, raw[place] if raw else None) for place, each in enumerate(request.inputs)],
+                request.id[:_LONGEST_NAME] or None,
+                _parameters(request),
+            )
+        except BadTensor:
+            return None
+        if not is_usual(asked):
+            return None
+        return Usual(asked, b"".join(raw), RawAnswers) if raw else Usual(asked, None, TypedAnswers)
+
     def batch(self, asked: InferRequest, loaded: LoadedRoute) -> Batch:
         return _OPEN.batch(asked, loaded)
 
@@ -67,7 +80,7 @@ class GrpcInference:
                 elements = values.ravel().tolist()
                 if spec.datatype is Datatype.BYTES:
                     elements = [text.encode() if isinstance(text, str) else bytes(text) for text in elements]
-                getattr(tensor.contents, _CONTENTS[spec.datatype]).extend(elements)
+                getattr(tensor.contents, CONTENTS[spec.datatype]).extend(elements)
         return Answer(200, response.SerializeToString())
 
     def refuse(self, status: int, message: str, error: Exception) -> Answer:
@@ -77,12 +90,22 @@ class GrpcInference:
 _OPEN = OpenInference()
 
 
+def _quick_tensor(tensor: Any, blob: bytes | None) -> QuickTensor:
+    """Raises `BadTensor` for one that is wrong."""
+    name, datatype, shape = tensor.name, tensor.datatype, list(tensor.shape)
+    if blob is None:
+        return QuickTensor(name, shape, datatype, _contents(tensor))
+    if tensor.HasField("contents"):
+        raise BadTensor("an input has both contents and raw_input_contents")
+    return QuickTensor(name, shape, datatype, None, TensorParameters(len(blob)))
+
+
 def _contents(tensor: Any) -> list[Any]:
-    field = _CONTENTS.get(tensor.datatype)
+    field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise BadTensor(
             f"input {tensor.name[:_LONGEST_NAME]!r} has datatype {tensor.datatype[:100]!r}; "
-            f"typed contents are {', '.join(_CONTENTS)}, and FP16 and BF16 go raw"
+            f"typed contents are {', '.join(CONTENTS)}, and FP16 and BF16 go raw"
         )
     strays = [other.name for other, _ in tensor.contents.ListFields() if other.name != field]
     if strays:

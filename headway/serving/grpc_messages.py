@@ -12,6 +12,12 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 PACKAGE = "inference"
+CONTENTS = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
+    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
+    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+"""By datatype, the field of `InferTensorContents` that its elements stand in."""
 _PARAMETERS = "map InferParameter"
 _FILE: dict[str, dict[str, tuple[int, str]]] = {
     "ServerLiveRequest": {},

@@ -2,160 +2,193 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NoReturn, Protocol
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
-import grpc
-import grpc.aio
 import msgspec
 
 from headway.errors import BadTensor, HeadwayError
-from headway.serving.door import LONGEST_MS
+from headway.serving.grpc_calls import (
+    PREFIX_BYTES,
+    STATUSES,
+    Headers,
+    Refusal,
+    Status,
+    headers_of,
+    message_in,
+    refusal,
+    success,
+)
 from headway.serving.grpc_dialect import GrpcInference
 from headway.serving.grpc_messages import MESSAGES, PACKAGE, DecodeError
+from headway.serving.http2.listener import Listener
+from headway.serving.http2.requests import Request
+from headway.serving.http2.stream import Reply, Stream
 from headway.serving.inference import Inference, status_of
-from headway.serving.messages import KEY_HEADERS, Head
+from headway.serving.messages import KEY_HEADERS, Answer, Head
 from headway.serving.pages import Pages
+from headway.serving.turn import MOST_BYTES as TURN_BYTES
+from headway.serving.turn import Turn
 
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-_GRACE_S = 10.0
+_KEEP_ALIVE_S = 300.0
+_DRAIN_S = 10.0
+_METHODS = f"/{PACKAGE}.GRPCInferenceService/"
+
+Said = Reply | Awaitable[Reply] | None
+Method = Callable[[bytes, Head, Stream, bool], Said]
+"""Its message, headers and stream, and whether it is too late to put the answer off."""
 
 
-class Context(Protocol):
-    """What gRPC knows of a call."""
+class Call(NamedTuple):
+    """What a call asks by its headers."""
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
-
-    def time_remaining(self) -> float | None: ...
-
-    def peer(self) -> str: ...
-
-
-Method = Callable[[bytes, Context], Awaitable[bytes]]
+    method: Method
+    headers: Headers
 
 
 class GrpcService:
-    """Answers on `address`, which may be `shared` with other processes, until it is stopped; requests and answers pass
-    as bytes, so that each is decoded once."""
+    """Answers at a socket that is bound until it is stopped. Inference is put off until the end of the turn of the
+    event loop, as over HTTP."""
 
     def __init__(
-        self, inference: Inference, pages: Pages, address: str, most_bytes: int, *, shared: bool = False
-    ) -> None:
-        self._inference, self._pages, self._address, self._most_bytes = inference, pages, address, most_bytes
-        self._shared = shared
+        self, inference: Inference, pages: Pages, turn: Turn, bound: socket.socket, body_bytes: int,
+        request_timeout_s: float,
+    ) -> None:  # fmt: skip
+        self._inference, self._pages, self._turn, self._bound = inference, pages, turn, bound
+        self._body_bytes, self.most_bytes = body_bytes, body_bytes + PREFIX_BYTES
+        self.arrived_ns, self.end_turn = inference.door.arrived_ns, turn.end
+        self._methods: dict[bytes, Method] = {
+            f"{_METHODS}{name}".encode(): method
+            for name, method in {
+                "ServerLive": self._server_live,
+                "ServerReady": self._server_ready,
+                "ModelReady": self._model_ready,
+                "ServerMetadata": self._server_metadata,
+                "ModelMetadata": self._model_metadata,
+                "ModelInfer": self._infer,
+            }.items()
+        }
+        self._listener = Listener(
+            self, request_timeout_s=request_timeout_s, keep_alive_s=_KEEP_ALIVE_S, drain_s=_DRAIN_S
+        )
 
     async def start(self) -> None:
-        """Raises OSError when the address cannot be had."""
-        methods: dict[str, Method] = {
-            "ServerLive": self._server_live,
-            "ServerReady": self._server_ready,
-            "ModelReady": self._model_ready,
-            "ServerMetadata": self._server_metadata,
-            "ModelMetadata": self._model_metadata,
-            "ModelInfer": self._infer,
-        }
-        options = (("grpc.max_receive_message_length", self._most_bytes), ("grpc.so_reuseport", int(self._shared)))
-        self._server = grpc.aio.server(options=options)
-        handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
-        service = grpc.method_handlers_generic_handler(f"{PACKAGE}.GRPCInferenceService", handlers)
-        self._server.add_generic_rpc_handlers((service,))
-        try:
-            self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise OSError(str(error)) from None
-        await self._server.start()
+        KEY_HEADERS.listeners.append(self._listener.forget)
+        await self._listener.start(self._bound)
 
     async def stop(self) -> None:
         """Return once what was asked is answered."""
-        await self._server.stop(_GRACE_S)
+        await self._listener.stop()
 
-    async def _infer(self, body: bytes, context: Context) -> bytes:
+    # What a connection asks of it.
+
+    def asked(self, request: Request) -> Call | Reply:
+        headers = headers_of(request)
+        if isinstance(headers, Reply):
+            return headers
+        method = self._methods.get(request.path)
+        if method is None:
+            path = request.path[:200].decode("latin-1")
+            return refusal(Status.UNIMPLEMENTED, f"there is no method {path}; they begin with {_METHODS}")
+        return Call(method, headers)
+
+    def answer(self, asked: Call, body: bytes, stream: Stream) -> Said:
+        method, (head, encoding) = asked
         try:
-            request = MESSAGES["ModelInferRequest"].FromString(body)
-            table = self._pages.serving(request.model_name)
-        except DecodeError:
-            return await _refused(context, BadTensor("the message is no ModelInferRequest"))
-        except HeadwayError as error:
-            return await _refused(context, error)
-        head, dialect = _head(context, request.model_version), GrpcInference(request)
-        answer = self._inference.turn_away(table, head, dialect) if table.routes else None
-        answer = answer or await self._inference.answer_apart(table, body, head, dialect)
-        if answer.status != 200:
-            await context.abort(_CODES[answer.status], answer.body.decode())
-        return answer.body
+            message = message_in(body, encoding, self._body_bytes)
+        except Refusal as refused:
+            return refused.reply
+        if isinstance(message, bytes):
+            return self._call(method, message, head, stream)
+        return self._call_later(method, message, head, stream)
 
-    async def _server_live(self, body: bytes, context: Context) -> bytes:
+    def refuse(self, status: int, reason: str) -> Reply:
+        if status == 413:
+            reason = f"the message is larger than {self._body_bytes} bytes; send fewer rows in a request"
+        return refusal(STATUSES[status], reason)
+
+    def _call(self, method: Method, message: bytes, head: Head, stream: Stream, *, late: bool = False) -> Said:
+        try:
+            return method(message, head, stream, late)
+        except HeadwayError as error:
+            return refusal(STATUSES[status_of(error)], str(error))
+
+    async def _call_later(self, method: Method, message: Awaitable[bytes], head: Head, stream: Stream) -> Reply:
+        try:
+            plain = await message
+        except HeadwayError as error:
+            return refusal(STATUSES[status_of(error)], str(error))
+        said = self._call(method, plain, head, stream, late=True)
+        assert said is not None
+        return said if isinstance(said, Reply) else await said
+
+    # The methods.
+
+    def _infer(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
+        request = _read("ModelInferRequest", message)
+        table, dialect, inference = self._pages.serving(request.model_name), GrpcInference(request), self._inference
+        by_turn = not late and table.routes and not table.apart and len(message) <= TURN_BYTES
+        by_turn = by_turn and inference.telemetry is None and table.keyed is None
+        if request.model_version or head.deadline or not by_turn:
+            head = msgspec.structs.replace(
+                head, version=request.model_version, peer=stream.peer, arrived_ns=stream.arrived_ns
+            )
+        if by_turn:
+            self._turn.put_off(
+                (inference, table, head, message, stream.peer, lambda said: stream.tell(_reply(said)), dialect)
+            )
+            return None
+        refused = inference.turn_away(table, head, dialect) if table.routes else None
+        if refused:
+            return _reply(refused)
+        if late or table.apart:
+            return _reply_later(inference.answer_apart(table, message, head, dialect))
+        return _reply(inference.answer(table, message, head, dialect))
+
+    def _server_live(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
         return _said("ServerLiveResponse", live=True)
 
-    async def _server_ready(self, body: bytes, context: Context) -> bytes:
+    def _server_ready(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
         return _said("ServerReadyResponse", ready=self._pages.is_ready())
 
-    async def _server_metadata(self, body: bytes, context: Context) -> bytes:
-        return _said("ServerMetadataResponse", **_page(self._pages, "/v2"))
+    def _server_metadata(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
+        return _said("ServerMetadataResponse", **self._page("/v2"))
 
-    async def _model_ready(self, body: bytes, context: Context) -> bytes:
-        return await self._about(body, context, "ModelReadyRequest", "ModelReadyResponse", "/ready", ("ready",))
+    def _model_ready(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
+        return self._about(message, "ModelReady", "/ready", ("ready",))
 
-    async def _model_metadata(self, body: bytes, context: Context) -> bytes:
-        wanted = ("name", "versions", "platform", "inputs", "outputs")
-        return await self._about(body, context, "ModelMetadataRequest", "ModelMetadataResponse", "", wanted)
+    def _model_metadata(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
+        return self._about(message, "ModelMetadata", "", ("name", "versions", "platform", "inputs", "outputs"))
 
-    async def _about(
-        self, body: bytes, context: Context, ask: str, answer: str, page: str, wanted: tuple[str, ...]
-    ) -> bytes:
+    def _about(self, message: bytes, method: str, page: str, wanted: tuple[str, ...]) -> Reply:
         """What the page of the same name says over HTTP."""
-        try:
-            request = MESSAGES[ask].FromString(body)
-            version = f"/versions/{request.version}" if request.version else ""
-            said = _page(self._pages, f"/v2/models/{request.name}{version}{page}")
-        except DecodeError:
-            return await _refused(context, BadTensor(f"the message is no {ask}"))
-        except HeadwayError as error:
-            return await _refused(context, error)
-        return _said(answer, **{name: said[name] for name in wanted})
+        request = _read(f"{method}Request", message)
+        version = f"/versions/{request.version}" if request.version else ""
+        said = self._page(f"/v2/models/{request.name}{version}{page}")
+        return _said(f"{method}Response", **{name: said[name] for name in wanted})
+
+    def _page(self, path: str) -> dict[str, Any]:
+        said: dict[str, Any] = msgspec.json.decode(self._pages.page(path, "GET").body)
+        return said
 
 
-def _page(pages: Pages, path: str) -> dict[str, Any]:
-    said: dict[str, Any] = msgspec.json.decode(pages.page(path, "GET").body)
-    return said
+def _read(kind: str, message: bytes) -> Any:
+    try:
+        return MESSAGES[kind].FromString(message)
+    except DecodeError:
+        raise BadTensor(f"the message is no {kind}") from None
 
 
-def _said(kind: str, /, **fields: Any) -> bytes:
-    said: bytes = MESSAGES[kind](**fields).SerializeToString()
-    return said
+def _said(kind: str, /, **fields: Any) -> Reply:
+    return success(MESSAGES[kind](**fields).SerializeToString())
 
 
-async def _refused(context: Context, error: HeadwayError) -> NoReturn:
-    await context.abort(_CODES[status_of(error)], str(error))
+def _reply(answer: Answer) -> Reply:
+    if answer.status == 200:
+        return success(answer.body)
+    return refusal(STATUSES[answer.status], answer.body.decode())
 
 
-def _head(context: Context, version: str) -> Head:
-    """What the call says beside its message. Its deadline is gRPC's own."""
-    metadata = dict(context.invocation_metadata() or ())
-    left_s = context.time_remaining()
-    return Head(
-        key=_bytes(metadata.get("headway-key", b"")),
-        named={name: _bytes(value) for name in KEY_HEADERS.names if (value := metadata.get(name.decode()))},
-        caller=_bytes(metadata.get("headway-caller", b"")),
-        traceparent=_bytes(metadata.get("traceparent", b"")),
-        deadline=b"" if left_s is None else b"%.3f" % min(max(left_s * 1000, 0), LONGEST_MS),
-        version=version,
-        peer=context.peer().rpartition(":")[0].encode(),
-        arrived_ns=time.perf_counter_ns(),
-    )
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+async def _reply_later(answer: Awaitable[Answer]) -> Reply:
+    return _reply(await answer)

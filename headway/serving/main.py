@@ -12,10 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
-from headway.errors import ExtraMissing
 from headway.serving.log import log_to_stderr
 from headway.serving.sockets import reserved_port
 from headway.serving.supervisor import Supervisor
@@ -30,21 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = list(sys.argv[1:] if arguments is None else arguments)
     settings = _parser().parse_args(told)
     log_to_stderr()
-    if settings.grpc_port is not None:
-        must_have_grpc()
     if settings.workers > 1 and settings.slot is None:
         sys.exit(_supervise(settings, told))
     # Not above: a parent of workers needs a tenth of the memory without it.
     from headway.serving.process import serve  # noqa: PLC0415
 
     serve(settings)
-
-
-def must_have_grpc() -> None:
-    """Raises `ExtraMissing`."""
-    for package in ("grpc", "google"):
-        if find_spec(package) is None:
-            raise ExtraMissing(f"--grpc-port needs {package}: pip install 'headway[grpc]'")
 
 
 def _supervise(settings: argparse.Namespace, told: Sequence[str]) -> int:

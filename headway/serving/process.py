@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import NamedTuple
@@ -62,9 +63,7 @@ def serve(settings: argparse.Namespace) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings.spool.mkdir(parents=True, exist_ok=True)
     shared = settings.slot is not None
-    # A port of its own is taken at once, and so is refused at once; at one that is shared nobody may wait for a worker
-    # that is not ready, when others are.
-    listening = (shared_socket if shared else listening_socket)(settings.host, settings.port)
+    listening = _bound(settings, settings.port)
     telemetry = open_telemetry("headway-model-server", SERVED_SHARE)
     parquet = ParquetRequests()
     responder = build(settings, telemetry, parquet)
@@ -123,9 +122,14 @@ def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
         raise BadSettings("--grpc-port takes one routing table, not a folder of them")
     from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
 
-    address = f"{settings.host}:{settings.grpc_port}"
-    shared = settings.slot is not None
-    return (GrpcService(core.inference, core.about, address, core.most_bytes, shared=shared),)
+    bound = _bound(settings, settings.grpc_port)
+    return (GrpcService(core.inference, core.about, core.turn, bound, core.most_bytes, settings.request_timeout_s),)
+
+
+def _bound(settings: argparse.Namespace, port: int) -> socket.socket:
+    """A port of its own is taken at once, and so is refused at once; at one that is shared nobody may wait for a worker
+    that is not ready, when others are."""
+    return (listening_socket if settings.slot is None else shared_socket)(settings.host, port)
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

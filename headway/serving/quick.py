@@ -6,33 +6,24 @@ What is answered here is byte for byte what that says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import ge, itemgetter, le
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.lifecycle.models.records import Datatype, TensorSpec
-from headway.serving.dialects import Outputs
-from headway.serving.messages import BINARY, Answer
-from headway.serving.protocol import (
-    InferResponse,
-    Name,
-    OutputTensor,
-    RequestParameters,
-    TensorParameters,
-    WantedOutput,
-    encode,
-)
+from headway.lifecycle.models.records import Datatype
+from headway.serving.dialects import Dialect, OpenInference, Outputs
+from headway.serving.messages import Answer, Head
+from headway.serving.protocol import Name, RequestParameters, TensorParameters, WantedOutput
+from headway.serving.quick_answers import BinaryAnswers, JsonAnswers
 from headway.serving.router import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
 from headway.serving.tensors import ELEMENTS, FLOATS
 
 _LONGEST_NUMBER = 12
-_GAP = msgspec.Raw(b"\x00")
-"""Marks what differs from answer to answer; JSON has no such byte."""
 
 
 class QuickTensor(msgspec.Struct, gc=False):
@@ -55,23 +46,56 @@ class QuickRequest(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(QuickRequest).decode
 
 
-def read(body: bytes, json_size: bytes) -> QuickRequest | None:
-    """The request in `body`, whose JSON ends at `json_size`; None unless it is a usual one."""
+Teller = Callable[[Sequence[str], Outputs], list[Answer]]
+"""Answers as many requests as there are rows, by their ids."""
+Telling = Callable[[str, LoadedRoute], Teller]
+"""The form of an answer: makes what answers so for a deployment and one of its releases."""
+
+
+class Usual(NamedTuple):
+    """What a request asks that may be a usual one."""
+
+    asked: QuickRequest
+    blob: bytes | None
+    """Its elements in binary, all inputs in a row; None when they are in `asked`."""
+    telling: Telling
+
+
+class QuickDialect(Dialect[Any], Protocol):
+    """A language whose usual requests can be answered together."""
+
+    def usual(self, body: bytes, head: Head) -> Usual | None:
+        """None unless it is a usual request."""
+        ...
+
+
+class QuickOpenInference(OpenInference):
+    def usual(self, body: bytes, head: Head) -> Usual | None:
+        asked, blob = _read(body, head.json_size)
+        if asked is None or not is_usual(asked):
+            return None
+        in_binary = asked.parameters is not None and asked.parameters.binary_data_output
+        return Usual(asked, blob, BinaryAnswers if in_binary else JsonAnswers)
+
+
+def is_usual(asked: QuickRequest) -> bool:
+    told = asked.parameters
+    return asked.outputs is None and (
+        told is None or not (told.event_at is not None or told.prediction_ids is not None or told.timeout)
+    )
+
+
+def _read(body: bytes, json_size: bytes) -> tuple[QuickRequest | None, bytes | None]:
+    """The request in `body`, whose JSON ends at `json_size`, and what follows that."""
     try:
         if not json_size:
-            asked = _decode(body)
-        elif json_size.isdigit() and len(json_size) < _LONGEST_NUMBER:
-            asked = _decode(memoryview(body)[: int(json_size)])
-        else:
-            return None
+            return _decode(body), None
+        if json_size.isdigit() and len(json_size) < _LONGEST_NUMBER:
+            size = int(json_size)
+            return _decode(memoryview(body)[:size]), body[size:]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    told = asked.parameters
-    if asked.outputs is not None or (
-        told is not None and (told.event_at is not None or told.prediction_ids is not None or told.timeout)
-    ):
-        return None
-    return asked
+        pass
+    return None, None
 
 
 class QuickRoute:
@@ -97,7 +121,7 @@ class QuickRoute:
         self._single = runtime.single_row(signature) if isinstance(runtime, OnnxRuntime) else None
         self._score = itemgetter([spec.name for spec in signature.outputs].index(signature.score))
         self._outputs = loaded.route.signature.outputs
-        self._in_json, self._in_binary = _patterns(deployment, loaded)
+        self._deployment, self._tellers = deployment, dict[Telling, Teller]()
 
     def values(self, asked: QuickRequest) -> list[float] | None:
         """The row, if all of it stands in JSON; None unless it fits this model's names, shapes and datatypes."""
@@ -113,8 +137,8 @@ class QuickRoute:
             values = values + data if values else data
         return values
 
-    def blob(self, asked: QuickRequest, body: bytes, start: int) -> bytes | None:
-        """The row, if all of it stands behind the JSON; None as for `values`."""
+    def blob(self, asked: QuickRequest, blob: bytes) -> bytes | None:
+        """The row, if all of it is binary; None as for `values`."""
         if len(asked.inputs) != len(self._tensors):
             return None
         for tensor, (name, datatype, shape, width) in zip(asked.inputs, self._tensors, strict=True):
@@ -123,7 +147,7 @@ class QuickRoute:
                 return None
             if tensor.name != name or tensor.datatype != datatype:
                 return None
-        return body[start:] if len(body) - start == self._width * self._wire.itemsize else None
+        return blob if len(blob) == self._width * self._wire.itemsize else None
 
     def numbers(self, rows: Sequence[Any], *, blobs: bool) -> NDArray[np.float64]:
         """The rows in one array: of `values`, or of `blob`."""
@@ -171,51 +195,12 @@ class QuickRoute:
         wide: NDArray[Any] = self._score(outputs).reshape(len(outputs[0]), -1)
         return wide[:, -1].astype(np.float64)
 
-    def in_json(self, identifiers: Sequence[bytes], outputs: Outputs) -> list[Answer]:
-        """The answers to as many requests as there are rows, whose ids are `identifiers` in JSON."""
-        pattern = self._in_json
-        if len(identifiers) == 1:
-            return [Answer(200, pattern % (*identifiers, *map(_text, outputs)))]
-        texts = [_texts(output) for output in outputs]
-        return [Answer(200, pattern % told) for told in zip(identifiers, *texts, strict=True)]
-
-    def in_binary(self, identifiers: Sequence[bytes], outputs: Outputs) -> list[Answer]:
-        answers, pattern = [], self._in_binary
-        for at, identifier in enumerate(identifiers):
-            text = pattern % identifier
-            body = b"".join((text, *(output[at].tobytes() for output in outputs)))
-            answers.append(Answer(200, body, BINARY, ((b"inference-header-content-length", b"%d" % len(text)),)))
-        return answers
-
-
-def _texts(output: NDArray[Any]) -> list[bytes]:
-    """The elements of each row, with the commas between them."""
-    text = encode(output.tolist())
-    return text[1:-1].split(b",") if output.ndim == 1 else text[2:-2].split(b"],[")
-
-
-def _text(output: NDArray[Any]) -> bytes:
-    """The elements of the only row."""
-    return encode(output.tolist())[output.ndim : -output.ndim]
-
-
-def _patterns(deployment: str, loaded: LoadedRoute) -> tuple[bytes, bytes]:
-    """An answer in JSON and the JSON of one in binary, with gaps for the id and, in the first, for the elements."""
-    route = loaded.route
-    told = InferResponse(deployment, str(route.version), _GAP, [], {"release": route.release})  # type: ignore[arg-type]
-    patterns = []
-    for binary in (False, True):
-        told.outputs = [_described(spec, binary=binary) for spec in route.signature.outputs]
-        patterns.append(encode(told).replace(b"%", b"%%").replace(b"\x00", b"%b"))
-    return patterns[0], patterns[1]
-
-
-def _described(spec: TensorSpec, *, binary: bool) -> OutputTensor:
-    shape = (1, *spec.shape[1:])
-    if not binary:
-        return OutputTensor(spec.name, spec.datatype, shape, [_GAP])
-    size = int(np.prod(shape)) * np.dtype(ELEMENTS[spec.datatype].dtype).itemsize
-    return OutputTensor(spec.name, spec.datatype, shape, None, TensorParameters(size))
+    def tell(self, telling: Telling, identifiers: Sequence[str], outputs: Outputs) -> list[Answer]:
+        """The answers to as many requests as there are rows."""
+        found = self._tellers.get(telling)
+        if found is None:
+            found = self._tellers[telling] = telling(self._deployment, self.loaded)
+        return found(identifiers, outputs)
 
 
 def quick_route(deployment: str, loaded: LoadedRoute) -> QuickRoute | None:

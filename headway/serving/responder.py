@@ -12,7 +12,7 @@ from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, decoded, packed
-from headway.serving.inference import OPEN_INFERENCE, Inference, status_of
+from headway.serving.inference import Inference, status_of
 from headway.serving.memory import resident_bytes
 from headway.serving.messages import JSON, Answer, Head
 from headway.serving.mlflow import MLFLOW, is_parquet
@@ -20,6 +20,7 @@ from headway.serving.pages import Pages, model_path
 from headway.serving.parquet import ParquetRequests
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
+from headway.serving.quick import QuickOpenInference
 from headway.serving.router import LoadedTable, Router
 from headway.serving.siblings import Siblings
 from headway.serving.snapshots import Snapshot, Totals, total
@@ -30,6 +31,7 @@ from headway.serving.watch import Watch
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _PREDICT = "/v1/predict/"
 TOTALS = ("/v1/status", "/metrics")
+OPEN = QuickOpenInference()
 
 
 class Responder:
@@ -84,7 +86,7 @@ class Responder:
             return False
         if self.inference.telemetry is not None or head.content_encoding or table.keyed is not None:
             return False
-        self.turn.put_off((self.inference, table, head, body, peer, tell))
+        self.turn.put_off((self.inference, table, head, body, peer, tell, OPEN))
         return True
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]:
@@ -154,7 +156,7 @@ class Responder:
         return self._infer(table, head, body, MLFLOW)
 
     def _infer(
-        self, table: LoadedTable, head: Head, body: bytes | None, dialect: Dialect[Any] = OPEN_INFERENCE
+        self, table: LoadedTable, head: Head, body: bytes | None, dialect: Dialect[Any] = OPEN
     ) -> Answer | Awaitable[Answer]:
         if not table.routes:
             error = Unavailable("no release is deployed here yet")

@@ -18,13 +18,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.serving import quick
 from headway.serving.answered import Answered, JoinedIds
 from headway.serving.encodings import packed
-from headway.serving.inference import OPEN_INFERENCE, Inference
+from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import encode
-from headway.serving.quick import QuickRoute, quick_route
+from headway.serving.quick import QuickDialect, QuickRoute, Telling, quick_route
 from headway.serving.router import LoadedTable
 
 MOST_BYTES = 16 * 1024
@@ -35,22 +33,20 @@ _UNKNOWN: Any = object()
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Answer], None]
-PutOff = tuple[Inference, LoadedTable, Head, bytes, bytes, Tell]
-"""Head, body, and the client's address; the head may be that of other requests, too."""
+PutOff = tuple[Inference, LoadedTable, Head, bytes, bytes, Tell, QuickDialect]
+"""Head, body, and the client's address, who waits, and the language; the head may be that of other requests, too."""
 
 
 class Group:
     """Requests of one release whose rows stand in one form, and which want it back in one form."""
 
     def __init__(
-        self, inference: Inference, table: LoadedTable, route: QuickRoute, *, blobs: bool, binary: bool
+        self, inference: Inference, table: LoadedTable, route: QuickRoute, telling: Telling, *, blobs: bool
     ) -> None:
-        self.inference, self.table, self.route, self.in_blobs, self.in_binary = inference, table, route, blobs, binary
+        self.inference, self.table, self.route, self.telling, self.in_blobs = inference, table, route, telling, blobs
         self.places: list[int] = []
         """Where they stand among those that were put off."""
         self.ids: list[str] = []
-        self.texts: list[bytes] = []
-        """The ids in JSON."""
         self.keys: list[str] = []
         self.rows: list[Any] = []
         self.has_ids = self.has_keys = False
@@ -71,7 +67,7 @@ class Group:
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Leave the others out."""
-        lists: tuple[list[Any], ...] = (self.places, self.ids, self.texts, self.keys, self.rows)
+        lists: tuple[list[Any], ...] = (self.places, self.ids, self.keys, self.rows)
         for each in lists:
             each[:] = list(compress(each, kept))
 
@@ -94,7 +90,7 @@ class Turn:
         put_off, self._put_off = self._put_off, []
         for start in range(0, len(put_off), _MOST_TOGETHER):
             part = put_off[start : start + _MOST_TOGETHER]
-            for (*_, tell), answer in zip(part, self._answers(part), strict=True):
+            for (*_, tell, _), answer in zip(part, self._answers(part), strict=True):
                 try:
                     tell(answer)
                 except Exception:  # whatever has become of one connection, the others wait for theirs
@@ -102,9 +98,9 @@ class Turn:
 
     def _answers(self, part: list[PutOff]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        for place, (inference, table, head, _, peer, _) in enumerate(part):
+        for place, (inference, table, head, _, peer, _, dialect) in enumerate(part):
             if head.deadline or not inference.door.is_open(table.table.limits):
-                refusal = inference.turn_away(table, self._own(head, peer), OPEN_INFERENCE)
+                refusal = inference.turn_away(table, self._own(head, peer), dialect)
                 if refusal:
                     answers[place] = refusal
         try:
@@ -112,9 +108,9 @@ class Turn:
                 self._answer(group, part, answers)
         except Exception:  # those that have no answer yet get theirs in the general way
             log.exception("turn failed")
-        for place, (inference, table, head, body, peer, _) in enumerate(part):
+        for place, (inference, table, head, body, peer, _, dialect) in enumerate(part):
             if place not in answers:
-                answers[place] = inference.answer(table, body, self._own(head, peer))
+                answers[place] = inference.answer(table, body, self._own(head, peer), dialect)
             if head.accept_encoding:
                 answers[place] = packed(answers[place], head.accept_encoding)
         return [answers[place] for place in range(len(part))]
@@ -129,7 +125,7 @@ class Turn:
             return
         if outputs is None:
             return
-        told = (route.in_binary if group.in_binary else route.in_json)(group.texts, outputs)
+        told = route.tell(group.telling, group.ids, outputs)
         self._settle(group, part, numbers, route.scores(outputs))
         answers.update(zip(group.places, told, strict=True))
 
@@ -149,7 +145,7 @@ class Turn:
 
 def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
     """The usual requests among those without an answer."""
-    groups: dict[tuple[int, bool, bool], Group] = {}
+    groups: dict[tuple[int, Telling, bool], Group] = {}
     fresh = os.urandom(_ID_BYTES * len(part)).hex()
     for place, asked in enumerate(part):
         if place not in answers:
@@ -157,42 +153,34 @@ def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
     return groups.values()
 
 
-def _sort(groups: dict[tuple[int, bool, bool], Group], place: int, put_off: PutOff, fresh: str) -> None:
+def _sort(groups: dict[tuple[int, Telling, bool], Group], place: int, put_off: PutOff, fresh: str) -> None:
     """Into its group, if it is a usual request; `fresh` is its id if it brings none."""
-    inference, table, head, body, *_ = put_off
-    asked = quick.read(body, head.json_size)
-    if asked is None:
+    inference, table, head, body, _, _, dialect = put_off
+    usual = dialect.usual(body, head)
+    if usual is None:
         return
-    if asked.id:
-        key = identifier = asked.id
-        text = encode(identifier)
-    else:
-        key = identifier = fresh
-        text = b'"%b"' % fresh.encode()
-    parameters, in_blobs, in_binary = asked.parameters, bool(head.json_size), False
-    if parameters is not None and parameters.key is not None:
-        key = str(parameters.key)
+    asked, blob, telling = usual
+    key = identifier = asked.id or fresh
+    if asked.parameters is not None and asked.parameters.key is not None:
+        key = str(asked.parameters.key)
     elif head.key or head.named:
         key = table.key_in(head) or key
-    if parameters is not None:
-        in_binary = parameters.binary_data_output
     route = _route(table, key)
     if route is None:
         return
-    row = route.blob(asked, body, int(head.json_size)) if in_blobs else route.values(asked)
+    row = route.values(asked) if blob is None else route.blob(asked, blob)
     if row is None:
         return
-    sort = (id(route), in_blobs, in_binary)
+    sort = (id(route), telling, blob is None)
     group = groups.get(sort)
     if group is None:
-        group = groups[sort] = Group(inference, table, route, blobs=in_blobs, binary=in_binary)
+        group = groups[sort] = Group(inference, table, route, telling, blobs=blob is not None)
     if asked.id:
         group.has_ids = True
     if key is not identifier:
         group.has_keys = True
     group.places.append(place)
     group.ids.append(identifier)
-    group.texts.append(text)
     group.keys.append(key)
     group.rows.append(row)
 

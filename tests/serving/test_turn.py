@@ -37,6 +37,7 @@ from headway.serving.exchange import Kept
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.quick import quick_route
+from headway.serving.responder import OPEN
 from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.runtimes import OnnxRuntime
 from headway.serving.segments import segment
@@ -170,7 +171,7 @@ def together(
 
     async def ask() -> None:
         for at, (body, head) in enumerate(asked):
-            turn.put_off((inference, table, head, body, peers[at % len(peers)], answers.append))
+            turn.put_off((inference, table, head, body, peers[at % len(peers)], answers.append, OPEN))
         assert not answers
         await asyncio.sleep(0)
 
@@ -456,7 +457,7 @@ def test_one_whose_client_is_gone_costs_nobody_an_answer(caplog: pytest.LogCaptu
 
     async def ask() -> None:
         for tell, (body, head) in zip((gone, answers.append), usual(*ROWS[:2]), strict=True):
-            turn.put_off((inference, TABLES["trees"], head, body, b"", tell))
+            turn.put_off((inference, TABLES["trees"], head, body, b"", tell, OPEN))
         await asyncio.sleep(0)
 
     asyncio.run(ask())
