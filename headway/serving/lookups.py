@@ -30,7 +30,10 @@ class LookUps:
 
     def __init__(self, views: Sequence[LoadedView], inputs: Inputs) -> None:
         self._inputs = inputs
-        self._views = [(each, {f.name for f in each.view.features} & {*inputs.columns}) for each in views]
+        known = {*inputs.columns}
+        self._views = [
+            (each, [feature.name for feature in each.view.features if feature.name in known]) for each in views
+        ]
         self.entities = tuple(dict.fromkeys(name for each in views for name in each.view.entity))
         self.features = frozenset[str]().union(*(taken for _, taken in self._views))
 
@@ -44,7 +47,7 @@ class LookUps:
             raise BadTensor(f"no entity is {strange[0]!r}{nearest(strange[0], self.entities)}", unknown=strange[:10])
         whole = dict(features)
         for loaded, taken in self._views:
-            lacking = [feature.name for feature in loaded.view.features if feature.name in taken - features.keys()]
+            lacking = [name for name in taken if name not in features]
             if lacking and any(name in entities for name in loaded.view.entity):
                 whole |= self._found(loaded, lacking, entities, at)
         return whole
