@@ -122,9 +122,10 @@ class LoadedTable:
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
         self.quick: dict[str, Any] = {}
         """By release, what answers the usual request in few steps (`quick.py`), made when it is first asked."""
-        answering = (*routes, fallback) if fallback else routes
-        self.apart = any(patient(loaded.runtime) is not None for loaded in answering)
-        """Whether an answer may have to be waited for."""
+        self.waits = any(patient(loaded.runtime) is not None for loaded in routes)
+        """Whether an answer has to be waited for."""
+        self.falls_back_apart = fallback is not None and patient(fallback.runtime) is not None
+        """Whether one has to be where a model fails."""
         self.mirrors: dict[str, LoadedRoute] = {}
         self._mirrored_percent = 100
         self._key_header = table.sticky.header.encode()
