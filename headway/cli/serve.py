@@ -53,15 +53,17 @@ def serve(
     """Serve one model, without project, release or control plane."""
     checked_name(name, "model")
     try:
+        from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
         from headway.serving.main import main  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None
     if python and not Path(python).is_absolute():
         raise BadSettings(f"--python {python!r} must be a whole path")
+    runtime = PythonRuntime(python=python)
     with _blobs() as blobs:
-        route = _route(invocation, model, score, blobs, PythonRuntime(python=python))
+        route = _route(invocation, model, score, blobs, runtime)
         if route.form is not Form.ONNX:
-            route = route.but(python=PythonRuntime(python=python), trust=route.trust or ("--trust" if trust else ""))
+            route = route.but(python=runtime, trust=route.trust or ("--trust" if trust else ""))
         if route.form.may_hold_code and not route.trust:
             raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
         routing = blobs.folder / "routing.json"
@@ -69,7 +71,7 @@ def serve(
         click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / "environments"))
+        shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / FOLDER))
         main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
 
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from headway.errors import HeadwayError, Invalid, Unavailable
 from headway.lifecycle.rollouts.fallbacks import CONSTANT, must_be_answer
-from headway.lifecycle.rollouts.routing import FallbackRoute
 from headway.serving.exchange import Exchange
 from headway.serving.router import LoadedRoute, LoadedTable
-from headway.serving.tensors import ELEMENTS, Batch
+from headway.serving.tensors import ELEMENTS, Batch, Feed
 from headway.serving.workers import patient
 
 Outputs = list[NDArray[Any]]
@@ -28,7 +27,7 @@ async def outputs_apart(loaded: LoadedRoute, batch: Batch, table: LoadedTable) -
     else is to answer then."""
     if (waiting := patient(loaded.runtime)) is None:
         return loaded.runtime.run(batch.feed)
-    answer = asyncio.wrap_future(waiting.submit(batch.feed))
+    answer = waiting.ask(batch.feed)
     told = table.table.fallback
     if told is None or not told.after_ms:
         return await answer
@@ -43,40 +42,49 @@ def instead(exchange: Exchange, loaded: LoadedRoute, batch: Batch, error: Except
 
     Raises `error` where nothing can.
     """
-    told, standing = exchange.table.table.fallback, exchange.table.standing_in(loaded)
-    if told is None:
-        raise error
+    standing = _standing(exchange, loaded, error)
+    if standing is None:
+        return _constant(exchange, loaded, batch, error)
     try:
-        if standing is not None:
-            outputs = standing.runtime.run(standing.inputs.feed(loaded.inputs.by_column(batch)))
-            return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
-    except Exception as failure:  # the next of the chain answers, or the first error is told
-        log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})
-    return _constant(exchange, loaded, batch, told, error)
+        outputs = standing.runtime.run(_feed(standing, loaded, batch))
+        return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
+    except Exception as failure:
+        return _constant(exchange, loaded, batch, error, failure)
 
 
 async def instead_apart(
     exchange: Exchange, loaded: LoadedRoute, batch: Batch, error: Exception
 ) -> tuple[LoadedRoute, Outputs]:
     """`instead`, without keeping others waiting."""
-    told, standing = exchange.table.table.fallback, exchange.table.standing_in(loaded)
-    if told is None:
-        raise error
-    waiting = patient(standing.runtime) if standing else None
-    if standing is None or waiting is None:
+    standing = _standing(exchange, loaded, error)
+    if standing is None or (waiting := patient(standing.runtime)) is None:
         return instead(exchange, loaded, batch, error)
     try:
-        feed = standing.inputs.feed(loaded.inputs.by_column(batch))
-        outputs = await asyncio.wrap_future(waiting.submit(feed))
+        outputs = await waiting.ask(_feed(standing, loaded, batch))
         return _noted(exchange, standing, error, standing.route.release), standing.picked(outputs)
-    except Exception as failure:  # as above
-        log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})
-    return _constant(exchange, loaded, batch, told, error)
+    except Exception as failure:
+        return _constant(exchange, loaded, batch, error, failure)
+
+
+def _standing(exchange: Exchange, loaded: LoadedRoute, error: Exception) -> LoadedRoute | None:
+    """The release that answers for `loaded`, if there is one; raises `error` where there is no chain at all."""
+    if exchange.table.table.fallback is None:
+        raise error
+    return exchange.table.standing_in(loaded)
+
+
+def _feed(standing: LoadedRoute, loaded: LoadedRoute, batch: Batch) -> Feed:
+    return standing.inputs.feed(loaded.inputs.by_column(batch))
 
 
 def _constant(
-    exchange: Exchange, loaded: LoadedRoute, batch: Batch, told: FallbackRoute, error: Exception
+    exchange: Exchange, loaded: LoadedRoute, batch: Batch, error: Exception, failure: Exception | None = None
 ) -> tuple[LoadedRoute, Outputs]:
+    """The end of the chain; `failure` is that of the release before it. Without a constant the first error is told."""
+    told = exchange.table.table.fallback
+    assert told
+    if failure is not None:
+        log.warning("fallback failed", extra={"facts": {"release": told.named, "error": str(failure)[:500]}})
     if not told.constant:
         raise error
     try:

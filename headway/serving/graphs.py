@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -61,6 +62,10 @@ class GraphRuntime:
         answer = self._thread.submit(self.run, feed)
         answer.add_done_callback(self._answered)
         return answer
+
+    def ask(self, feed: Feed) -> asyncio.Future[list[NDArray[Any]]]:
+        """As `submit`, for the event loop that asks."""
+        return asyncio.wrap_future(self.submit(feed))
 
     def _answered(self, answer: Future[list[NDArray[Any]]]) -> None:
         with self._lock:

@@ -128,8 +128,7 @@ class GrpcService:
     def _infer(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
         request = _read("ModelInferRequest", message)
         table, dialect, inference = self._pages.serving(request.model_name), GrpcInference(request), self._inference
-        by_turn = not late and table.routes and not table.apart and len(message) <= TURN_BYTES
-        by_turn = by_turn and inference.telemetry is None and table.keyed is None
+        by_turn = not late and table.by_turn and len(message) <= TURN_BYTES and inference.telemetry is None
         if request.model_version or head.deadline or not by_turn:
             head = msgspec.structs.replace(
                 head, version=request.model_version, peer=stream.peer, arrived_ns=stream.arrived_ns
@@ -142,9 +141,10 @@ class GrpcService:
         refused = inference.turn_away(table, head, dialect) if table.routes else None
         if refused:
             return _reply(refused)
-        if late or table.apart:
+        if late or table.waits:
             return _reply_later(inference.answer_apart(table, message, head, dialect))
-        return _reply(inference.answer(table, message, head, dialect))
+        answer = inference.answer(table, message, head, dialect)
+        return _reply(answer) if isinstance(answer, Answer) else _reply_later(answer)
 
     def _server_live(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
         return _said("ServerLiveResponse", live=True)

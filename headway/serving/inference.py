@@ -6,8 +6,9 @@ import logging
 import math
 import random
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -51,6 +52,17 @@ class Sink(Protocol):
     def add(self, exchange: Kept) -> None: ...
 
 
+class _Failed(NamedTuple):
+    """A request whose model failed, for what may stand in."""
+
+    exchange: Exchange
+    asked: Any
+    loaded: LoadedRoute
+    batch: Batch
+    error: Exception
+    started_ns: int
+
+
 class Inference:
     """Decode, choose, check, run, encode; then count and capture, whatever came of it."""
 
@@ -78,8 +90,9 @@ class Inference:
 
     def answer(
         self, table: LoadedTable, body: bytes, head: Head = NO_HEAD, dialect: Dialect[Any] = OPEN_INFERENCE
-    ) -> Answer:
-        """The answer to `body`, whose language is `dialect`. The head's key routes a request that brings none."""
+    ) -> Answer | Awaitable[Answer]:
+        """The answer to `body`, whose language is `dialect`. The head's key routes a request that brings none. It comes
+        later where the model failed and what stands in for it has to be waited for (`table.falls_back_apart`)."""
         started_ns = time.perf_counter_ns()
         exchange = Exchange(table, time.time_ns(), len(body))
         try:
@@ -87,6 +100,8 @@ class Inference:
             try:
                 outputs = loaded.runtime.run(batch.feed)
             except Exception as error:  # of whatever class the runtime likes
+                if table.falls_back_apart:
+                    return self._instead(_Failed(exchange, asked, loaded, batch, error, started_ns), head, dialect)
                 loaded, outputs = instead(exchange, loaded, batch, error)
             answer = _told(exchange, dialect, asked, loaded, outputs)
         except DeadlineExceeded as error:
@@ -106,13 +121,22 @@ class Inference:
             try:
                 outputs = await outputs_apart(loaded, batch, table)
             except Exception as error:  # of whatever class the runtime likes
-                loaded, outputs = await instead_apart(exchange, loaded, batch, error)
+                return await self._instead(_Failed(exchange, asked, loaded, batch, error, started_ns), head, dialect)
             answer = _told(exchange, dialect, asked, loaded, outputs)
         except DeadlineExceeded as error:
             return self.not_run(table, error, head, dialect)
         except Exception as error:
             answer = _failed(exchange, dialect, error)
         return self._over(exchange, answer, started_ns, head)
+
+    async def _instead(self, failed: _Failed, head: Head, dialect: Dialect[Any]) -> Answer:
+        exchange = failed.exchange
+        try:
+            loaded, outputs = await instead_apart(exchange, failed.loaded, failed.batch, failed.error)
+            answer = _told(exchange, dialect, failed.asked, loaded, outputs)
+        except Exception as error:
+            answer = _failed(exchange, dialect, error)
+        return self._over(exchange, answer, failed.started_ns, head)
 
     def _over(self, exchange: Exchange, answer: Answer, started_ns: int, head: Head) -> Answer:
         exchange.latency_us = (time.perf_counter_ns() - started_ns) / 1000

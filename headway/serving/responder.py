@@ -82,9 +82,9 @@ class Responder:
     def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
         """Whether a POST is answered at the end of this turn of the event loop, by `tell`."""
         table = self._router.active
-        if table is None or path != table.infer_path or not table.routes or table.apart or len(body) > TURN_BYTES:
+        if table is None or path != table.infer_path or not table.by_turn or len(body) > TURN_BYTES:
             return False
-        if self.inference.telemetry is not None or head.content_encoding or table.keyed is not None:
+        if self.inference.telemetry is not None or head.content_encoding:
             return False
         self.turn.put_off((self.inference, table, head, body, peer, tell, OPEN))
         return True
@@ -168,7 +168,7 @@ class Responder:
             return self.inference.refuse(table, limit, dialect)
         if head.content_encoding or (dialect is MLFLOW and is_parquet(head)):
             return self._unpacked(table, head, body, dialect)
-        if table.apart:
+        if table.waits:
             return self.inference.answer_apart(table, body, head, dialect)
         return self.inference.answer(table, body, head, dialect)
 

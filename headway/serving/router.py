@@ -139,15 +139,18 @@ class LoadedTable:
         self._sharing = tuple(loaded for loaded, route in zip(routes, table.routes, strict=True) if route.percent)
         self.quick: dict[str, Any] = {}
         """By release, what answers the usual request in few steps (`quick.py`), made when it is first asked."""
-        answering = (*routes, fallback) if fallback else routes
-        self.apart = any(patient(loaded.runtime) is not None for loaded in answering)
-        """Whether an answer may have to be waited for."""
+        self.waits = any(patient(loaded.runtime) is not None for loaded in routes)
+        """Whether an answer has to be waited for."""
+        self.falls_back_apart = fallback is not None and patient(fallback.runtime) is not None
+        """Whether one has to be where a model fails."""
         self.mirrors: dict[str, LoadedRoute] = {}
         self._mirrored_percent = 100
         self._key_header = table.sticky.header.encode()
         feature = table.sticky.feature
         self.keyed = next((loaded for loaded in routes if feature and feature in loaded.inputs.columns), None)
         """What reads the feature that keys are taken from, if one is."""
+        self.by_turn = bool(routes) and not self.waits and not self.falls_back_apart and self.keyed is None
+        """Whether answers can be given at the end of a turn of the event loop (`turn.py`)."""
         if table.mirror and len(routes) > 1:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
             self.mirrors[routes[0].route.release] = routes[1]

@@ -110,7 +110,9 @@ class Turn:
             log.exception("turn failed")
         for place, (inference, table, head, body, peer, _, dialect) in enumerate(part):
             if place not in answers:
-                answers[place] = inference.answer(table, body, self._own(head, peer), dialect)
+                answer = inference.answer(table, body, self._own(head, peer), dialect)
+                assert isinstance(answer, Answer), "what may have to be waited for is not put off"
+                answers[place] = answer
             if head.accept_encoding:
                 answers[place] = packed(answers[place], head.accept_encoding)
         return [answers[place] for place in range(len(part))]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -40,8 +42,8 @@ class PatientRuntime(Protocol):
 
     apart: bool
 
-    def submit(self, feed: Feed) -> Future[Outputs]:
-        """The outputs as they will be."""
+    def ask(self, feed: Feed) -> asyncio.Future[Outputs]:
+        """The outputs as they will be, for the event loop that asks."""
         ...
 
 
@@ -50,9 +52,37 @@ def patient(runtime: Runtime) -> PatientRuntime | None:
     return cast(PatientRuntime, runtime) if getattr(runtime, "apart", False) else None
 
 
+class _Later:
+    """A future of an event loop that another thread answers, as far as a `concurrent.futures.Future` is used here: for
+    half of what that costs with `asyncio.wrap_future`."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Outputs] = self._loop.create_future()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return not self.future.cancelled()
+
+    def set_result(self, outputs: Outputs) -> None:
+        self._tell(self.future.set_result, outputs)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._tell(self.future.set_exception, error)
+
+    def _tell(self, settle: Callable[[Any], None], what: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, settle, what)
+
+    def _settle(self, settle: Callable[[Any], None], what: object) -> None:
+        if not self.future.done():
+            settle(what)
+
+
 class _Asked(NamedTuple):
     feed: Feed
-    answer: Future[Outputs]
+    answer: Future[Outputs] | _Later
     deadline: float
 
 
@@ -98,14 +128,23 @@ class WorkerRuntime:
 
     def submit(self, feed: Feed) -> Future[Outputs]:
         """The outputs as they will be. Raises `Unavailable`, as waiting for them may, with `retry_after_s`."""
+        answer: Future[Outputs] = Future()
+        self._put(feed, answer)
+        return answer
+
+    def ask(self, feed: Feed) -> asyncio.Future[Outputs]:
+        """As `submit`, for the event loop that asks."""
+        later = _Later()
+        self._put(feed, later)
+        return later.future
+
+    def _put(self, feed: Feed, answer: Future[Outputs] | _Later) -> None:
         with self._lock:
             if self._worker is None or self._closing.is_set():
                 raise self._unavailable(f"it is being started again ({self.error or 'it was closed'})")
             if self._queue.qsize() >= MOST_WAITING:
                 raise self._unavailable(f"{MOST_WAITING} requests wait for it already")
-            answer: Future[Outputs] = Future()
             self._queue.put(_Asked(feed, answer, time.monotonic() + self._limit_s))
-            return answer
 
     def close(self) -> None:
         """Answer what waits, then end the worker."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import onnx
@@ -26,7 +30,7 @@ from tests.serving.workers import MODEL, SIGNATURE, kept, route, rows, stand_in
 
 INFER = "/v2/models/flights/infer"
 CONSTANT = {"prediction": 0.25}
-ENDS, RAISES, SLEEPS_AT = 7002.0, 7005.0, 7009.0
+HANGS, ENDS, RAISES, SLEEPS_AT = 7001.0, 7002.0, 7005.0, 7009.0
 SLEEPS = """
 import time
 
@@ -179,6 +183,70 @@ def test_after_a_while_it_is_not_waited_for(server: Server, blobs: Blobs, worker
     slow = slow.but(python=worker.python.but(time_limit_s=60.0) if worker.python else None)
     server.reroute(table(slow, FallbackRoute(constant=CONSTANT, after_ms=50)))
     assert asked(server, SLEEPS_AT)[::2] == (200, "constant")
+
+
+def bounded() -> bytes:
+    """Looks its answers up by the first column, and fails where that is not from 0 to 7."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["input", "first"], ["column"], axis=1),
+            helper.make_node("Cast", ["column"], ["at"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["answers", "at"], ["prediction"], axis=0),
+        ],
+        "bounded",
+        [helper.make_tensor_value_info("input", TensorProto.DOUBLE, [None, 2])],
+        [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None])],
+        [
+            helper.make_tensor("first", TensorProto.INT64, [], [0]),
+            helper.make_tensor("answers", TensorProto.DOUBLE, [8], [at / 8 for at in range(8)]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def backed(start_server: StartServer, blobs: Blobs, worker: Route) -> Iterator[Server]:
+    """An ONNX model that a worker stands in for."""
+    first = Route(
+        release="rl_b", model="bounded", version=1, blob=blobs.put(bounded()), signature=SIGNATURE, percent=100
+    )  # fmt: skip
+    started = start_server(table(first, FallbackRoute(route=worker.but(percent=0), constant=CONSTANT)))
+    yield started
+    started.stop()
+
+
+def test_a_worker_answers_for_a_model_in_the_server(backed: Server) -> None:
+    told = [asked(backed, first) for first in (2, 100, RAISES)]
+    assert [(status, by) for status, _, by in told] == [(200, None), (200, "rl_w"), (200, "constant")]
+    assert [answer["outputs"][0]["data"] for _, answer, _ in told] == [[0.25], [202], [0.25]]
+
+
+def test_others_are_answered_while_a_worker_that_stands_in_hangs(backed: Server) -> None:
+    before = backed.status()["releases"]["rl_b"]["statuses"]["200"]
+    with ThreadPoolExecutor(1) as pool:
+        hangs = pool.submit(asked, backed, HANGS)
+        while not hangs.done():
+            assert asked(backed, 3)[::2] == (200, None)
+        assert hangs.result()[::2] == (200, "constant")
+    assert backed.status()["releases"]["rl_b"]["statuses"]["200"] > before + 1, "it answered meanwhile"
+
+
+def test_answers_keep_the_order_of_what_was_asked(backed: Server) -> None:
+    backed.wait(lambda: asked(backed, 100)[2] == "rl_w")
+    sent = b""
+    for at, first in enumerate((1, 100, 2, 200, 3, 4)):
+        body = json.dumps({**rows((first, 2)), "id": f"o-{at}"}).encode()
+        sent += b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (INFER.encode(), len(body), body)
+    with socket.create_connection(("127.0.0.1", backed.port), timeout=20) as line:
+        line.sendall(sent)
+        answers = b""
+        while answers.count(b'"id":') < 6:
+            chunk = line.recv(65536)
+            assert chunk
+            answers += chunk
+    assert re.findall(rb'"id":"([^"]*)"', answers) == [b"o-%d" % at for at in range(6)]
+    assert answers.count(b"headway-fallback: rl_w") == 2
 
 
 NUMBER = TensorSpec(name="n", datatype=Datatype.FP32, shape=(-1, 1))

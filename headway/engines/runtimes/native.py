@@ -46,7 +46,7 @@ class LightGbm:
 
         self._booster = lightgbm.Booster(model_file=path)
         self._signature = signature
-        told = json.loads(json.dumps(self._booster.dump_model(num_iteration=1)))
+        told = self._booster.dump_model(num_iteration=1)
         self._objective, self._count = str(told.get("objective", "")).split(" ")[0], int(told["num_class"])
         self._names = [str(name) for name in told["feature_names"]]
 
