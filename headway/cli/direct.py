@@ -4,56 +4,47 @@ whatever takes long to import is left alone. What is asked beyond that opens the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
-
-import httpx2
-import msgspec
 
 from headway.client.datasets import Datasets
 from headway.client.home import HomeFolder, find_home, owner_token, running_server
-from headway.client.http import Connection
-from headway.errors import NotFound
 from headway.kernel.access import Actor
 from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
-from headway.kernel.records import encode
 from headway.lifecycle.datasets.files import DatasetFileService
 from headway.lifecycle.datasets.lines import DatasetLines
 from headway.lifecycle.datasets.pack import FOOT_BYTES
 from headway.lifecycle.datasets.records import AddFiles, Pack
-from headway.storage.blobs import ObjectBlobStore, open_blobs
+from headway.storage.blobs import open_blobs
 from headway.storage.sql.direct import DirectDatabase
 from headway.storage.sql.direct_datasets import DirectDatasetStore, DirectDatasetVersionStore, DirectJournal
 
 if TYPE_CHECKING:
     from headway.cli.invocation import Invocation
+    from headway.client.http import Connection
 
 _VERSIONS, _PACKS, _FILES, _BLOBS = "/v1/datasets/versions", "/v1/datasets/packs", "/v1/datasets/files", "/v1/blobs/"
-_URL = "http://localhost"
-Whole = Callable[[], httpx2.BaseTransport]
+Answer = TypeVar("Answer")
 
 
 @contextmanager
 def datasets_of(invocation: Invocation) -> Iterator[Datasets]:
     """The datasets of the home, over its database if that can be, or those of the server."""
-    home = find_home(invocation.home)
-    transport = _opened(home) if invocation.may_be_direct else None
-    if transport is None:
+    line = _direct(find_home(invocation.home)) if invocation.may_be_direct else None
+    if line is None:
         yield invocation.client.datasets
         return
-    place = HomeFolder(home, shared=True)
-    connection = Connection(_URL, owner_token(home), transport=transport, place=place)
     try:
-        yield Datasets(connection)
+        yield Datasets(line)
     finally:
-        connection.close()
+        line.close()
 
 
-def _opened(home: Path) -> DirectTransport | None:
+def _direct(home: Path) -> DirectLine | None:
     """None with a server, another token, a quota that has to be counted, or a database that is to be made first."""
     if os.environ.get("HEADWAY_URL") or os.environ.get("HEADWAY_TOKEN") or running_server(home):
         return None
@@ -64,61 +55,73 @@ def _opened(home: Path) -> DirectTransport | None:
     if actor is None or database.quota("blob_bytes") is not None:
         database.close()
         return None
-    return DirectTransport(database, open_blobs(home / "blobs"), actor, lambda: _whole(home))
+    return DirectLine(home, database, actor)
 
 
-def _whole(home: Path) -> httpx2.BaseTransport:
-    from headway.server.local import local_transport  # noqa: PLC0415
+class DirectLine:
+    """Answers what adding files and checking them out ask, by the services that a server has; anything else opens the
+    whole platform, which answers from then on."""
 
-    return local_transport(home)
+    url = "http://localhost"
 
-
-class DirectTransport(httpx2.BaseTransport):
-    """Answers what adding files and checking them out ask, by the services that a server has; `whole` opens what
-    answers everything else. Errors come as they are."""
-
-    def __init__(self, database: DirectDatabase, blobs: ObjectBlobStore, by: Actor, whole: Whole) -> None:
+    def __init__(self, home: Path, database: DirectDatabase, by: Actor) -> None:
         clock = SystemClock()
         self._lines = DatasetLines(
             DirectDatasetStore(database), DirectDatasetVersionStore(database), clock, time_sorted(clock)
         )  # fmt: skip
-        self._service = DatasetFileService(DirectJournal(database, clock), self._lines, blobs)
-        self._database, self._blobs, self._by = database, blobs, by
-        self._opens, self._whole = whole, list[httpx2.BaseTransport]()
+        self._database, self._blobs, self._by = database, open_blobs(home / "blobs"), by
+        self._service = DatasetFileService(DirectJournal(database, clock), self._lines, self._blobs)
         self._written: dict[str, Pack] = {}
+        self._opened: Connection | None = None
+        self.place = HomeFolder(home, shared=True)
+        self.adopt: Callable[[Path, str], None] | None = self._keep
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        answer = self._answer(request.method, request.url.path, dict(request.url.params), request)
-        if answer is not None:
-            return httpx2.Response(200, content=encode(answer))
-        if not self._whole:
-            self._whole.append(self._opens())
-        return self._whole[0].handle_request(request)
+    def get(self, path: str, answer: type[Answer], **query: Any) -> Answer:
+        if path == _VERSIONS and query.keys() == {"dataset", "limit"}:
+            return cast(Answer, self._lines.versions(query["dataset"], limit=query["limit"]))
+        if path.startswith(_VERSIONS + "/") and path.count("/") == _VERSIONS.count("/") + 1:
+            return cast(Answer, self._lines.version(unquote(path.rpartition("/")[2])))
+        return self._whole.get(path, answer, **query)
 
-    def _answer(self, method: str, path: str, query: Mapping[str, str], request: httpx2.Request) -> object:
-        """None for what is not answered here."""
-        if method == "POST" and path == _FILES:
-            return self._service.add(msgspec.json.decode(request.read(), type=AddFiles), by=self._by)
-        if method == "POST" and path == _PACKS:
-            return self._proven(msgspec.json.decode(request.read(), type=dict[str, str])["blob"])
-        if method == "GET" and path == _VERSIONS and query.keys() == {"dataset", "limit"}:
-            return self._lines.versions(query["dataset"], limit=int(query["limit"]))
-        if method == "GET" and path.startswith(_VERSIONS + "/") and path.count("/") == _VERSIONS.count("/") + 1:
-            return self._lines.version(unquote(path.rpartition("/")[2]))
-        if method == "HEAD" and path.startswith(_BLOBS):
-            digest = unquote(path.removeprefix(_BLOBS))
-            if not self._blobs.has(digest):
-                raise NotFound(f"no blob {digest}")
-            return {}
-        return None
+    def post(self, path: str, answer: type[Answer], body: Any = None, **query: Any) -> Answer:
+        if path == _FILES and isinstance(body, AddFiles):
+            return cast(Answer, self._service.add(body, by=self._by))
+        if path == _PACKS:
+            return cast(Answer, self._proven(body["blob"]))
+        return self._whole.post(path, answer, body, **query)
 
-    def _proven(self, blob: str) -> Pack:
-        """A pack that this process has written needs no proof: each piece is under the digest that it had then."""
-        if blob in self._written:
-            self._service.written_here(self._written[blob])
-        return self._service.prove(blob, by=self._by)
+    def exists(self, path: str) -> bool:
+        if path.startswith(_BLOBS):
+            return self._blobs.has(unquote(path.removeprefix(_BLOBS)))
+        return self._whole.exists(path)
 
-    def adopt(self, file: Path, digest: str) -> None:
+    def put(self, path: str, answer: type[Answer], body: bytes, media_type: str = "application/json") -> Answer:
+        return self._whole.put(path, answer, body, media_type)
+
+    def upload(self, path: str, answer: type[Answer], file: Path) -> Answer:
+        return self._whole.upload(path, answer, file)
+
+    def download(self, path: str, **query: Any) -> bytes:
+        return self._whole.download(path, **query)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._database.close()
+
+    @property
+    def _whole(self) -> Connection:
+        if self._opened is None:
+            from headway.client.http import Connection  # noqa: PLC0415
+            from headway.server.local import local_transport  # noqa: PLC0415
+
+            home = self.place.folder
+            self._opened = Connection(
+                self.url, owner_token(home), transport=local_transport(home), place=self.place
+            )  # fmt: skip
+        return self._opened
+
+    def _keep(self, file: Path, digest: str) -> None:
         """Keep a pack, under the digest that this process has found it to have. The file is gone then."""
         with file.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -126,7 +129,8 @@ class DirectTransport(httpx2.BaseTransport):
         self._blobs.adopt(file, digest)
         self._written[digest] = Pack(blob=digest, size=size, index=int.from_bytes(foot[:8], "big") + FOOT_BYTES)
 
-    def close(self) -> None:
-        for transport in self._whole:
-            transport.close()
-        self._database.close()
+    def _proven(self, blob: str) -> Pack:
+        """A pack that this process has written needs no proof: each piece is under the digest that it had then."""
+        if blob in self._written:
+            self._service.written_here(self._written[blob])
+        return self._service.prove(blob, by=self._by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from headway.client.http import Connection, segment
+from headway.client.line import Line, segment
 from headway.errors import LedgerBroken
 from headway.kernel.records import Value, digest
 
@@ -19,7 +19,7 @@ class Kept(Value):
 
 
 class Blobs:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Line) -> None:
         self._connection = connection
 
     def put(self, data: bytes) -> str:

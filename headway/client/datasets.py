@@ -14,7 +14,7 @@ from headway.client.files.comparing import FolderStatus, status_against, status_
 from headway.client.files.index import IndexFile
 from headway.client.files.opened import VersionFile
 from headway.client.frames import frame_as, frame_of, joined, parquet_of
-from headway.client.http import Connection, segment
+from headway.client.line import Line, segment
 from headway.errors import Conflict, NotFound
 from headway.kernel.naming import nearest
 from headway.kernel.paging import Page
@@ -27,7 +27,7 @@ _ATTEMPTS = 16
 
 
 class Datasets:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Line) -> None:
         self._connection, self._blobs = connection, Blobs(connection)
 
     def add(

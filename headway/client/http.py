@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -172,11 +171,6 @@ def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while chunk := opened.read(_CHUNK_BYTES):
             yield chunk
-
-
-def segment(text: str) -> str:
-    """`text` as one part of a path."""
-    return quote(text, safe="@:")
 
 
 def _decoded(response: httpx2.Response, answer: type[Answer]) -> Answer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headway.client.blobs import Blobs
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.lifecycle.models.origins import Origins
 from headway.lifecycle.models.records import AddVersion, Form, Model, ModelVersion, Registered, Trust

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.predictions.records import AddLabels, FindLabels, Label, Labelled, LabelValue, Segment

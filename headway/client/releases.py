@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.lifecycle.releases.records import Release
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.kernel.records import digest
 from headway.lifecycle.predictions.records import Differences, Quality, Segment

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from headway.client.blobs import Blobs
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.errors import NotFound
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page

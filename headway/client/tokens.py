@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.access import Role
 from headway.kernel.paging import Page
 from headway.kernel.records import Value

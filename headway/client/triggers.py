@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.changes.asked import Backfill, Backfilled, FireTrigger

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.client.http import Connection, segment
+from headway.client.http import Connection
+from headway.client.line import segment
 from headway.kernel.paging import Page
 from headway.kernel.records import Value
 from headway.lifecycle.webhooks.records import AddWebhook, Attempt, Delivery, DeliveryState, Webhook

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headway import sdk
-from headway.cli.direct import DirectTransport, datasets_of
+from headway.cli.direct import DirectLine, datasets_of
 from headway.cli.invocation import Invocation
 from headway.cli.main import main
 
@@ -25,7 +25,7 @@ from headway.cli.main import main
 try:
     main()
 except SystemExit as ended:
-    heavy = {"litestar", "sqlalchemy", "polars"} & sys.modules.keys()
+    heavy = {"litestar", "sqlalchemy", "polars", "httpx2"} & sys.modules.keys()
     sys.exit(f"imported {heavy}" if heavy else ended.code)
 """
 
@@ -110,6 +110,6 @@ def test_what_is_not_answered_directly_opens_the_platform(headway: Headway, tmp_
     invocation = Invocation()
     invocation.home = str(tmp_path / ".headway")
     with datasets_of(invocation) as datasets:
-        assert isinstance(datasets._connection._http._transport, DirectTransport)
+        assert isinstance(datasets._connection, DirectLine)
         assert [each.path for each in datasets.files("photos")] == ["one", "sub/two"]
         assert datasets.version("photos").number == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from operator import itemgetter
 from pathlib import Path
+from typing import cast
 
 from blake3 import blake3
 
@@ -16,7 +16,7 @@ from headway.client.files.index import FolderIndex, IndexFile, index_of
 from headway.client.files.packing import PackWriter
 from headway.client.files.pieces import PackIndexes, PieceReader
 from headway.client.files.scanning import Found, Told, scan, uncollected
-from headway.client.http import Connection, segment
+from headway.client.line import Line, segment
 from headway.errors import HeadwayError, Invalid, NotFound
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.listing import Entry, checked_paths
@@ -29,7 +29,6 @@ SMALL_PACK_BYTES = 4 << 20
 """Once a version has more packs than that which are smaller than this, what is in them is packed anew, together."""
 _VERSIONS_LOOKED_AT = 100
 _ATTEMPTS = 3
-_PATH = itemgetter(0)
 
 Advance = Callable[[int], None]
 """Told of every so many bytes that were read."""
@@ -38,7 +37,7 @@ Advance = Callable[[int], None]
 class Adding:
     """One folder on its way to become the next version of `name`."""
 
-    def __init__(self, connection: Connection, name: str, root: Path, exclude: Sequence[str], advance: Advance) -> None:
+    def __init__(self, connection: Line, name: str, root: Path, exclude: Sequence[str], advance: Advance) -> None:
         self._connection, self._blobs = connection, Blobs(connection)
         self._name, self._root, self._exclude, self._advance = name, root, tuple(exclude), advance
         self._folder = str(root.parent if root.is_file() else root)
@@ -65,8 +64,8 @@ class Adding:
         newest = _newest(self._connection, self._name)
         if index and newest and newest.digest == index.digest and index.found == found:
             return newest
-        if index is None or list(map(_PATH, found)) != list(map(_PATH, index.found)):  # those were checked
-            checked_paths(list(map(_PATH, found)))
+        if index is None or not index.has_paths_of(found):  # those were checked
+            checked_paths([each[0] for each in found])
         reading = Reading(self._connection, self._folder, self._packs(newest), self._shipped)
         try:
             seen, entries = reading.read(found, index, self._advance)
@@ -118,7 +117,7 @@ class Reading:
     """Reads the files of a folder, and writes the pieces that no pack has."""
 
     def __init__(
-        self, connection: Connection, folder: str, packs: list[Pack], ship: Callable[[Path, str, int], None]
+        self, connection: Line, folder: str, packs: list[Pack], ship: Callable[[Path, str, int], None]
     ) -> None:
         blobs = Blobs(connection)
         self._folder = folder
@@ -130,21 +129,17 @@ class Reading:
         self.writer = PackWriter(connection.place.uploads, ship)
 
     def read(self, found: list[Told], index: FolderIndex | None, advance: Advance) -> tuple[list[Told], list[Entry]]:
-        known = index.known() if index else {}
-        seen: list[Told] = []
-        entries: list[Entry] = []
-        places, used = self._places, set[str]()
-        for each in found:
-            entry = known.get(each)
+        entries: list[Entry | None] = index.recalled(found) if index else [None] * len(found)
+        seen, places, used = list(found), self._places, set[str]()
+        for at, entry in enumerate(entries):
             if entry is not None and not entry.lists and (place := places.get(entry.digest)) is not None:
                 used.add(place[0])  # by far the most are so
             elif entry is None or not self._there(entry):
-                each, entry = self._entry(Found(*each))
-                advance(entry.size)
-            seen.append(each)
-            entries.append(entry)
+                seen[at], made = self._entry(Found(*found[at]))
+                entries[at] = made
+                advance(made.size)
         self._used |= used
-        return seen, entries
+        return seen, cast(list[Entry], entries)
 
     def used_packs(self) -> list[str]:
         return [blob for blob in self._order if blob in self._used]
@@ -210,7 +205,7 @@ class Unfinished:
         self._path.unlink(missing_ok=True)
 
 
-def _newest(connection: Connection, name: str) -> DatasetVersion | None:
+def _newest(connection: Line, name: str) -> DatasetVersion | None:
     try:
         return connection.get(f"/v1/datasets/versions/{segment(name)}", DatasetVersion)
     except NotFound:

@@ -17,7 +17,7 @@ from headway.client.files.index import FolderIndex, IndexFile, index_of
 from headway.client.files.pieces import PackIndexes, PieceReader
 from headway.client.files.places import Destination
 from headway.client.files.scanning import Found, Told, found_of, uncollected
-from headway.client.http import Connection
+from headway.client.line import Line
 from headway.errors import Conflict, Invalid, LedgerBroken, NotFound
 from headway.kernel.records import Value
 from headway.lifecycle.datasets.globs import matcher
@@ -45,7 +45,7 @@ class _Plan(NamedTuple):
     remove: list[str]
 
 
-def files_of(connection: Connection, version: DatasetVersion) -> tuple[list[Entry], PieceReader]:
+def files_of(connection: Line, version: DatasetVersion) -> tuple[list[Entry], PieceReader]:
     """The files of a version, and where their bytes are read. Nothing that the server says of them is taken on trust:
     `Invalid` is raised for paths that lead elsewhere, `LedgerBroken` for a listing that is not the version's."""
     if version.form is not Form.FILES:
@@ -60,7 +60,7 @@ def files_of(connection: Connection, version: DatasetVersion) -> tuple[list[Entr
 
 
 def check_out(
-    connection: Connection, version: DatasetVersion, folder: Path, *, only: Sequence[str] = (), force: bool = False,
+    connection: Line, version: DatasetVersion, folder: Path, *, only: Sequence[str] = (), force: bool = False,
     shared: bool = False, advance: Advance = lambda size: None,
 ) -> CheckedOut:  # fmt: skip
     """Make `folder` hold the files of `version`, or those that match `only`.
@@ -75,7 +75,7 @@ def check_out(
 
 
 def _check_out(
-    connection: Connection, version: DatasetVersion, folder: Path, only: Sequence[str], force: bool, shared: bool,
+    connection: Line, version: DatasetVersion, folder: Path, only: Sequence[str], force: bool, shared: bool,
     advance: Advance,
 ) -> CheckedOut:  # fmt: skip
     entries, reader = files_of(connection, version)

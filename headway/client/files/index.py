@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ FORMAT = 1
 RACY_NS = 2_000_000_000
 """The coarsest clock of a file system that is still in use (FAT)."""
 _NOT_KNOWN = -1
+_PATH = itemgetter(0)
 
 
 class FolderIndex(msgspec.Struct, frozen=True):
@@ -47,6 +49,18 @@ class FolderIndex(msgspec.Struct, frozen=True):
         lists = {at: _split(joined) for at, joined in self.lists.items()}
         paths, sizes, _, _, _, executables = zip(*self.found, strict=True) if self.found else ((),) * 6
         return entries_from(paths, sizes, map(bool, executables), _split(self.digests), lists)
+
+    def recalled(self, found: list[Told]) -> list[Entry | None]:
+        """What is known of each of these files; None for one that has to be read."""
+        if not self.has_paths_of(found):
+            return list(map(self.known().get, found))
+        return [
+            entry if now == told and told[2] >= 0 else None
+            for now, told, entry in zip(found, self.found, self.entries(), strict=True)
+        ]
+
+    def has_paths_of(self, found: list[Told]) -> bool:
+        return list(map(_PATH, found)) == list(map(_PATH, self.found))
 
     def known(self) -> dict[Told, Entry]:
         """By what `stat` told, those that can be believed."""
