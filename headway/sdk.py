@@ -178,12 +178,9 @@ def preview_on(
 
 
 def _bound(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        bound = pipeline.signature.bind(**params)
-    except (TypeError, AttributeError) as error:
-        raise Invalid(f"pipeline {getattr(pipeline, 'name', pipeline)!r} cannot be run so: {error}") from None
-    bound.apply_defaults()
-    return bound.arguments
+    if not isinstance(pipeline, Pipeline):
+        raise Invalid(f"{pipeline!r} is no pipeline: put @pipeline above its definition")
+    return pipeline.bound(params)
 
 
 def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note: str = "") -> DatasetVersion:

@@ -72,10 +72,9 @@ def examined(invocation: Invocation, folder: Path, base: str, check_only: bool) 
 
 def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Report) -> Report:
     from headway.cli.ci_gate import judged  # noqa: PLC0415
-    from headway.cli.ci_project import loaded  # noqa: PLC0415
     from headway.cli.ci_runs import run_on_all, run_on_samples  # noqa: PLC0415
     from headway.client.home import find_home  # noqa: PLC0415
-    from headway.engines.pipelines.project import coerce_params  # noqa: PLC0415
+    from headway.engines.pipelines.project import coerce_params, load_spec  # noqa: PLC0415
     from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
 
     project = looked.project
@@ -89,7 +88,7 @@ def _with_runs(invocation: Invocation, folder: Path, looked: Looked, report: Rep
     with _places(invocation) as (here, there):
         for name in chosen:
             own = project.pipelines[name].params
-            pipeline = loaded(folder, name, project.pipelines[name])
+            pipeline = load_spec(folder, name, project.pipelines[name])
             params = coerce_params(pipeline, own | project.ci.params.get(name, {}))
             sampled, notes = run_on_samples(there or here, project, name, pipeline, params, folder)
             report = report.but(ran=(*report.ran, *filter(None, [sampled])), notes=(*report.notes, *notes))

@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from headway.engines.pipelines.project import coerce_params, load_declared, load_pipeline
+from headway.engines.pipelines.project import coerce_params, load_spec
 from headway.engines.pipelines.snapshot import Snapshot, changed
 from headway.errors import HeadwayError, Invalid
-from headway.lifecycle.changes.project import PipelineSpec, Project, read_project
+from headway.lifecycle.changes.project import Project, read_project
 from headway.lifecycle.datasets.contract import Contract, checked_contract
 from headway.lifecycle.gates.check import registered
 from headway.lifecycle.gates.names import CHECKS
-from headway.lifecycle.runs.pipeline import Pipeline
 
 _PATIENCE_S = 120.0
 _MODULE = "headway.engines.pipelines.snapshot"
@@ -46,7 +45,7 @@ def look_through(folder: Path) -> Looked:
     mistakes: list[str] = []
     for name, spec in project.pipelines.items():
         try:
-            pipeline = loaded(folder, name, spec)
+            pipeline = load_spec(folder, name, spec)
             contracts |= dict(_contracts(folder))  # modules are forgotten when the next one is loaded
             coerce_params(pipeline, {**spec.params, **project.ci.params.get(name, {})})
         except HeadwayError as error:
@@ -59,10 +58,6 @@ def look_through(folder: Path) -> Looked:
         except HeadwayError as error:
             mistakes.append(f"headway.toml: {error}")
     return Looked(project, contracts, tuple(mistakes))
-
-
-def loaded(folder: Path, name: str, spec: PipelineSpec) -> Pipeline:
-    return load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
 
 
 def _contracts(folder: Path) -> Iterator[tuple[str, Contract]]:

@@ -46,11 +46,10 @@ def resume_here(
     folder = find_project(Path.cwd())
     recipe = recipe_of(client.runs.get(identifier))
     found = _found(client, folder, recipe.pipeline, recipe.params)
-    bound = found.pipeline.signature.bind(**found.params)
-    bound.apply_defaults()
+    arguments = found.pipeline.bound(found.params)
     with resumable([identifier]):
         return resume_pipeline(
-            client, identifier, found.pipeline, bound.arguments, folder=folder, code=code_of(folder),
+            client, identifier, found.pipeline, arguments, folder=folder, code=code_of(folder),
             capture=Capture(capture_spec(folder), folder), execution=execution, report=report or silent,
             echo=echo or quiet, force=recipe.force,
         )  # fmt: skip

@@ -24,7 +24,7 @@ from headway.engines.execution.parallel import ParallelExecutor
 from headway.engines.execution.places import Places
 from headway.engines.pipelines.executor import LocalExecutor, silent
 from headway.engines.pipelines.files import FileDigests
-from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_pipeline, load_spec
 from headway.errors import HeadwayError, LedgerBroken
 from headway.kernel.access import Permission
 from headway.kernel.blobs import blob_place
@@ -173,9 +173,7 @@ class _Quick:
         found = self._found(project.pipelines)
         if found is None or not self._direct.has_room(found.pipeline.name):
             return found
-        bound = found.pipeline.signature.bind(**found.params)
-        bound.apply_defaults()
-        return self._execute(found.pipeline, bound.arguments, project.capture, actor.name)
+        return self._execute(found.pipeline, found.pipeline.bound(found.params), project.capture, actor.name)
 
     def _found(self, known: Mapping[str, RememberedPipeline]) -> Loaded | None:
         name = self._wish.name
@@ -185,9 +183,7 @@ class _Quick:
         spec = known.get(name)
         if spec is None:
             return None
-        pipeline = (
-            load_pipeline(self._folder, spec.entry) if spec.entry else load_declared(self._folder, name, spec.steps)
-        )
+        pipeline = load_spec(self._folder, name, spec)
         return Loaded(pipeline, coerce_params(pipeline, {**spec.params, **self._wish.texts}))
 
     def _execute(self, pipeline: Pipeline, params: Mapping[str, Any], capture: CaptureSpec, actor: str) -> Ended:

@@ -22,7 +22,7 @@ from headway.client.capture import Capture
 from headway.client.client import Client
 from headway.client.home import find_home
 from headway.client.run import Run as Handle
-from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_declared, load_pipeline
+from headway.engines.pipelines.project import code_of, coerce_params, find_project, load_pipeline, load_spec
 from headway.engines.telemetry import open_telemetry
 from headway.engines.workers import PARENT
 from headway.errors import BadSettings, Forbidden, HeadwayError, Invalid, LeaseLost, NotFound, NotTrusted, Unavailable
@@ -118,13 +118,14 @@ def _finish(client: Client, run: Run, lease: Lease, state: RunState, error: str 
 
 def _execute(client: Client, run: Run) -> None:
     folder, project = _project()
+    code = code_of(folder)
     if run.change:
-        must_be_at(client.changes.get(run.change).commit, code_of(folder))
+        must_be_at(client.changes.get(run.change).commit, code)
     pipeline, params = find_pipeline(project, folder, run.pipeline, run.params)
     capture = Capture(project.capture, folder)
     handle = client.resume(run.id, OnnxExporter(client), capture=capture)
     try:
-        _run(handle, folder, pipeline, params)
+        _run(handle, folder, pipeline, params, code)
     finally:
         capture.stop()
         handle.flush()
@@ -137,9 +138,9 @@ def must_be_at(commit: str, code: Code) -> None:
         raise BadSettings(f"the change is for commit {commit[:12]}, and the project's folder is {where}; check it out")
 
 
-def _run(handle: Handle, folder: Path, pipeline: Pipeline, params: Mapping[str, Any]) -> None:
+def _run(handle: Handle, folder: Path, pipeline: Pipeline, params: Mapping[str, Any], code: Code) -> None:
     """In workers of this worker; the lease is held by the heartbeat here."""
-    code, execution = code_of(folder), Execution(Where.WORKERS)
+    execution = Execution(Where.WORKERS)
     telemetry = open_telemetry("headway-worker")
     if telemetry is None:
         carry_out(handle, pipeline, params, folder, code, execution, heart=False)
@@ -167,7 +168,7 @@ def find_pipeline(
     spec = project.pipelines.get(name)
     if spec is None:
         raise BadSettings(f"headway.toml has no pipeline {name!r}; it has: {', '.join(project.pipelines) or 'none'}")
-    pipeline = load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
+    pipeline = load_spec(folder, name, spec)
     return pipeline, coerce_params(pipeline, {**spec.params, **given})
 
 

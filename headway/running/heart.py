@@ -16,6 +16,7 @@ from headway.lifecycle.runs.records import RunState
 
 _LOG = logging.getLogger("headway.run")
 _BEAT_S = 1.0
+_LEASE_RUNS_OUT_S = 15.0
 
 
 class Heart:
@@ -65,3 +66,11 @@ class Heart:
                 continue
             self._cancelled()
             return
+
+
+def await_release(client: Client, run: str) -> None:
+    """Wait until no other process works at the run: the lease of one that was killed runs out. Raises `LeaseLost` when
+    it does not."""
+    probe = Heart(client, run, lambda: None)
+    probe.start(_LEASE_RUNS_OUT_S)
+    probe.stop()

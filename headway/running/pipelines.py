@@ -22,12 +22,10 @@ from headway.lifecycle.runs.records import Code, RunState
 from headway.lifecycle.runs.records import Run as Record
 from headway.lifecycle.runs.results import resolved
 from headway.running.exporter import OnnxExporter
-from headway.running.heart import Heart
+from headway.running.heart import Heart, await_release
 from headway.running.options import Line, Shared, executor
 from headway.running.recipe import GOES_ON, RECIPE
 from headway.running.where import Execution, Where
-
-_LEASE_RUNS_OUT_S = 15.0
 
 
 def quiet(step: str, text: str) -> None:
@@ -123,9 +121,7 @@ def resume_pipeline(
             client, pipeline, params, folder=folder, code=code, capture=capture, execution=execution, report=report,
             echo=echo, tags=tags, parent=record.parent, force=force,
         )  # fmt: skip
-    probe = Heart(client, record.id, lambda: None)
-    probe.start(_LEASE_RUNS_OUT_S)
-    probe.stop()
+    await_release(client, record.id)
     client.runs.texts(record.id, {}, {GOES_ON: first})
     with client.resume(record.id, OnnxExporter(client), capture=capture) as handle:
         made = carry_out(

@@ -16,14 +16,13 @@ from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import Code, Run, RunState, StartRun
 from headway.lifecycle.runs.results import resolved
 from headway.running.exporter import OnnxExporter
-from headway.running.heart import Heart
+from headway.running.heart import Heart, await_release
 from headway.running.options import Shared, shared
 from headway.running.pipelines import carry_out
 from headway.running.recipe import Recipe
 from headway.running.tuning import SEARCH, Search, Study, Tuner, checked_search, search_of, trial_tags, trials_of
 from headway.running.where import Execution
 
-_LEASE_RUNS_OUT_S = 15.0
 Report = Callable[[str], None]
 
 
@@ -55,9 +54,7 @@ def resume_search(
     search = search_of(record)
     if record.state is RunState.FINISHED:
         raise Conflict(f"search {identifier} is finished; start another one")
-    probe = Heart(client, record.id, lambda: None)
-    probe.start(_LEASE_RUNS_OUT_S)
-    probe.stop()
+    await_release(client, record.id)
     client.runs.resume(record.id)
     handle = client.resume(record.id, OnnxExporter(client))
     return _carry_out(handle, pipeline, params, search, folder, code, execution)
@@ -67,10 +64,7 @@ def _check(pipeline: Pipeline, params: Mapping[str, Any], search: Search) -> Non
     both = sorted(search.space.keys() & params.keys())
     if both:
         raise BadPipeline(f"{both[0]!r} is searched for and given; leave out one of the two")
-    try:
-        pipeline.signature.bind(**params, **dict.fromkeys(search.space))
-    except TypeError as error:
-        raise BadPipeline(f"pipeline {pipeline.name!r} cannot be called so: {error}") from None
+    pipeline.bound({**params, **dict.fromkeys(search.space)})
 
 
 def _carry_out(
@@ -102,15 +96,14 @@ class _Trials:
         self._folder, self._code, self._execution, self._shared = folder, code, execution, carried
 
     def start(self, number: int, chosen: dict[str, Any]) -> tuple[str, Callable[[], Any]]:
-        bound = self._pipeline.signature.bind(**self._params, **chosen)
-        bound.apply_defaults()
+        params = self._pipeline.bound({**self._params, **chosen})
         command = StartRun(
             experiment=self._parent.experiment, name=f"trial {number}", pipeline=self._pipeline.name,
-            parent=self._parent.id, params={key: str(value) for key, value in bound.arguments.items()},
+            parent=self._parent.id, params={key: str(value) for key, value in params.items()},
             tags=trial_tags(number, chosen), code=self._code,
         )  # fmt: skip
         run = self._client.runs.start(command)
-        return run.id, lambda: self._run(run.id, bound.arguments, chosen)
+        return run.id, lambda: self._run(run.id, params, chosen)
 
     def _run(self, run: str, params: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
         with self._client.resume(run, OnnxExporter(self._client)) as handle:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headway.client.client import Client
-from headway.errors import ExtraMissing, HeadwayError, Invalid, RunCancelled
+from headway.errors import Conflict, ExtraMissing, HeadwayError, Invalid, RunCancelled
 from headway.kernel.paging import every
 from headway.kernel.records import Value, encode
 from headway.lifecycle.runs.records import Run, RunState
@@ -154,7 +154,10 @@ class Tuner:
                 running.trial.report(point.value, point.step)
         if found.points and running.trial.should_prune():
             running.pruned = True
-            self._client.runs.texts(running.run, {}, {PRUNED: str(found.points[-1].step)})
+            try:
+                self._client.runs.texts(running.run, {}, {PRUNED: str(found.points[-1].step)})
+            except Conflict:  # it has come to its end meanwhile, and counts as that
+                return
             self._cancel(running.run, "its metric was not worth going on")
 
     def _cancel(self, run: str, why: str = "the search was stopped") -> None:
@@ -165,16 +168,25 @@ class Tuner:
             return
 
     def _tell(self, study: OptunaStudy, running: _Running, over: Future[Any]) -> None:
-        states = self._optuna.trial.TrialState
-        record = self._client.runs.get(running.run)
-        value = self._value(record.id)
-        if record.state is RunState.FINISHED and value is not None:
+        state, value = self._ending(self._client.runs.get(running.run))
+        if value is not None:
             study.tell(running.trial, value)
         else:
-            study.tell(running.trial, state=states.PRUNED if PRUNED in record.tags else states.FAIL)
+            study.tell(running.trial, state=self._optuna_state(state))
             error = over.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
+
+    def _ending(self, run: Run) -> tuple[str, float | None]:
+        """How a trial ended, as `Trial.state` says it, and its value if it was finished."""
+        value = self._value(run.id)
+        if run.state is RunState.FINISHED and value is not None:
+            return "finished", value
+        return ("pruned" if PRUNED in run.tags else "failed"), None
+
+    def _optuna_state(self, state: str) -> Any:
+        states = self._optuna.trial.TrialState
+        return {"finished": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[state]
 
     def _value(self, run: str) -> float | None:
         value = self._client.runs.metrics([run]).get(run, {}).get(self._search.metric)
@@ -203,12 +215,10 @@ class Tuner:
         return max([*told, *dict(self._again)], default=-1) + 1
 
     def _frozen(self, run: Run, params: dict[str, Any]) -> FrozenTrial:
-        states, value = self._optuna.trial.TrialState, self._value(run.id)
-        finished = run.state is RunState.FINISHED and value is not None
-        state = states.COMPLETE if finished else states.PRUNED if PRUNED in run.tags else states.FAIL
+        state, value = self._ending(run)
         points = self._client.runs.history(run.id, self._search.metric, limit=_AT_ONCE).points
         made: FrozenTrial = self._optuna.trial.create_trial(
-            state=state, value=value if finished else None, params=params, distributions=self._space,
+            state=self._optuna_state(state), value=value, params=params, distributions=self._space,
             intermediate_values={point.step: point.value for point in points},
         )  # fmt: skip
         return made
@@ -217,11 +227,9 @@ class Tuner:
         """The study as it stands, as an artifact of its run, and of the best trial's, which its model came from."""
         latest: dict[int, Trial] = {}
         for run, said in self._trials():
-            value = self._value(run.id)
-            finished = run.state is RunState.FINISHED and value is not None
-            state = "finished" if finished else "pruned" if PRUNED in run.tags else "failed"
+            state, value = self._ending(run)
             latest[said["number"]] = Trial(
-                number=said["number"], run=run.id, params=said["params"], state=state, value=value if finished else None
+                number=said["number"], run=run.id, params=said["params"], state=state, value=value
             )
         finished_ones = [each for each in latest.values() if each.value is not None]
         sign = -1 if self._search.maximize else 1

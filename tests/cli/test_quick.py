@@ -264,3 +264,16 @@ def test_explanations_and_a_preview(headway: Headway, tmp_path: Path) -> None:
     forced = reasons("--explain", "--force", "load")
     assert (forced["load"][0]["because"], forced["square"][0]["because"]) == ("forced", "same")
     assert headway("run", "sums", "--force", "lode").exit_code == 2
+
+
+def test_a_pipeline_that_cannot_be_called_so_is_bad_input(headway: Headway, tmp_path: Path) -> None:
+    ran(headway("run", "sums", "--json"))
+    (tmp_path / "flow.py").write_text(FLOW.replace("return sum(items)", "raise ValueError('no')"))
+    failed = headway("run", "sums", "--json")
+    run = rows(tmp_path, "SELECT id FROM runs ORDER BY id DESC LIMIT 1")[0]["id"]
+    assert "ValueError: no" in failed.output
+    (tmp_path / "flow.py").write_text(FLOW.replace("n: int = 3", "n: int = 3, /"))
+    for arguments in (("run", "sums"), ("run", "resume", run), ("run", "sums", "--dry-run")):
+        said = headway(*arguments)
+        assert said.exit_code == 2, said.output
+        assert "pipeline 'flow' cannot be called so: " in said.output

@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from hypothesis import strategies as st
 
 import headway as hw
 from headway.engines.pipelines.project import load_pipeline
+from headway.kernel.records import encode
 from headway.lifecycle.runs.pipeline import Pipeline
 from headway.lifecycle.runs.records import RunState, StepState
 from headway.lifecycle.runs.search_space import Choice, Scale, parsed_space, read_space
+from headway.running import tuning
+from headway.running.exporter import OnnxExporter
 from headway.running.tuning import SEARCH, STUDY, Study
 from headway.sdk import open_client
 from tests.journeys.world import until
@@ -125,6 +129,39 @@ def test_a_space_as_it_is_typed(low: int, more: int, real: float, wide: float) -
     assert read_space({"a": (low, high), "b": (real, real + wide, "log")}) == {
         key: value for key, value in parsed_space(texts).items() if key != "c"
     }
+
+
+def test_a_trial_that_ends_before_it_is_pruned_counts_as_finished(client: hw.Client) -> None:
+    search = tuning.Search(
+        space=read_space({"x": (0.0, 1.0)}), metric="loss", trials=5, sampler="random", pruner="median", seed=1
+    )
+    with client.start_run("search", OnnxExporter(client), tags={SEARCH: encode(search).decode()}) as parent:
+        looked: dict[str, threading.Event] = {}
+        pruned: list[bool] = []
+
+        def start(number: int, chosen: dict[str, Any]) -> tuple[str, Callable[[], None]]:
+            run = client.start_run(
+                "search", OnnxExporter(client), parent=parent.id, tags=tuning.trial_tags(number, chosen)
+            )
+            looked[run.id] = threading.Event()
+
+            def carry_out() -> None:  # each is looked at when its run is over and its thread is not
+                with run:
+                    run.log_metric("loss", float(number), step=1)
+                assert looked[run.id].wait(60)
+
+            return run.id, carry_out
+
+        class Looking(tuning.Tuner):
+            def _look(self, running: Any) -> None:
+                if client.runs.get(running.run).over:
+                    super()._look(running)
+                    pruned.append(running.pruned)
+                    looked[running.run].set()
+
+        study = Looking(client, parent.record, search, 1, start).run()
+    assert pruned == [False] * 4 + [True]  # the worst, as soon as there is something to compare it with
+    assert [trial.state for trial in study.trials] == ["finished"] * 5
 
 
 class Search:

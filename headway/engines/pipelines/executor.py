@@ -68,10 +68,7 @@ class LocalExecutor:
         Raises `StepFailed` chained to what a step or the pipeline's own code raised, `BadPipeline` for a value that
         has no key or cannot be stored. What was finished by then is kept.
         """
-        try:
-            pipeline.signature.bind(**params)
-        except TypeError as error:
-            raise BadPipeline(f"pipeline {pipeline.name!r} cannot be called so: {error}") from None
+        pipeline.bound(params)
         try:
             with executing(self):
                 given = pipeline.function(**params)

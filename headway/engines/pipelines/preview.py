@@ -12,7 +12,6 @@ from headway.engines.pipelines.keys import Keys
 from headway.engines.pipelines.lookup import Decision, Lookup
 from headway.engines.pipelines.names import Names
 from headway.engines.pipelines.outputs import Stored
-from headway.errors import BadPipeline
 from headway.kernel.clock import Clock
 from headway.lifecycle.runs.explanations import Because, Explanation, Preview, Reason
 from headway.lifecycle.runs.pipeline import Pipeline, Step, executing
@@ -76,10 +75,7 @@ class PreviewExecution:
 
     def of(self, pipeline: Pipeline, params: Mapping[str, Any]) -> Preview:
         """Raises what the pipeline's own code raises, and `BadPipeline` for what has no key."""
-        try:
-            pipeline.signature.bind(**params)
-        except TypeError as error:
-            raise BadPipeline(f"pipeline {pipeline.name!r} cannot be called so: {error}") from None
+        pipeline.bound(params)
         end = ""
         try:
             with executing(self):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from inspect import Parameter
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import blake3
 import msgspec
@@ -24,6 +24,15 @@ from headway.lifecycle.runs.records import Code
 PROJECT_FILE = "headway.toml"
 _GIT_TIMEOUT_S = 3.0
 _UNNAMED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+class Declared(Protocol):
+    """What `headway.toml` says of a pipeline: `module:function`, or without one the steps of its graph."""
+
+    @property
+    def entry(self) -> str: ...
+    @property
+    def steps(self) -> Mapping[str, DeclaredStep]: ...
 
 
 def find_project(start: Path) -> Path:
@@ -92,6 +101,11 @@ def load_declared(folder: Path, name: str, graph: Mapping[str, DeclaredStep]) ->
     """The pipeline that the steps in `graph` make; raises `BadPipeline` as `load_pipeline` and `declared` do."""
     open_project(folder.resolve())
     return declared(name, graph, {node.call: _step(folder.resolve(), node.call) for node in graph.values()})
+
+
+def load_spec(folder: Path, name: str, spec: Declared) -> Pipeline:
+    """The pipeline `name` as `headway.toml` says it, by an entry or by steps; raises `BadPipeline` as these do."""
+    return load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
 
 
 def _step(folder: Path, entry: str) -> Step:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from headway.engines.pipelines.project import load_declared, load_pipeline
+from headway.engines.pipelines.project import load_spec
 from headway.engines.pipelines.reach import Reach
 from headway.errors import HeadwayError
 from headway.kernel.records import Value, digest, encode
@@ -45,7 +45,7 @@ def snapshot(folder: Path) -> Snapshot:
 def _pipeline(folder: Path, name: str, spec: PipelineSpec) -> tuple[str, dict[str, str]]:
     """Its digest, and those of the steps in its modules. All that the function reaches counts, steps and helpers too.
     Modules are forgotten when the next pipeline is loaded."""
-    pipeline = load_pipeline(folder, spec.entry) if spec.entry else load_declared(folder, name, spec.steps)
+    pipeline = load_spec(folder, name, spec)
     reach = Reach(folder)
     steps = {name: _step(reach, step) for name, step in _steps(folder)}
     reached = reach.digest(pipeline.function) if spec.entry else [steps[node.call] for node in spec.steps.values()]

@@ -149,6 +149,15 @@ class Pipeline:
         self.signature = signature or _signature(function)
         functools.update_wrapper(self, function)
 
+    def bound(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """All arguments by name, defaults among them; raises `BadPipeline` for params that it does not take."""
+        try:
+            arguments = self.signature.bind(**params)
+        except TypeError as error:
+            raise BadPipeline(f"pipeline {self.name!r} cannot be called so: {error}") from None
+        arguments.apply_defaults()
+        return arguments.arguments
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Plain values; inside another pipeline's execution its steps become part of that one."""
         if _execution.get() is not None:
