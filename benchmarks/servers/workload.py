@@ -85,8 +85,8 @@ def mixed() -> Workload:
     )
 
 
-def in_json(work: Workload) -> bytes:
-    return over_http(work.body)
+def in_json(work: Workload, deployment: str = "flights") -> bytes:
+    return over_http(work.body, path=f"/v2/models/{deployment}/infer")
 
 
 def in_binary(work: Workload) -> bytes:
