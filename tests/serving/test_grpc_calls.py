@@ -362,6 +362,24 @@ def test_a_call_that_is_not_whole_in_time(talk: Talk) -> None:
     assert status_in(talk.ask(framed(b""), path=LIVE)[0])[0] is Status.OK
 
 
+def ask_and_never_read(port: int) -> None:
+    """Until the server has enough of it."""
+    body = framed(rows(9000).SerializeToString())
+    parts = [body[at : at + frames.FRAME_BYTES] for at in range(0, len(body), frames.FRAME_BYTES)]
+    wide = frames.settings([(frames.INITIAL_WINDOW_SIZE, 2**30)]) + frames.window_update(0, 2**30)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(HELLO + wide)
+        for number in range(1, 2**31, 2):
+            connection.sendall(headers(number, INFER.encode(), (b"content-type", b"application/grpc")))
+            connection.sendall(b"".join(data(number, part, end=part is parts[-1]) for part in parts))
+
+
+def test_a_client_that_does_not_read_is_dropped(both: Both, channel: grpc.Channel) -> None:
+    with pytest.raises(ConnectionError):
+        ask_and_never_read(both.port)
+    assert call(channel, "ModelInfer", question(id="others")).id == "others"
+
+
 def test_http_1_is_told_what_is_spoken_here(both: Both) -> None:
     with socket.create_connection(("127.0.0.1", both.port), timeout=20) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
