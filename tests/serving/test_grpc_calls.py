@@ -30,10 +30,11 @@ from headway.serving.http2.codes import Code
 from headway.serving.http2.requests import Request
 from headway.serving.http2.stream import Reply
 from headway.serving.messages import Head
-from tests.serving.conftest import StartServer
+from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.http2.peers import HELLO, answers_in, data, frames_in, goaway_of, headers
-from tests.serving.processes import Server, request
+from tests.serving.processes import Blobs, Server, request
 from tests.serving.test_grpc import call, question
+from tests.serving.workers import kept, route, stand_in
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 LIVE = "/inference.GRPCInferenceService/ServerLive"
@@ -212,6 +213,36 @@ def test_what_was_asked_is_answered_before_the_end(start_server: StartServer) ->
     assert own.server.process.wait(20) == 0
 
 
+def test_models_in_workers(
+    start_server: StartServer, table: MakeTable, blobs: Blobs, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Calls go on while one waits for its worker, and one that is not waited for any more costs only itself."""
+    python = stand_in(tmp_path_factory.mktemp("grpc-stand-in"))
+    own = Both(start_server, table=table(50).but(routes=(table(50).routes[0], route(kept(blobs), python, percent=50))))
+
+    def of_worker(identifier: str, first: float) -> bytes:
+        asked = MESSAGES["ModelInferRequest"](model_name="flights", model_version="2", id=identifier)
+        asked.inputs.add(name="input", datatype="FP64", shape=[1, 2]).contents.fp64_contents.extend([first, 1])
+        return bytes(asked.SerializeToString())
+
+    async def ask() -> None:
+        async with grpc.aio.insecure_channel(own.address) as channel:
+            method = channel.unary_unary(INFER, None, MESSAGES["ModelInferResponse"].FromString)
+            slow, dropped = (method(of_worker(name, 7008), timeout=20) for name in ("slow", "dropped"))
+            await asyncio.sleep(0)
+            assert (await method(question(model_version="1", id="quick").SerializeToString(), timeout=20)).id == "quick"
+            assert not slow.done()
+            dropped.cancel()
+            said = await slow
+            assert (said.id, list(said.outputs[0].contents.fp64_contents)) == ("slow", [7008 * 2 + 1])
+            with pytest.raises(grpc.aio.AioRpcError, match="not these rows") as raised:
+                await method(of_worker("wrong", 7005), timeout=20)
+            assert raised.value.code() is grpc.StatusCode.INTERNAL
+
+    asyncio.run(ask())
+    own.server.stop()
+
+
 # With frames.
 
 
@@ -360,6 +391,24 @@ def test_a_call_that_is_not_whole_in_time(talk: Talk) -> None:
     talk.send(stream, framed(b"abc")[:-1], end=False)
     assert status_in(talk.answer(stream)[0])[0] is Status.DEADLINE_EXCEEDED
     assert status_in(talk.ask(framed(b""), path=LIVE)[0])[0] is Status.OK
+
+
+def ask_and_never_read(port: int) -> None:
+    """Until the server has enough of it."""
+    body = framed(rows(9000).SerializeToString())
+    parts = [body[at : at + frames.FRAME_BYTES] for at in range(0, len(body), frames.FRAME_BYTES)]
+    wide = frames.settings([(frames.INITIAL_WINDOW_SIZE, 2**30)]) + frames.window_update(0, 2**30)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(HELLO + wide)
+        for number in range(1, 2**31, 2):
+            connection.sendall(headers(number, INFER.encode(), (b"content-type", b"application/grpc")))
+            connection.sendall(b"".join(data(number, part, end=part is parts[-1]) for part in parts))
+
+
+def test_a_client_that_does_not_read_is_dropped(both: Both, channel: grpc.Channel) -> None:
+    with pytest.raises(ConnectionError):
+        ask_and_never_read(both.port)
+    assert call(channel, "ModelInfer", question(id="others")).id == "others"
 
 
 def test_http_1_is_told_what_is_spoken_here(both: Both) -> None:

@@ -83,8 +83,6 @@ class Connection(asyncio.Protocol):
         except Exception:
             log.exception("connection failed")
             self.end(Code.INTERNAL_ERROR, "the server failed")
-        if self.out.waits:
-            self.streams.pump()
         if not self.streams.owed:
             self._flush()
 
@@ -102,7 +100,6 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.out.paused = False
         self.transport.resume_reading()
-        self.streams.pump()
         self._flush()
 
     # Frames.
@@ -215,8 +212,11 @@ class Connection(asyncio.Protocol):
         self.streams.budget.spend()
 
     def _flush(self) -> None:
+        """Send what there is to say by now."""
         if self.is_over:
             return
+        if self.out.waits:
+            self.streams.pump()
         self.out.flush()
         if self.streams.is_closed and not self.streams.open:
             self.is_over, self._rest = True, b""

@@ -41,13 +41,12 @@ class Sending:
 
     def burst(self) -> tuple[list[bytes], list[Stream]]:
         """What can be sent now, a frame of each stream in turn, and the streams that are done with it."""
-        out, done, left = list[bytes](), list[Stream](), LARGEST_BURST
+        out, done, before = list[bytes](), list[Stream](), self.held
         if self.window <= 0:
             return out, done
         ready = [stream for stream in self.waiting.values() if self.initial + stream.credit > 0]
-        while ready and self.window > 0 and left > 0:
+        while ready and self.window > 0 and before - self.held < LARGEST_BURST:
             ready = [stream for stream in ready if self.window > 0 and self._send(stream, out)]
-            left -= len(ready) * self.frame_bytes
         for stream in [each for each in self.waiting.values() if not each.rest]:
             out.append(frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream.number, stream.trailers))
             del self.waiting[stream.number]

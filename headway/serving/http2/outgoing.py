@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from headway.serving.http2 import frames
 from headway.serving.http2.codes import Code, ConnectionFault
-from headway.serving.http2.flow import Sending
+from headway.serving.http2.flow import LARGEST_BURST, Sending
 from headway.serving.http2.frames import END_HEADERS, END_STREAM, frame
 from headway.serving.http2.hpack import EMPTY_TABLE
 from headway.serving.http2.stream import Reply, Stream
@@ -87,7 +87,7 @@ class Outgoing:
         elif name == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"frames of {value} bytes are out of bounds")
-            self._sending.frame_bytes = value
+            self._sending.frame_bytes = min(value, LARGEST_BURST)
         elif name == frames.HEADER_TABLE_SIZE:
             self._prefix = EMPTY_TABLE
         elif name == frames.ENABLE_PUSH and value > 1:

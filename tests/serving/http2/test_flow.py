@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import h2.settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from tests.serving.http2.peers import (
     Line,
     answers_in,
     asks,
+    echoed,
     goaway_of,
     headers,
     resets_in,
@@ -86,6 +89,31 @@ def test_small_answers_wait_behind_the_window_of_the_connection() -> None:
     client.widen(100)
     assert {first, second, third} <= client.ended
     assert client.bodies[third] == b"abc"
+
+
+def test_large_answers_that_come_later_are_sent_without_a_word_of_the_client() -> None:
+    line = Line()
+    line.say(asks(1, b"y" * 40_000, b"/turn"))
+    line.application.end_turn()
+    assert answers_in(line.heard()) == {1: (200, b"y" * 40_000, True)}
+
+    async def ask() -> None:
+        line = Line()
+        line.say(asks(1, b"", b"/later"))
+        await asyncio.sleep(0)
+        line.application.later[0].set_result(echoed(b"y" * 40_000))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert answers_in(line.heard()) == {1: (200, b"y" * 40_000, True)}
+
+    asyncio.run(ask())
+
+
+def test_small_answers_overtake_those_whose_own_window_is_shut() -> None:
+    line = Line()
+    line.say(window_update(0, 2**20) + asks(1, size(BODY_BYTES), b"/size") + asks(3, b"small", b"/turn"))
+    line.application.end_turn()
+    assert answers_in(line.heard()) == {1: (200, b"x" * frames.INITIAL_WINDOW, False), 3: (200, b"small", True)}
 
 
 def test_while_answers_are_not_taken_no_more_is_answered() -> None:
