@@ -274,7 +274,7 @@ def test_any_mix_of_models_in_one_turn_as_one_by_one(mix: list[tuple[str, Asked]
     async def ask() -> None:
         for place, (name, (body, head)) in enumerate(mix):
             tell = partial(answers.__setitem__, place)
-            turn.put_off((inferences[name], TABLES[name], head, body, b"", tell))
+            turn.put_off((inferences[name], TABLES[name], head, body, b"", tell, OPEN))
         await asyncio.sleep(0)
 
     asyncio.run(ask())
