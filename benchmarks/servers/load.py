@@ -10,6 +10,8 @@ import asyncio
 import base64
 import sys
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import grpc.aio
@@ -27,6 +29,8 @@ class Order(msgspec.Struct):
     requests: int
     connections: int
     grpc: bool = False
+    more: list[str] = []
+    """Further requests, which are sent in turns with it; over HTTP."""
 
 
 class Took(msgspec.Struct):
@@ -37,9 +41,9 @@ class Took(msgspec.Struct):
 
 
 class Client(asyncio.Protocol):
-    """Sends the same request again and again until the common count is used up."""
+    """Sends the next of the requests that all clients take from until their common count is used up."""
 
-    def __init__(self, sent: bytes, left: list[int], took_s: list[float], done: asyncio.Future[None]) -> None:
+    def __init__(self, sent: Iterator[bytes], left: list[int], took_s: list[float], done: asyncio.Future[None]) -> None:
         self._sent, self._left, self._took_s, self._done = sent, left, took_s, done
         self._answer = b""
 
@@ -66,13 +70,14 @@ class Client(asyncio.Protocol):
         if self._left[0] > 0:
             self._left[0] -= 1
             self._began = time.perf_counter()
-            self._transport.write(self._sent)
+            self._transport.write(next(self._sent))
         elif not self._done.done():
             self._done.set_result(None)
             self._transport.close()
 
 
-async def over_http(order: Order, sent: bytes) -> list[float]:
+async def over_http(order: Order, first: bytes) -> list[float]:
+    sent = cycle([first, *map(base64.b64decode, order.more)])
     loop, left, took_s = asyncio.get_running_loop(), [order.requests], list[float]()
     dones = [loop.create_future() for _ in range(order.connections)]
     for done in dones:

@@ -7,6 +7,7 @@ What is answered here is byte for byte what that says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import ge, le
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from headway.serving.protocol import (
     encode,
 )
 from headway.serving.router import LoadedRoute
+from headway.serving.runtimes import OnnxRuntime
 from headway.serving.tensors import ELEMENTS, FLOATS
 
 _LONGEST_NUMBER = 12
@@ -90,6 +92,9 @@ class QuickRoute:
         bounds = [loaded.inputs.bounds(name) for name in loaded.inputs.columns]
         self._low = np.array([max(element.low or 0.0, low) for low, _ in bounds])
         self._high = np.array([min(element.high or 0.0, high) for _, high in bounds])
+        self._least, self._most = self._low.tolist(), self._high.tolist()
+        runtime, signature = loaded.runtime, loaded.route.signature
+        self._single = runtime.single_row(signature) if isinstance(runtime, OnnxRuntime) else None
         self._outputs = loaded.route.signature.outputs
         self._in_json, self._in_binary = _patterns(deployment, loaded)
 
@@ -119,11 +124,19 @@ class QuickRoute:
                 return None
         return body[start:] if len(body) - start == self._width * self._wire.itemsize else None
 
-    def from_values(self, rows: Sequence[list[float]]) -> NDArray[np.float64]:
+    def numbers(self, rows: Sequence[Any], *, blobs: bool) -> NDArray[np.float64]:
+        """The rows in one array: of `values`, or of `blob`."""
+        if blobs:
+            return np.frombuffer(b"".join(rows), self._wire).reshape(len(rows), self._width).astype(np.float64)
         return np.array(rows, np.float64)
 
-    def from_blobs(self, rows: Sequence[bytes]) -> NDArray[np.float64]:
-        return np.frombuffer(b"".join(rows), self._wire).reshape(len(rows), self._width).astype(np.float64)
+    def one(self, row: Any, *, blobs: bool) -> NDArray[Any] | None:
+        """A single row as the model takes it; None unless `keeping` would keep it."""
+        if blobs:
+            row = np.frombuffer(row, self._wire).tolist()
+        if all(map(le, self._least, row)) and all(map(ge, self._most, row)):
+            return np.array([row], self._dtype)
+        return None
 
     def keeping(self, rows: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Which rows surely keep the contract and have a value of their datatype in each column; None for all."""
@@ -135,7 +148,10 @@ class QuickRoute:
         return rows.astype(self._dtype)
 
     def run(self, rows: NDArray[Any]) -> Outputs | None:
-        """What the model says of all rows; None when that is not of the shape that its signature declares."""
+        """What the model says of all rows, until the next run; None when that is not of the shape that its signature
+        declares."""
+        if len(rows) == 1 and self._single is not None:
+            return self._single.run(rows)
         outputs = self._run(rows)
         for spec, output in zip(self._outputs, outputs, strict=True):
             if output.shape != (len(rows), *spec.shape[1:]):
@@ -167,6 +183,8 @@ class QuickRoute:
 def _texts(output: NDArray[Any]) -> list[bytes]:
     """The elements of each row, with the commas between them."""
     text = encode(output.tolist())
+    if len(output) == 1:
+        return [text[output.ndim : -output.ndim]]
     return text[1:-1].split(b",") if output.ndim == 1 else text[2:-2].split(b"],[")
 
 

@@ -29,8 +29,7 @@ from headway.serving.router import LoadedTable
 
 MOST_BYTES = 16 * 1024
 """A larger body is answered at once: it costs so much that sharing a run saves nothing."""
-_LEAST_TOGETHER, _MOST_TOGETHER = 2, 64
-"""One alone is answered sooner in the general way."""
+_MOST_TOGETHER = 64
 _ID_BYTES, _ID_LETTERS = 16, 32
 _UNKNOWN: Any = object()
 
@@ -57,8 +56,18 @@ class Group:
         self.has_ids = self.has_keys = False
         """Whether a request brings its own."""
 
-    def numbers(self) -> NDArray[np.float64]:
-        return self.route.from_blobs(self.rows) if self.in_blobs else self.route.from_values(self.rows)
+    def numbers(self) -> NDArray[Any] | None:
+        """The rows as the model takes them. Those that it may not take are left out of the group; None when none is
+        left."""
+        route, rows = self.route, self.rows
+        if len(rows) == 1:
+            return route.one(rows[0], blobs=self.in_blobs)
+        numbers = route.numbers(rows, blobs=self.in_blobs)
+        kept = route.keeping(numbers)
+        if kept is not None:
+            self.keep(kept)
+            numbers = numbers[kept]
+        return route.typed(numbers) if self.places else None
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Leave the others out."""
@@ -98,12 +107,11 @@ class Turn:
                 refusal = inference.turn_away(table, self._own(head, peer), OPEN_INFERENCE)
                 if refusal:
                     answers[place] = refusal
-        if len(part) - len(answers) >= _LEAST_TOGETHER:
-            try:
-                for group in _groups(part, answers):
-                    self._answer(group, part, answers)
-            except Exception:  # those that have no answer yet get theirs in the general way
-                log.exception("turn failed")
+        try:
+            for group in _groups(part, answers):
+                self._answer(group, part, answers)
+        except Exception:  # those that have no answer yet get theirs in the general way
+            log.exception("turn failed")
         for place, (inference, table, head, body, peer, _) in enumerate(part):
             if place not in answers:
                 answers[place] = inference.answer(table, body, self._own(head, peer))
@@ -113,13 +121,10 @@ class Turn:
 
     def _answer(self, group: Group, part: list[PutOff], answers: dict[int, Answer]) -> None:
         route, numbers = group.route, group.numbers()
-        kept = route.keeping(numbers)
-        if kept is not None:
-            group.keep(kept)
-            numbers = numbers[kept]
-        numbers = route.typed(numbers)
+        if numbers is None:
+            return
         try:
-            outputs = route.run(numbers) if group.places else None
+            outputs = route.run(numbers)
         except Exception:  # maybe for one row only: each is asked for by itself
             return
         if outputs is None:

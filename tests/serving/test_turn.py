@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,28 @@ def test_together_as_alone(name: str, asked: list[Asked]) -> None:
         assert counted.releases[release].fallbacks == counters.fallbacks
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(sorted(TABLES)), requests()), min_size=1, max_size=20))
+def test_any_mix_of_models_in_one_turn_as_one_by_one(mix: list[tuple[str, Asked]]) -> None:
+    answers, turn = dict[int, Answer](), Turn()
+    sinks = {name: (Sink(), Sink()) for name, _ in mix}
+    inferences = {name: Inference(ServerCounters(), mine) for name, (mine, _) in sinks.items()}
+
+    async def ask() -> None:
+        for place, (name, (body, head)) in enumerate(mix):
+            tell = partial(answers.__setitem__, place)
+            turn.put_off((inferences[name], TABLES[name], head, body, b"", tell))
+        await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    assert list(answers) == list(range(len(mix)))
+    assert list(answers.values()) == [alone(TABLES[name], [asked], sinks[name][1])[0][0] for name, asked in mix]
+    for mine, other in sinks.values():
+        rows = [sorted(repr(row) for row in each.rows() if row["_error"] is None) for each in (mine, other)]
+        assert rows[0] == rows[1]
+
+
 def usual(*rows: list[float], **more: Any) -> list[Asked]:
     tensor = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32"}
     return [(json.dumps({"inputs": [tensor | {"data": row}], **more}).encode(), Head()) for row in rows]
@@ -277,6 +300,36 @@ def test_usual_requests_share_a_run_and_ids_of_their_own_differ() -> None:
     assert isinstance(shared.ids, JoinedIds)
     assert counters.releases["rl_0"].statuses == {200: 3, 422: 1}
     assert counters.releases["rl_0"].rows == 3
+
+
+def test_one_alone_in_its_turn_is_answered_as_in_a_full_one() -> None:
+    for name in ("trees", "linear", "two"):
+        sink = Sink()
+        answers, _ = together(TABLES[name], usual(ROWS[0]), sink)
+        assert [answer.status for answer in answers] == [200]
+        [kept] = sink.kept
+        assert isinstance(kept, Answered)
+        assert sink.rows()[0]["x_0"] == ROWS[0][0]
+
+
+def test_a_row_alone_is_not_what_the_next_one_was() -> None:
+    """Each run overwrites the outputs of the one before, which nobody may still read."""
+    sink, [route] = Sink(), TABLES["trees"].routes
+    for row in ROWS[0], ROWS[3]:
+        together(TABLES["trees"], usual(row), sink)
+    kept = [each for each in sink.kept if isinstance(each, Answered)]
+    for row, each in zip((ROWS[0], ROWS[3]), kept, strict=True):
+        feed = {"x": np.array([row], np.float32)}
+        assert each.numbers.tolist() == feed["x"].tolist()
+        assert each.scores.tolist() == route.scores(route.runtime.run(feed), 1)
+
+
+def test_a_model_whose_outputs_are_not_as_declared_has_no_places_for_them() -> None:
+    route = TABLES["failing"].routes[0]
+    assert isinstance(route.runtime, OnnxRuntime)
+    assert route.runtime.single_row(SIGNATURE) is not None
+    wide = TensorSpec(name="probabilities", datatype=Datatype.FP32, shape=(-1, 3))
+    assert route.runtime.single_row(SIGNATURE.but(outputs=(SIGNATURE.outputs[0], wide))) is None
 
 
 def test_only_models_of_exact_operators_share_a_run() -> None:

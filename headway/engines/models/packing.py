@@ -33,11 +33,11 @@ class Packing:
         )
         self._names = [spec.name for spec in self.columns]
         inputs = session.get_inputs()
-        self._dtype = np.float64 if inputs and inputs[0].type == "tensor(double)" else np.float32
+        self.dtype = np.float64 if inputs and inputs[0].type == "tensor(double)" else np.float32
 
     def pack(self, feed: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """The feed that the session takes, from arrays of shape [rows, 1] by column."""
         if not self._names:
             return feed
         parts = [feed[name] for name in self._names]
-        return {INPUT: np.concatenate(parts, axis=1, dtype=self._dtype, casting="unsafe")}
+        return {INPUT: np.concatenate(parts, axis=1, dtype=self.dtype, casting="unsafe")}
