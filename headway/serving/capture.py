@@ -11,7 +11,7 @@ import fcntl
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from headway.lifecycle.models.records import TensorSpec
 from headway.serving.counters import CaptureStatus
 from headway.serving.exchange import Kept
 from headway.serving.pace import Pace
+from headway.serving.router import LoadedTable
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
@@ -46,9 +47,9 @@ class Capture:
         self._queue: list[Kept] = []
         self._rows = self._bytes = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
-        self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Lock(), False
-        self.on_written: Callable[[], None] = lambda: None
-        """Called once what waited is in the spool."""
+        self._some, self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Lock(), False
+        self.on_written: Callable[[], None] | None = None
+        """Called at each flush, once what waited is in the spool."""
         remove_unfinished(spool)
 
     def resume(self, counts: CaptureStatus) -> None:
@@ -61,6 +62,8 @@ class Capture:
         if rows > self._most_rows or size > self._most_bytes:
             self._counts = self._counts.but(dropped=self._counts.dropped + exchange.rows)
             return
+        if not self._queue:
+            self._some.set()
         self._queue.append(exchange)
         self._rows, self._bytes = rows, size
         if rows >= FLUSH_ROWS:
@@ -79,9 +82,7 @@ class Capture:
         `close`; then once more."""
         self._pace.join(self._waits)
         while not self._closing:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pace.interval_s())
-            self._wake.clear()
+            await self._pause()
             try:
                 await self.flush()
             except Exception:  # whatever is wrong with one flush must not end the capture
@@ -89,12 +90,22 @@ class Capture:
         self._pace.leave(self._waits)
         await self.flush(at_once=True)
 
+    async def _pause(self) -> None:
+        """Until it is time to flush; while there is nothing to do, without waking."""
+        if not (self._queue or self._shipper.unsent or self.on_written):
+            await self._some.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self._pace.interval_s())
+        self._some.clear()
+        self._wake.clear()
+
     def _waits(self) -> bool:
         return bool(self._queue)
 
     def close(self) -> None:
         """Let `run` come to its end."""
         self._closing = True
+        self._some.set()
         self._wake.set()
 
     async def flush(self, *, at_once: bool = False) -> CaptureStatus:
@@ -102,7 +113,8 @@ class Capture:
         async with self._flushing:
             waited = bool(self._queue)
             await self._write()
-            self.on_written()
+            if self.on_written:
+                self.on_written()
             if at_once or waited or self._shipper.unsent:
                 await asyncio.to_thread(self._shipper.send, at_once=at_once)
         return self.status()
@@ -110,10 +122,7 @@ class Capture:
     async def _write(self) -> None:
         queue, self._queue = self._queue, []
         self._rows = self._bytes = 0
-        groups: defaultdict[tuple[TensorSpec, ...], list[Kept]] = defaultdict(list)
-        for exchange in queue:
-            groups[_inputs(exchange)].append(exchange)
-        pieces = [(inputs, piece) for inputs, exchanges in groups.items() for piece in _pieces(exchanges)]
+        pieces = [(inputs, piece) for inputs, exchanges in _by_inputs(queue) for piece in _pieces(exchanges)]
         for inputs, exchanges in pieces:
             try:
                 async with self._pace.one_at_a_time:
@@ -154,11 +163,15 @@ class Capture:
         )
 
 
-def _inputs(exchange: Kept) -> tuple[TensorSpec, ...]:
-    """The features that the exchange's segment has: its release's, or the first one's when none was chosen."""
-    routes = exchange.table.routes
-    loaded = next((each for each in routes if each.route.release == exchange.release), routes[0])
-    return loaded.route.signature.inputs
+def _by_inputs(queue: list[Kept]) -> Iterable[tuple[tuple[TensorSpec, ...], list[Kept]]]:
+    """The exchanges by the features that their segment has."""
+    releases: defaultdict[tuple[LoadedTable, str], list[Kept]] = defaultdict(list)
+    for exchange in queue:
+        releases[exchange.table, exchange.release].append(exchange)
+    groups: defaultdict[tuple[TensorSpec, ...], list[Kept]] = defaultdict(list)
+    for (table, release), exchanges in releases.items():
+        groups[table.inputs_of(release)] += exchanges
+    return groups.items()
 
 
 def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import TensorSpec
+from headway.serving.answered import AnsweredRows
 from headway.serving.columns import Column, elements, floats
-from headway.serving.exchange import Answered, Kept
+from headway.serving.exchange import Written
 from headway.serving.tensors import ELEMENTS, FLOATS, Feed, Inputs, feature_names
 
 
@@ -24,7 +25,7 @@ class CapturedFeatures(Protocol):
         ...
 
 
-def captured(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> CapturedFeatures:
+def captured(exchanges: Sequence[Written], inputs: tuple[TensorSpec, ...]) -> CapturedFeatures:
     if all(spec.datatype in FLOATS for spec in inputs):
         return Numbers(exchanges, inputs)
     return Lists(exchanges, inputs)
@@ -33,7 +34,7 @@ def captured(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Captu
 class Numbers:
     """A missing one is NaN."""
 
-    def __init__(self, exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, exchanges: Sequence[Written], inputs: tuple[TensorSpec, ...]) -> None:
         self._datatypes = {name: spec.datatype for spec in inputs for name in spec.columns}
         self._places = {name: at for at, name in enumerate(self._datatypes)}
         self._rows = np.concatenate([_array(each, len(self._places)) for each in exchanges])
@@ -54,7 +55,7 @@ class Numbers:
 
 
 class Lists:
-    def __init__(self, exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, exchanges: Sequence[Written], inputs: tuple[TensorSpec, ...]) -> None:
         self._inputs, names = inputs, feature_names(inputs)
         rows = chain.from_iterable(each.feature_rows(len(names)) for each in exchanges)
         self._columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
@@ -66,8 +67,8 @@ class Lists:
         return inputs.feed({name: [self._columns[name][row] for row in rows] for name in inputs.columns})
 
 
-def _array(kept: Kept, width: int) -> NDArray[Any]:
-    if isinstance(kept, Answered):
+def _array(kept: Written, width: int) -> NDArray[Any]:
+    if isinstance(kept, AnsweredRows):
         return kept.numbers
     return np.array(list(kept.feature_rows(width)), np.float64).reshape(kept.rows, width)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import compress
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from headway.serving.answered import Answered, AnsweredRows, by_release
 from headway.serving.router import LoadedTable
 
 
@@ -49,8 +47,14 @@ class Exchange(msgspec.Struct, gc=False):
     def request_rows(self) -> int:
         return self.rows
 
-    def requests(self) -> list[str]:
+    def received_rows(self) -> list[int]:
         """By row, as what follows."""
+        return [self.received_ns] * self.rows
+
+    def latency_rows(self) -> list[float]:
+        return [self.latency_us] * self.rows
+
+    def requests(self) -> list[str]:
         return [self.request] * self.rows
 
     def keys(self) -> list[str | None]:
@@ -84,75 +88,18 @@ class Exchange(msgspec.Struct, gc=False):
         return [self.cells] if self.rows == 1 else zip(*self.cells, strict=True)
 
 
-class Answered(msgspec.Struct, gc=False):
-    """In place of an `Exchange` each: requests of one row of numbers that one turn of the event loop has answered, all
-    with the same release. Thousands of them may wait to be written, so that each holds as little as can be."""
-
-    table: LoadedTable
-    received_ns: int
-    size: int
-    release: str
-    latency_us: float
-    ids: Sequence[str]
-    own_keys: list[str] | None
-    """None where the ids are the keys, too."""
-    numbers: NDArray[Any]
-    """Their features, a row each."""
-    scores: NDArray[np.float64]
-
-    event_us = probabilities = labels = None
-    status, error, fallback, sampled, request_rows = 200, "", "", True, 1
-
-    @property
-    def rows(self) -> int:
-        return len(self.scores)
-
-    def requests(self) -> Sequence[str]:
-        return self.ids if isinstance(self.ids, list) else list(self.ids)
-
-    def keys(self) -> Sequence[str | None]:
-        return [key or None for key in self.own_keys] if self.own_keys else self.requests()
-
-    def prediction_ids(self) -> Sequence[str]:
-        return self.requests()
-
-    def score_rows(self) -> list[float]:
-        scores: list[float] = self.scores.tolist()
-        return scores
-
-    def filled_rows(self) -> list[list[str] | None]:
-        return [None] * self.rows
-
-    def feature_rows(self, width: int) -> Iterable[tuple[Any, ...]]:
-        return map(tuple, self.numbers.tolist())
-
-    def sample(self, taken: Sequence[bool]) -> Answered:
-        """Only those that are taken, one word for each."""
-        return msgspec.structs.replace(
-            self,
-            ids=list(compress(self.ids, taken)),
-            own_keys=self.own_keys and list(compress(self.own_keys, taken)),
-            numbers=self.numbers[np.array(taken)],
-            scores=self.scores[np.array(taken)],
-        )
-
-
-class JoinedIds(Sequence[str]):
-    """Ids of one length in one text, which takes a third of the memory."""
-
-    __slots__ = ("_letters", "_text")
-
-    def __init__(self, ids: Sequence[str], letters: int) -> None:
-        self._text, self._letters = "".join(ids), letters
-
-    def __len__(self) -> int:
-        return len(self._text) // self._letters
-
-    def __getitem__(self, at: Any) -> Any:
-        if not 0 <= at < len(self):
-            raise IndexError
-        return self._text[at * self._letters : (at + 1) * self._letters]
-
-
 Kept = Exchange | Answered
 """What is captured."""
+Written = Exchange | AnsweredRows
+"""What a segment is made of."""
+
+
+def written(kept: Iterable[Kept]) -> list[Written]:
+    """What was captured, as a segment takes it: in another order, and in as few pieces as can be."""
+    alone, answered = list[Written](), list[Answered]()
+    for each in kept:
+        if isinstance(each, Answered):
+            answered.append(each)
+        else:
+            alone.append(each)
+    return [*alone, *by_release(answered)]

@@ -24,10 +24,11 @@ from headway.errors import (
     TooLarge,
     UnsupportedMedia,
 )
+from headway.serving.answered import Answered
 from headway.serving.counters import ServerCounters
 from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.door import Door, check_deadline, expires_ns
-from headway.serving.exchange import Answered, Exchange, Kept
+from headway.serving.exchange import Exchange, Kept
 from headway.serving.fallback import HEADER, instead, instead_apart, outputs_apart
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters

@@ -32,6 +32,7 @@ from headway.serving.shipping import Shipper, url_in
 from headway.serving.siblings import Siblings
 from headway.serving.sockets import listening_socket, shared_socket
 from headway.serving.turn import Turn
+from headway.serving.watch import Watch
 
 _SWITCH_INTERVAL_S = 0.0005
 _COLLECT_AFTER = (20_000, 20, 20)
@@ -47,6 +48,7 @@ class Shared(NamedTuple):
     files: BlobFolder
     onnx: OnnxModels
     turn: Turn
+    watch: Watch
     pace: Pace
     telemetry: Telemetry | None
     parquet: ParquetRequests | None
@@ -82,7 +84,7 @@ def build(
 ) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
-    shared = Shared(files, OnnxModels(files), Turn(), Pace(), telemetry, parquet)
+    shared = Shared(files, OnnxModels(files), Turn(), Watch(), Pace(), telemetry, parquet)
     if not settings.routing.is_dir():
         return _responder(settings, shared)
 
@@ -111,7 +113,7 @@ def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
     door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
     inference = Inference(counters, capture, shared.telemetry, door)
     limit = settings.body_bytes
-    return Responder(router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn)
+    return Responder(router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn, shared.watch)
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:

@@ -7,7 +7,7 @@ What is answered here is byte for byte what that says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import ge, le
+from operator import ge, itemgetter, le
 from typing import Any
 
 import msgspec
@@ -95,6 +95,7 @@ class QuickRoute:
         self._least, self._most = self._low.tolist(), self._high.tolist()
         runtime, signature = loaded.runtime, loaded.route.signature
         self._single = runtime.single_row(signature) if isinstance(runtime, OnnxRuntime) else None
+        self._score = itemgetter([spec.name for spec in signature.outputs].index(signature.score))
         self._outputs = loaded.route.signature.outputs
         self._in_json, self._in_binary = _patterns(deployment, loaded)
 
@@ -165,10 +166,17 @@ class QuickRoute:
         each = [run(split(rows[at : at + 1])) for at in range(len(rows))]
         return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
+    def scores(self, outputs: Outputs) -> NDArray[np.float64]:
+        """As `LoadedRoute.scores` has them."""
+        wide: NDArray[Any] = self._score(outputs).reshape(len(outputs[0]), -1)
+        return wide[:, -1].astype(np.float64)
+
     def in_json(self, identifiers: Sequence[bytes], outputs: Outputs) -> list[Answer]:
         """The answers to as many requests as there are rows, whose ids are `identifiers` in JSON."""
-        texts = [_texts(output) for output in outputs]
         pattern = self._in_json
+        if len(identifiers) == 1:
+            return [Answer(200, pattern % (*identifiers, *map(_text, outputs)))]
+        texts = [_texts(output) for output in outputs]
         return [Answer(200, pattern % told) for told in zip(identifiers, *texts, strict=True)]
 
     def in_binary(self, identifiers: Sequence[bytes], outputs: Outputs) -> list[Answer]:
@@ -183,9 +191,12 @@ class QuickRoute:
 def _texts(output: NDArray[Any]) -> list[bytes]:
     """The elements of each row, with the commas between them."""
     text = encode(output.tolist())
-    if len(output) == 1:
-        return [text[output.ndim : -output.ndim]]
     return text[1:-1].split(b",") if output.ndim == 1 else text[2:-2].split(b"],[")
+
+
+def _text(output: NDArray[Any]) -> bytes:
+    """The elements of the only row."""
+    return encode(output.tolist())[output.ndim : -output.ndim]
 
 
 def _patterns(deployment: str, loaded: LoadedRoute) -> tuple[bytes, bytes]:

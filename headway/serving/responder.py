@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Any
 
 from headway.errors import HeadwayError, TooLarge, Unavailable
@@ -26,6 +25,7 @@ from headway.serving.siblings import Siblings
 from headway.serving.snapshots import Snapshot, Totals, total
 from headway.serving.turn import MOST_BYTES as TURN_BYTES
 from headway.serving.turn import Tell, Turn
+from headway.serving.watch import Watch
 
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _PREDICT = "/v1/predict/"
@@ -45,13 +45,13 @@ class Responder:
         siblings: Siblings | None = None,
         parquet: ParquetRequests | None = None,
         turn: Turn | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
-        self.turn = turn or Turn()
+        self.turn, self._watch = turn or Turn(), watch or Watch()
         self.about = Pages(router, counters)
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load the routing table, then keep watching it and keep writing what is captured."""
@@ -59,7 +59,8 @@ class Responder:
             self._counters.resume(before.releases)
             self._capture.resume(before.capture)
         await self._router.refresh()
-        self._tasks = [asyncio.create_task(self._router.watch()), asyncio.create_task(self._capture.run())]
+        self._watch.add(self._router)
+        self._flushing = asyncio.create_task(self._capture.run())
 
     async def meet(self) -> None:
         """Be known to the other workers from now on."""
@@ -69,12 +70,9 @@ class Responder:
 
     async def stop(self) -> None:
         """Return once all that was captured is written, and no worker is left."""
-        watch, flush = self._tasks
-        watch.cancel()
         self._capture.close()
-        with suppress(asyncio.CancelledError):
-            await watch
-        await flush
+        await self._watch.remove(self._router)
+        await self._flushing
         await asyncio.to_thread(self._router.close)
         if self._siblings:
             await self._siblings.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from copy import copy
 from pathlib import Path
@@ -16,7 +17,7 @@ from headway.engines.runtimes.python import Raised
 from headway.errors import Invalid, LedgerBroken, NotFound, Unavailable
 from headway.kernel.blobs import checked_digest
 from headway.kernel.records import digest
-from headway.lifecycle.models.records import Datatype, Form
+from headway.lifecycle.models.records import Datatype, Form, TensorSpec
 from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable, read_table
 from headway.serving.graphs import GraphRuntime
@@ -26,7 +27,6 @@ from headway.serving.runtimes import ModelFiles, OnnxRuntime, Runtime
 from headway.serving.tensors import Inputs
 from headway.serving.workers import WorkerRuntime, patient
 
-POLL_INTERVAL_S = 0.1
 _RETRY_S = 5.0
 """How soon a table is loaded again that no worker could be started for."""
 _LINGER_S = 3.0
@@ -151,6 +151,10 @@ class LoadedTable:
         known = ", ".join(str(loaded.route.version) for loaded in self.routes)
         raise NotFound(f"version {version[:100]!r} is not served here; {known or 'nothing'} is")
 
+    def inputs_of(self, release: str) -> tuple[TensorSpec, ...]:
+        """The features of a release; of the first one when none was chosen."""
+        return self._by_release.get(release, self.routes[0]).route.signature.inputs
+
     def mirror(self, release: str, request: str) -> LoadedRoute | None:
         """What scores the rows of this request, which `release` has answered, once more."""
         if self._mirrored_percent < 100 and crc32(request.encode()) % 100 >= self._mirrored_percent:
@@ -216,20 +220,25 @@ class Router:
         self.active: LoadedTable | None = None
         self.error = ""
 
-    async def watch(self) -> None:
-        """Load each table that the file is replaced with, until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_INTERVAL_S)
-            await self.refresh()
+    def is_stale(self) -> bool:
+        """Whether `refresh` would have something to do."""
+        try:
+            return self._look() != self._seen
+        except OSError:
+            return True
+
+    def _look(self) -> tuple[int, int, int]:
+        """What tells one version of the file from another."""
+        stat = os.stat(self._file)
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
     async def refresh(self) -> None:
         """Load the file if it is another one than before; hashing and loading happen off the event loop."""
         try:
-            stat = self._file.stat()
+            seen = self._look()
         except OSError as error:
             self.error, self._seen = f"the routing table cannot be read: {error}", None
             return
-        seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if seen == self._seen:
             return
         self._seen = seen

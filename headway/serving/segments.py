@@ -43,7 +43,7 @@ from headway.serving.columns import (
     texts,
     truths,
 )
-from headway.serving.exchange import Kept
+from headway.serving.exchange import Kept, Written, written
 from headway.serving.router import LoadedRoute
 from headway.serving.tally import Tally
 
@@ -59,8 +59,9 @@ class Segment(NamedTuple):
     tally: Tally
 
 
-def segment(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Segment:
+def segment(kept: Iterable[Kept], inputs: tuple[TensorSpec, ...]) -> Segment:
     """Exchanges whose features are those of `inputs` (or unknown) as the bytes of one Parquet file."""
+    exchanges = written(kept)
     features = captured(exchanges, inputs)
     scores = np.fromiter(chain.from_iterable(each.score_rows() for each in exchanges), np.float64)
     scored = np.repeat([each.scores is not None for each in exchanges], [each.rows for each in exchanges])
@@ -82,7 +83,9 @@ def segment(exchanges: Sequence[Kept], inputs: tuple[TensorSpec, ...]) -> Segmen
     )  # fmt: skip
     non_finite = int((~np.isfinite(scores) & scored).sum())
     mirrored = len(scores) - mirror_releases.count(None) - failures
-    return Segment(buffer.getvalue(), Tally(len(scores), non_finite, mirrored, failures, error, _saturated(exchanges)))
+    return Segment(
+        buffer.getvalue(), Tally(len(scores), non_finite, mirrored, failures, error, _saturated(exchanges, scores))
+    )
 
 
 def write(data: bytes, spool: Path) -> Path:
@@ -103,31 +106,29 @@ def write(data: bytes, spool: Path) -> Path:
     return path
 
 
-def _requests(exchanges: Sequence[Kept]) -> dict[str, Column]:
+def _requests(exchanges: Sequence[Written]) -> dict[str, Column]:
     """What is known of the requests, repeated for each of their rows."""
-    received_us = [exchange.received_ns // 1000 for exchange in exchanges]
-    events = [
-        received if each.event_us is None else each.event_us
-        for each, received in zip(exchanges, received_us, strict=True)
-    ]
+    received_us = [received_ns // 1000 for each in exchanges for received_ns in each.received_rows()]
     rows = np.array([each.rows for each in exchanges])
+    own = np.repeat([each.event_us is not None for each in exchanges], rows)
+    events = np.where(own, np.repeat([each.event_us or 0 for each in exchanges], rows), received_us)
     return {
         "_request": texts(list(chain.from_iterable(each.requests() for each in exchanges))),
         "_key": texts(list(chain.from_iterable(each.keys() for each in exchanges))),
         "_release": texts(repeated([each.release or None for each in exchanges], rows)),
-        "_event_at": moments(np.repeat(events, rows)),
-        "_received_at": moments(np.repeat(received_us, rows)),
+        "_event_at": moments(events),
+        "_received_at": moments(np.array(received_us)),
         "_status": numbers(np.repeat([each.status for each in exchanges], rows), INT16),
         "_error": texts(repeated([each.error or None for each in exchanges], rows)),
         "_fallback": texts(repeated([each.fallback or None for each in exchanges], rows)),
         "_rows": numbers(np.repeat([each.request_rows for each in exchanges], rows), INT32),
         "_share": doubles(np.repeat([each.table.table.capture.share for each in exchanges], rows)),
         "_sampled": truths(np.repeat([each.sampled for each in exchanges], rows)),
-        "_latency_us": doubles(np.repeat([each.latency_us for each in exchanges], rows)),
+        "_latency_us": doubles(np.fromiter(chain.from_iterable(each.latency_rows() for each in exchanges), np.float64)),
     }
 
 
-def _classified(exchanges: Sequence[Kept], mirror_chances: Chances) -> dict[str, Column]:
+def _classified(exchanges: Sequence[Written], mirror_chances: Chances) -> dict[str, Column]:
     """What releases of several classes said; nothing where none did."""
     if not mirror_chances and all(each.probabilities is None for each in exchanges):
         return {}
@@ -148,7 +149,7 @@ def _classified(exchanges: Sequence[Kept], mirror_chances: Chances) -> dict[str,
 
 
 def _mirrored(
-    exchanges: Sequence[Kept], features: CapturedFeatures
+    exchanges: Sequence[Written], features: CapturedFeatures
 ) -> tuple[list[str | None], NDArray[np.float64], Chances, int, str]:
     """By row, the release that scored it once more, that score and the probabilities of several classes; the number of
     rows on which that failed, and why."""
@@ -173,11 +174,11 @@ def _mirrored(
     return releases, scores, chances, failures, reason
 
 
-def _mirrors(exchanges: Sequence[Kept], starts: list[int]) -> Iterable[tuple[LoadedRoute, list[int]]]:
+def _mirrors(exchanges: Sequence[Written], starts: list[int]) -> Iterable[tuple[LoadedRoute, list[int]]]:
     """What scores rows once more, and which rows. What another one than the release has answered is left out."""
     groups: dict[int, tuple[LoadedRoute, list[int]]] = {}
     for place, each in enumerate(exchanges):
-        if each.status != 200 or each.fallback or not each.table.mirrors:
+        if not each.table.mirrors or each.status != 200 or each.fallback:
             continue
         if mirror := each.table.mirrors_all(each.release):
             groups.setdefault(id(mirror), (mirror, []))[1].extend(range(starts[place], starts[place + 1]))
@@ -188,11 +189,13 @@ def _mirrors(exchanges: Sequence[Kept], starts: list[int]) -> Iterable[tuple[Loa
     return groups.values()
 
 
-def _saturated(exchanges: Sequence[Kept]) -> Counter[str]:
+def _saturated(exchanges: Sequence[Written], scores: NDArray[np.float64]) -> Counter[str]:
     """By release, the scores that are exactly 0 or 1: a probability that leaves no doubt is seldom meant so."""
     found: Counter[str] = Counter()
+    if not np.isin(scores, (0.0, 1.0)).any():
+        return found
     for each in exchanges:
-        scores = [] if each.fallback else each.score_rows()
-        if count := scores.count(0.0) + scores.count(1.0):
+        own = [] if each.fallback else each.score_rows()
+        if count := own.count(0.0) + own.count(1.0):
             found[each.release] += count
     return found

@@ -52,12 +52,15 @@ class Shipper:
             if mine:
                 self._send(at_once=at_once)
         self.recount()
+        if not self.unsent:  # maybe because another worker has sent what this one could not
+            self._settle("")
 
     def _send(self, *, at_once: bool) -> None:
-        paths, deployment, control = self._segments(), self._deployment(), self._control()
-        if not paths:  # maybe because another worker has sent what this one could not
-            self._settle("")
-        if not paths or not control or not deployment or (not at_once and self._elapsed_s() < self._next_at_s):
+        deployment, control = self._deployment(), self._control()
+        if not control or not deployment:
+            return
+        paths = self._segments()
+        if not paths or (not at_once and self._elapsed_s() < self._next_at_s):
             return
         self.unsent, error = len(paths), ""
         for path in paths:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.serving import quick
+from headway.serving.answered import Answered, JoinedIds
 from headway.serving.encodings import packed
-from headway.serving.exchange import Answered, JoinedIds
 from headway.serving.inference import OPEN_INFERENCE, Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import encode
@@ -130,12 +130,12 @@ class Turn:
         if outputs is None:
             return
         told = (route.in_binary if group.in_binary else route.in_json)(group.texts, outputs)
-        self._settle(group, part, numbers, np.array(route.loaded.scores(outputs, len(numbers))))
+        self._settle(group, part, numbers, route.scores(outputs))
         answers.update(zip(group.places, told, strict=True))
 
     def _settle(self, group: Group, part: list[PutOff], numbers: NDArray[Any], scores: NDArray[np.float64]) -> None:
         latency_us = (time.perf_counter_ns() - self._began_ns) / 1000
-        size = sum(len(part[place][3]) for place in group.places)
+        size = sum([len(part[place][3]) for place in group.places])
         ids = group.ids if group.has_ids else JoinedIds(group.ids, _ID_LETTERS)
         keys = group.keys if group.has_keys else None
         group.inference.settle_answered(

@@ -29,9 +29,10 @@ from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import Sampling
+from headway.serving.answered import Answered, JoinedIds
 from headway.serving.columns import double_lists
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Answered, JoinedIds, Kept
+from headway.serving.exchange import Kept
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.quick import quick_route
