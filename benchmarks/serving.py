@@ -3,7 +3,8 @@
     python benchmarks/serving.py [--requests 2000] [--rounds 5] [--mixed] [--with NAME ...] [--cache FOLDER]
 
 All servers live at once, on one process each, and are asked in turns over 16 and 64 loopback connections, so that what
-else the machine does falls on all of them; medians of the rounds count. All run the same ONNX model: gradient boosting,
+else the machine does falls on all of them; medians of the rounds count. On Linux the servers have the first processor
+for themselves, the load the last, as far as nothing else runs there. All run the same ONNX model: gradient boosting,
 100 trees of depth 4, on 20 numbers in one tensor; with `--mixed` 12 numbers and 4 texts in a tensor each. The bare app
 reads the body, runs the model on a row made beforehand and answers constant bytes: no JSON, no check, no capture.
 CPU is that of the whole process tree, and for Headway includes writing what it captured.
@@ -22,14 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import onnxruntime
 from servers import peers
 from servers.load import Order, Took
+from servers.many import alike, run_us, session_of
 from servers.served import Served, free_port
 from servers.workload import Workload, in_binary, in_grpc, in_json, mixed, plain
 
@@ -39,8 +41,14 @@ from headway.lifecycle.rollouts.routing import Route, RoutingTable
 CONNECTIONS = (16, 64)
 SETTLED_S = 0.7
 """The last captured rows are still being written behind the last answer."""
+MANY_TIMES = 25
+"""How many times as often many models are asked: at this pace their rows are written every five seconds."""
 APPS, LOAD = peers.APPS, Path(__file__).parent / "servers" / "load.py"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "headway-benchmarks"
+
+
+PROCESSORS = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+"""The first is for the servers, the last for the load."""
 
 
 class Round(NamedTuple):
@@ -54,14 +62,19 @@ class Round(NamedTuple):
 class Contender:
     """A server under one name, asked in one way."""
 
-    def __init__(self, name: str, served: Served, sent: bytes, grpc_port: int = 0) -> None:
-        self.name, self.served, self.sent, self.grpc_port = name, served, sent, grpc_port
+    def __init__(self, name: str, served: Served, sent: bytes, grpc_port: int = 0, more: Sequence[bytes] = ()) -> None:
+        """`more` is sent in turns with `sent`, as often as a server of many models needs to be asked."""
+        self.name, self.served, self.sent, self.grpc_port, self.more = name, served, sent, grpc_port, more
         self.rounds: dict[int, list[Round]] = {connections: [] for connections in CONNECTIONS}
 
     def ask(self, load: Load, requests: int, connections: int) -> None:
         sent, port = base64.b64encode(self.sent).decode(), self.grpc_port or self.served.port
+        more = [base64.b64encode(each).decode() for each in self.more]
+        requests *= MANY_TIMES if more else 1
         before = self.served.cpu_s()
-        took = load.ask(Order(port, sent, requests, connections, grpc=bool(self.grpc_port)))
+        took = load.ask(Order(port, sent, requests, connections, grpc=bool(self.grpc_port), more=more))
+        if more:
+            self.served.post("/v1/flush")
         time.sleep(SETTLED_S)
         cpu_us = (self.served.cpu_s() - before) / requests * 1e6
         each = 1e6 / requests
@@ -77,6 +90,8 @@ class Load:
         self._process = subprocess.Popen(
             [sys.executable, str(LOAD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("wb")
         )
+        if PROCESSORS:
+            os.sched_setaffinity(self._process.pid, {PROCESSORS[-1]})
 
     def ask(self, order: Order) -> Took:
         assert self._process.stdin
@@ -121,6 +136,26 @@ class Arena:
         command += [str(self.folder), "--spool", str(own / "spool"), "--port", str(port), *more]
         return Served(command, port, in_json(work), own / "log", own)
 
+    def many(self, name: str, models: Sequence[bytes], count: int) -> Served:
+        """A deployment `flights-N` each of so many, which share the models if those are fewer."""
+        own = self._own(name)
+        (own / "tables").mkdir()
+        for model in models:
+            blob = digest(model)[3:]
+            (self.folder / blob[:2]).mkdir(exist_ok=True)
+            (self.folder / blob[:2] / blob[2:]).write_bytes(model)
+        for at in range(count):
+            route = Route(
+                release=f"rl_{at}", model="m", version=1, blob=digest(models[at % len(models)]), percent=100,
+                signature=self.work.signature, contract=self.work.contract,
+            )  # fmt: skip
+            table = RoutingTable(deployment=f"flights-{at}", generation=1, routes=(route,))
+            (own / "tables" / f"flights-{at}.json").write_bytes(encode(table))
+        port = free_port()
+        command = [sys.executable, "-m", "headway.serving.main", "--routing", str(own / "tables"), "--blobs"]
+        command += [str(self.folder), "--spool", str(own / "spool"), "--port", str(port)]
+        return Served(command, port, in_json(self.work, "flights-0"), own / "log", own)
+
     def bare(self) -> Served:
         own, port = self._own("bare"), free_port()
         command = [sys.executable, str(APPS / "bare.py"), str(self.model), str(port)]
@@ -163,26 +198,28 @@ def contenders(arena: Arena, names: list[str], cache: Path, running: ExitStack) 
     return found
 
 
-def run_us(work: Workload) -> float:
-    """The model alone, in a row of runs: what no server can do without."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(work.model, options, providers=["CPUExecutionProvider"])
-    began = time.process_time()
-    for _ in range(2000):
-        session.run(None, work.feed)
-    return (time.process_time() - began) / 2000 * 1e6
+def many(arena: Arena, count: int, running: ExitStack) -> tuple[list[Contender], list[bytes]]:
+    """So many models in one process; and, to tell what is lost to the processor's caches, as many deployments of one.
+    In both most requests are alone of their deployment in a turn."""
+    models, found = alike(arena.work.model, count), []
+    first, *more = [in_json(arena.work, f"flights-{at}") for at in range(count)]
+    for name, served in (("models", models), ("deployments of one", models[:1])):
+        server = arena.many(name, served, count)
+        running.callback(server.stop)
+        found.append(Contender(f"headway, {count} {name}", server, first, more=more))
+    return found, models
 
 
 def report(found: list[Contender], connections: int) -> None:
     first = found[0].median(connections).cpu_us
     print(f"\n{connections} connections: medians, times in us; x: CPU beside the first")
-    print(f"{'':28}{'CPU':>7}{'x':>7}{'req/s':>8}{'p50':>8}{'p99':>8}{'client':>8}{'start s':>9}{'MiB':>6}")
+    print(f"{'':32}{'CPU':>7}{'x':>7}{'req/s':>8}{'p50':>8}{'p99':>8}{'x p50':>7}{'client':>8}{'start s':>9}{'MiB':>6}")
     for each in found:
         took = each.median(connections)
         print(
-            f"{each.name:28}{took.cpu_us:7.0f}{took.cpu_us / first:7.2f}{1e6 / took.wall_us:8.0f}{took.p50_us:8.0f}"
-            f"{took.p99_us:8.0f}{took.client_cpu_us:8.0f}{each.served.start_s:9.2f}{each.served.memory_mib():6.0f}"
+            f"{each.name:32}{took.cpu_us:7.0f}{took.cpu_us / first:7.2f}{1e6 / took.wall_us:8.0f}{took.p50_us:8.0f}"
+            f"{took.p99_us:8.0f}{took.p99_us / took.p50_us:7.1f}{took.client_cpu_us:8.0f}"
+            f"{each.served.start_s:9.2f}{each.served.memory_mib():6.0f}"
         )
 
 
@@ -191,22 +228,32 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="of one server in one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mixed", action="store_true", help="a row of numbers and texts, in a tensor each")
+    parser.add_argument("--models", type=int, default=100, help="in one process; 0 leaves that out")
     parser.add_argument("--with", dest="peers", action="append", choices=list(peers.PEERS), default=[])
     parser.add_argument("--cache", type=Path, default=CACHE, help="where environments of other servers are")
     settings = parser.parse_args()
     if settings.mixed and settings.peers:
         parser.error("other servers are asked with the plain row; leave out --mixed or --with")
+    if PROCESSORS:
+        os.sched_setaffinity(0, PROCESSORS[:1])  # and so each server that is started here
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         arena = Arena(mixed() if settings.mixed else plain(), Path(name))
         load = Load(arena.folder / "load.log")
         running.callback(load.stop)
-        found, runs_us = contenders(arena, settings.peers, settings.cache, running), []
+        found, models = contenders(arena, settings.peers, settings.cache, running), [arena.work.model]
+        if settings.models and not settings.mixed:
+            beside, models = many(arena, settings.models, running)
+            found += beside
+        sessions, alone_us = [session_of(model) for model in models], list[tuple[float, ...]]()
+        alone = [(each, arena.work, rows) for each in (sessions[:1], sessions) for rows in (1, 16)]
         for _ in range(settings.rounds):
-            runs_us.append(run_us(arena.work))
+            alone_us.append(tuple(run_us(*each) for each in alone))
             for connections in CONNECTIONS:
                 for each in found:
                     each.ask(load, settings.requests, connections)
-        print(f"ONNX Runtime alone, again and again: {statistics.median(runs_us):.1f} us")
+        one, full, other, others = map(statistics.median, zip(*alone_us, strict=True))
+        print(f"ONNX Runtime alone, us of CPU a row: the same model again and again {one:.1f}, on 16 rows {full:.1f}")
+        print(f"{len(models)} models in turns {other:.1f}, each on 16 rows {others:.1f}")
         for connections in CONNECTIONS:
             report(found, connections)
 

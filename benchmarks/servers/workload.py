@@ -85,8 +85,8 @@ def mixed() -> Workload:
     )
 
 
-def in_json(work: Workload) -> bytes:
-    return over_http(work.body)
+def in_json(work: Workload, deployment: str = "flights") -> bytes:
+    return over_http(work.body, path=f"/v2/models/{deployment}/infer")
 
 
 def in_binary(work: Workload) -> bytes:
@@ -107,6 +107,8 @@ def in_grpc(work: Workload) -> bytes:
     return message
 
 
-def over_http(body: bytes, headers: str = "content-type: application/json\r\n") -> bytes:
-    head = f"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n"
+def over_http(
+    body: bytes, headers: str = "content-type: application/json\r\n", path: str = "/v2/models/flights/infer"
+) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n"
     return head.encode() + body
