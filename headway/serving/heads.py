@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from headway.serving.messages import Head
 
-MOST_HEADS = 256
-MOST_BYTES = 2048
-"""Longer heads are not kept, so that all of them together take half a megabyte at most."""
+MOST_HEADS = 512
+"""Each model and each length of a body has one of its own."""
+MOST_BYTES, MOST_TOGETHER_BYTES = 2048, 512 * 1024
+"""Of one head, and of all."""
 END = b"\r\n\r\n"
 
 
@@ -31,6 +32,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
+        self._bytes = 0
         self.get = self._known.get
 
     def keep(self, data: bytes, path: str, head: Head, body_bytes: int) -> None:
@@ -38,8 +40,10 @@ class Heads:
         size = data.find(END, 0, MOST_BYTES) + len(END)
         if size + body_bytes != len(data) or not _lasts(head):
             return
-        if len(self._known) >= MOST_HEADS:
+        if len(self._known) >= MOST_HEADS or self._bytes + size > MOST_TOGETHER_BYTES:
             self._known.clear()
+            self._bytes = 0
+        self._bytes += size
         kept = Head(
             json_size=head.json_size, content_type=head.content_type, accept_encoding=head.accept_encoding,
             deployment=head.deployment,

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from headway.serving.heads import MOST_HEADS, Heads
+from headway.serving.heads import MOST_BYTES, MOST_HEADS, MOST_TOGETHER_BYTES, Heads
 from headway.serving.messages import Head
 from headway.serving.pace import LONGEST_S, SHORTEST_S, Pace
 from tests.serving.processes import Server, request
@@ -36,6 +36,16 @@ def test_what_is_kept() -> None:
     for at in range(MOST_HEADS):
         heads.keep(b"%d" % at + data, PATH, Head(), len(data) - size)
     assert heads.get(data[:size]) is None
+
+
+def test_all_heads_together_take_no_more_than_they_may() -> None:
+    heads, kept = Heads(), list[bytes]()
+    for at in range(2 * MOST_TOGETHER_BYTES // MOST_BYTES):
+        head = (b"%d" % at).ljust(MOST_BYTES - 4, b"x") + b"\r\n\r\n"
+        heads.keep(head, PATH, Head(), 0)
+        kept.append(head)
+        assert heads.get(head) is not None
+        assert sum(len(each) for each in kept if heads.get(each)) <= MOST_TOGETHER_BYTES
 
 
 def exchanged(server: Server, *parts: bytes) -> list[tuple[int, str]]:
