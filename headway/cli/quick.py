@@ -37,6 +37,7 @@ from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, Run, 
 from headway.lifecycle.runs.records import Pipeline as Graph
 from headway.lifecycle.runs.results import resolved
 from headway.lifecycle.runs.rules import check_texts
+from headway.lifecycle.runs.session import LastResults
 from headway.running.where import Where
 from headway.storage.sql.direct import DirectDatabase
 
@@ -67,8 +68,7 @@ class QuickSession:
         self._direct, self._blobs, self._pipeline, self._begin = direct, blobs, pipeline, begin
         self._files = BlobFiles(blobs)
         self._opened: DelayedProgress | None = None
-        self._last: list[LastResult] | None = None
-        self._expected: dict[str, StepResult] = {}
+        self._last = LastResults(self._whole_ones)
         self.steps: Sequence[StepRun] = ()
         self.nodes: Sequence[PipelineNode] = ()
 
@@ -102,8 +102,7 @@ class QuickSession:
         return self._files.path(digest)
 
     def cached(self, key: str) -> StepResult | None:
-        self.last_results()
-        found = self._expected.get(key)
+        found = self._last.keyed(key)
         if found is None and self._opened is not None:
             return self._opened.cached(key)  # steps that end in other threads ask too
         if found is None:
@@ -113,17 +112,17 @@ class QuickSession:
         return found
 
     def last_results(self) -> Sequence[LastResult]:
-        if self._last is None:
-            known = self._opened.last_results() if self._opened else self._direct.last_results(self._pipeline)
-            self._last = [last for last in known if self._is_whole(last.result)]
-            self._expected = {last.result.key: last.result for last in self._last}
-        return self._last
+        return self._last.all()
+
+    def _whole_ones(self) -> list[LastResult]:
+        known = self._opened.last_results() if self._opened else self._direct.last_results(self._pipeline)
+        return [last for last in known if self._is_whole(last.result)]
 
     def _is_whole(self, result: StepResult) -> bool:
         return all(os.path.exists(f"{self._blobs}/{blob_place(output.blob)}") for output in result.outputs)
 
     def keep(self, result: StepResult) -> StepResult:
-        self._expected.pop(result.key, None)
+        self._last.forget(result.key)
         return self.open().keep(result)
 
     def log(self, step: str, text: str) -> None:

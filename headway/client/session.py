@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headway.client.blob_files import BlobFiles
 from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, StepResult, StepRun
+from headway.lifecycle.runs.session import LastResults
 
 if TYPE_CHECKING:
     from headway.client.client import Client
@@ -20,8 +21,7 @@ class ClientSession:
         self._client, self._run, self._pipeline, self._code = client, run, pipeline, code
         self._files = BlobFiles(client.folder / "blobs" if client.folder else None)
         self._nodes: tuple[PipelineNode, ...] = ()
-        self._last: Sequence[LastResult] | None = None
-        self._expected: dict[str, StepResult] = {}
+        self._last = LastResults(lambda: client.pipelines.last_results(pipeline))
 
     @property
     def run(self) -> str:
@@ -37,18 +37,13 @@ class ClientSession:
         return self._files.path(digest)
 
     def cached(self, key: str) -> StepResult | None:
-        """What is the same as in the last run was had with one question, so that a thousand steps take no thousand."""
-        self.last_results()
-        return self._expected.get(key) or self._client.pipelines.result(key)
+        return self._last.keyed(key) or self._client.pipelines.result(key)
 
     def last_results(self) -> Sequence[LastResult]:
-        if self._last is None:
-            self._last = self._client.pipelines.last_results(self._pipeline)
-            self._expected = {last.result.key: last.result for last in self._last}
-        return self._last
+        return self._last.all()
 
     def keep(self, result: StepResult) -> StepResult:
-        self._expected.pop(result.key, None)
+        self._last.forget(result.key)
         return self._client.pipelines.keep(result)
 
     def log(self, step: str, text: str) -> None:

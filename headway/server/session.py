@@ -8,6 +8,7 @@ from pathlib import Path
 from headway.client.blob_files import BlobFiles
 from headway.kernel.access import Actor, Permission
 from headway.lifecycle.runs.records import Code, LastResult, PipelineNode, StepResult, StepRun
+from headway.lifecycle.runs.session import LastResults
 from headway.server.app import Application
 
 
@@ -19,8 +20,7 @@ class PlatformSession:
         self._files = BlobFiles(application.home.blobs)
         self._run, self._pipeline, self._code = run, pipeline, code
         self._nodes: tuple[PipelineNode, ...] = ()
-        self._last: Sequence[LastResult] | None = None
-        self._expected: dict[str, StepResult] = {}
+        self._last = LastResults(lambda: application.platform.pipelines.last_results(pipeline))
 
     @property
     def run(self) -> str:
@@ -37,17 +37,13 @@ class PlatformSession:
         return self._files.path(digest)
 
     def cached(self, key: str) -> StepResult | None:
-        self.last_results()
-        return self._expected.get(key) or self._platform.pipelines.result(key)
+        return self._last.keyed(key) or self._platform.pipelines.result(key)
 
     def last_results(self) -> Sequence[LastResult]:
-        if self._last is None:
-            self._last = self._platform.pipelines.last_results(self._pipeline)
-            self._expected = {last.result.key: last.result for last in self._last}
-        return self._last
+        return self._last.all()
 
     def keep(self, result: StepResult) -> StepResult:
-        self._expected.pop(result.key, None)
+        self._last.forget(result.key)
         return self._platform.pipelines.keep(
             result.key, result.step, result.run, result.outputs, result.made_of, by=self._by
         )  # fmt: skip

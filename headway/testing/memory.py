@@ -30,6 +30,12 @@ from headway.testing.memory_kernel import (
     MemoryTokenStore,
 )
 from headway.testing.memory_metrics import MemoryMetricStore
+from headway.testing.memory_models import (
+    MemoryModelStore,
+    MemoryModelVersionStore,
+    MemoryRegistrationStore,
+    MemoryTrustStore,
+)
 from headway.testing.memory_predictions import MemoryPredictionStore
 from headway.testing.memory_retention import (
     MemoryKeptRecords,
@@ -37,30 +43,28 @@ from headway.testing.memory_retention import (
     MemorySweepStore,
     MemoryTombstoneStore,
 )
+from headway.testing.memory_runs import (
+    MemoryArtifactStore,
+    MemoryExperimentStore,
+    MemoryLoggedModelStore,
+    MemoryPipelineStore,
+    MemoryRunStore,
+    MemoryStepResultStore,
+    MemoryTraceStore,
+)
 from headway.testing.memory_stores import (
     MemoryAlertStore,
     MemoryApprovalStore,
-    MemoryArtifactStore,
     MemoryDatasetStore,
     MemoryDatasetVersionStore,
     MemoryDeploymentStore,
     MemoryEnvironmentStore,
     MemoryEvidenceStore,
-    MemoryExperimentStore,
-    MemoryLoggedModelStore,
-    MemoryModelStore,
-    MemoryModelVersionStore,
     MemoryMonitorStore,
-    MemoryPipelineStore,
-    MemoryRegistrationStore,
     MemoryReleaseStore,
     MemoryRolloutStore,
-    MemoryRunStore,
     MemorySegmentStore,
-    MemoryStepResultStore,
-    MemoryTraceStore,
     MemoryTrafficStore,
-    MemoryTrustStore,
     MemoryVerdictStore,
     MemoryWindowStore,
 )

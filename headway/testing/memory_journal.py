@@ -152,6 +152,10 @@ class MemoryAct:
         self._journal.events.set(number, msgspec.json.decode(encode(event), type=Event))
 
 
+BY_NAME = (("name",),)
+"""`unique` of records that have a name of their own."""
+
+
 class MemoryRecordStore(Generic[Kept]):
     """What every store of records does. Records are kept as their bytes, so that nobody can change one in place."""
 

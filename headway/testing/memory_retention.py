@@ -11,7 +11,7 @@ from headway.lifecycle.retention.policy import Retention
 from headway.lifecycle.retention.records import Sweep, Tombstone
 from headway.testing.memory_journal import MemoryJournal, MemoryRecordStore, MemoryTable
 from headway.testing.memory_metrics import MemoryMetricStore
-from headway.testing.memory_stores import MemoryRunStore, MemoryTraceStore
+from headway.testing.memory_runs import MemoryRunStore, MemoryTraceStore
 
 
 class MemoryTombstoneStore(MemoryRecordStore[Tombstone]):

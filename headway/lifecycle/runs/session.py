@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -45,3 +45,28 @@ class Session(Protocol):
     def log(self, step: str, text: str) -> None:
         """Keep a part of what the step prints."""
         ...
+
+
+class LastResults:
+    """What the steps of a pipeline last gave, asked for once: a thousand steps that are as they were take no thousand
+    questions."""
+
+    def __init__(self, load: Callable[[], Sequence[LastResult]]) -> None:
+        self._load = load
+        self._all: Sequence[LastResult] | None = None
+        self._keyed: dict[str, StepResult] = {}
+
+    def all(self) -> Sequence[LastResult]:
+        if self._all is None:
+            known = self._load()
+            self._keyed = {last.result.key: last.result for last in known}
+            self._all = known
+        return self._all
+
+    def keyed(self, key: str) -> StepResult | None:
+        self.all()
+        return self._keyed.get(key)
+
+    def forget(self, key: str) -> None:
+        """There is a newer result of this key."""
+        self._keyed.pop(key, None)
