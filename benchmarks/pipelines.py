@@ -9,8 +9,9 @@
 - hand-over: a step that reads all of a value of `--mib`, which another process has made: by how much memory grew, as a
   multiple of the value's size; what no file lies behind was copied.
 - `--with` names another tool (hamilton, kedro, dvc, prefect, metaflow, dagster, zenml). It is installed in an
-  environment of its own in the cache folder, outside the checkout, runs a chain of its own trivial steps twice in a
-  process each, in turns with Headway, and is left out with the reason when it does not install or run.
+  environment of its own in the cache folder, outside the checkout, and runs a chain of its own trivial steps first and
+  again, in a process each and in turns with Headway. What skips nothing runs all again. A step that runs is the
+  difference between a long chain and a short one. Left out with the reason when it does not install or run.
 
 CPU is user and system time of the process and all that it starts. Medians of the rounds count. Bytecode is kept, in
 the cache folder, as it is where a package is installed: also where PYTHONDONTWRITEBYTECODE is set.
@@ -174,6 +175,12 @@ def in_memory(rounds: int, steps: int = 100) -> tuple[float, float]:
     return statistics.median(first), statistics.median(again)
 
 
+def executed_ms(project: Project, *options: str) -> tuple[float, float]:
+    """CPU and time of a step that runs: between long chains, since one step is little beside the start."""
+    few, many = median(3, lambda: project.new(100, *options)), median(3, lambda: project.new(1000, *options))
+    return (many.cpu_ms - few.cpu_ms) / 900, (many.wall_ms - few.wall_ms) / 900
+
+
 def own(project: Project, rounds: int) -> None:
     for steps in (1, 100, 1000):
         project.run("chain", steps=steps)
@@ -181,9 +188,8 @@ def own(project: Project, rounds: int) -> None:
         noop = median(rounds, lambda steps=steps: project.run("chain", steps=steps))  # type: ignore[misc]
         print(f"no-op of {steps:>4} steps, whole process: {noop.cpu_ms:.0f} ms CPU, {noop.wall_ms:.0f} ms")
     for where, options in (("in the process", ["--in-process"]), ("in a warm worker", ["--workers", "1"])):
-        few, many = (median(3, lambda n=n, given=options: project.new(n, *given)) for n in (100, 1000))  # type: ignore[misc]
-        cpu, wall = ((after - before) / 900 for before, after in zip(few, many, strict=True))
-        print(f"executed {where}: {cpu:.2f} ms CPU a step, {wall:.2f} ms, its result on disk")
+        cpu_ms, wall_ms = executed_ms(project, *options)
+        print(f"executed {where}: {cpu_ms:.2f} ms CPU a step, {wall_ms:.2f} ms, its result on disk")
     first, again = in_memory(rounds)
     print(f"in memory: first {first:.3f} ms a step, again {again:.3f}")
 
@@ -214,27 +220,41 @@ def _consumed(project: Project) -> dict[str, float]:
         return found
 
 
-def beside(name: str, project: Project, rounds: int, cache: Path) -> None:
-    peer = PEERS[name]
+class Beside(NamedTuple):
+    """Milliseconds of CPU of a tool and of Headway: with nothing done before, and again."""
+
+    first: float
+    our_first: float
+    again: float
+    our_again: float
+
+
+def beside(name: str, project: Project, rounds: int, cache: Path, step_ms: float) -> None:
+    """`step_ms` is what a step that runs costs Headway."""
+    peer, found = PEERS[name], dict[int, Beside]()
     try:
         python = python_of(name, cache)
         for steps in peer.steps:
-            with tempfile.TemporaryDirectory(prefix=f"headway-bench-{name}-") as folder:
-                command = [str(python), str(APPS / f"{name}_chain.py"), str(steps)]
-                first = took(command, Path(folder))
-                project.run("chain", steps=steps)
-                again, ours = [], []
-                for _ in range(rounds):
-                    again.append(took(command, Path(folder)))
-                    ours.append(project.run("chain", steps=steps))
-                theirs, mine = (statistics.median(each.cpu_ms for each in both) for both in (again, ours))
-            what = "again" if peer.again else "again (it runs all of it)"
-            print(
-                f"| {name} | {steps} | {first.cpu_ms:.0f} | {theirs:.0f} | {mine:.0f} | {theirs / mine:.1f} | {what} |",
-                flush=True,
-            )
+            ms = found[steps] = _in_turns(name, python, steps, project, rounds)
+            texts = " | ".join(f"{each:.0f}" for each in ms)
+            print(f"| {name} | {steps} | {texts} | {ms.again / ms.our_again:.1f} |", flush=True)
     except (subprocess.SubprocessError, RuntimeError, OSError) as error:
         print(f"| {name} | left out: {str(error).splitlines()[-1][:200]} |", flush=True)
+        return
+    few, many = found[min(found)], found[max(found)]
+    ran = many.first - few.first if peer.again else many.again - few.again
+    theirs = ran / (max(found) - min(found))
+    print(f"| {name} | a step that runs | {theirs:.1f} | {step_ms:.1f} | | | {theirs / step_ms:.1f} |", flush=True)
+
+
+def _in_turns(name: str, python: Path, steps: int, project: Project, rounds: int) -> Beside:
+    with tempfile.TemporaryDirectory(prefix=f"headway-bench-{name}-") as folder:
+        command = [str(python), str(APPS / f"{name}_chain.py"), str(steps)]
+        first, our_first = took(command, Path(folder)), median(rounds, lambda: project.new(steps))
+        project.run("chain", steps=steps)
+        turns = [(took(command, Path(folder)), project.run("chain", steps=steps)) for _ in range(rounds)]
+    again, our_again = (statistics.median(each.cpu_ms for each in both) for both in zip(*turns, strict=True))
+    return Beside(first.cpu_ms, our_first.cpu_ms, again, our_again)
 
 
 def main() -> None:
@@ -251,9 +271,11 @@ def main() -> None:
             own(project, given.rounds)
             hand_over(project, given.mib)
             return
-        print("| tool | steps | first, ms CPU | again | Headway again | ratio | |\n|---|---|---|---|---|---|---|")
+        print("| tool | steps | first, ms CPU | Headway first | again | Headway again | ratio |")
+        print("|---|---|---|---|---|---|---|")
+        step_ms, _ = executed_ms(project, "--in-process")
         for name in given.peers:
-            beside(name, project, given.rounds, given.cache)
+            beside(name, project, given.rounds, given.cache, step_ms)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,39 @@
-"""A chain of trivial assets, materialised in this process: `python dagster_chain.py STEPS`."""
+"""A job of trivial ops in this process, each result in a file: `python dagster_chain.py STEPS`. It keeps a record of
+every run and runs all of it again."""
 
+import logging
 import os
 import sys
 
 os.makedirs("dagster", exist_ok=True)
 os.environ.update(DAGSTER_HOME=os.path.abspath("dagster"), DAGSTER_DISABLE_TELEMETRY="yes")
 
-import logging  # noqa: E402
-
-from dagster import AssetIn, DagsterInstance, asset, materialize  # noqa: E402
+from dagster import DagsterInstance, fs_io_manager, job, op  # noqa: E402
 
 steps = int(sys.argv[1])
 
 
+@op
+def start() -> int:
+    return 0
+
+
 def made(number: int):
-    if number == 0:
-
-        @asset(name="v0")
-        def first() -> int:
-            return 0
-
-        return first
-
-    @asset(name=f"v{number}", ins={"value": AssetIn(f"v{number - 1}")})
-    def grown(value: int) -> int:
+    @op(name=f"grow{number}")
+    def grow(value: int) -> int:
         return value + number
 
-    return grown
+    return grow
+
+
+@job(resource_defs={"io_manager": fs_io_manager})
+def chain():
+    value = start()
+    for number in range(steps):
+        value = made(number)(value)
 
 
 logging.disable(logging.CRITICAL)
 with DagsterInstance.get() as instance:
-    materialize([made(number) for number in range(steps + 1)], instance=instance)
+    done = chain.execute_in_process(instance=instance)
+    print(done.output_for_node(f"grow{steps - 1}"))
