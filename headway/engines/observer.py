@@ -46,14 +46,19 @@ class Observer:
         self._platform, self._profile_day, self._skewed_day = platform, profile_day, skewed_day
         self._arrivals = NewVersions(platform)
         self._references: dict[tuple[str, str], tuple[Reference, DriftReference]] = {}
+        self._refused: dict[str, str] = {}
+        """By monitor, why it could not judge when it was last asked: told once, not at each look."""
 
     def step(self) -> None:
         """Judge every day that is closed and was not judged yet, for every monitor, and every version of its data."""
         for monitor in self._platform.monitors.list():
             try:
                 self._look(monitor)
+                self._refused.pop(monitor.name, None)
             except HeadwayError as error:
-                _LOG.warning("monitor %s: %s", monitor.name, error)
+                if self._refused.get(monitor.name) != str(error):
+                    _LOG.warning("monitor %s: %s", monitor.name, error)
+                self._refused[monitor.name] = str(error)
             except Exception:
                 _LOG.exception("monitor %s cannot judge; the others go on", monitor.name)
 

@@ -94,10 +94,14 @@ def test_classes_that_are_predicted_more_often_raise_an_alert(shares: tuple[int,
     assert len(world.platform.monitors.unresolved()) == 1
 
 
-def test_a_model_of_numbers_has_no_classes_to_watch() -> None:
+def test_a_model_of_numbers_has_no_classes_to_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """And it is said once, however often it is looked at."""
     world = World()
     world.settle(world.open())
     world.platform.monitors.declare("classes", DEPLOYMENT, Watches.CLASSES, {}, by=SYSTEM)
     world.capture(world.platform.deployments.get(DEPLOYMENT).serving or "", at=world.at_noon(2))
-    Observer(world.platform, days(), no_skew).step()  # type: ignore[arg-type]
+    observer = Observer(world.platform, days(), no_skew)  # type: ignore[arg-type]
+    for _ in range(3):
+        observer.step()
     assert windows(world) == []
+    assert len([each for each in caplog.messages if "no classes to watch" in each]) == 1
