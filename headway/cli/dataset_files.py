@@ -11,7 +11,7 @@ from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, limit, pass_invocation
 from headway.cli.output import print_done, print_json, print_list, print_table
 from headway.cli.progress import Progress
-from headway.cli.wording import ago, clip, number, size
+from headway.cli.wording import ago, clip, counted, number, size
 from headway.client.home import find_home
 from headway.kernel.ids import kind_of
 from headway.lifecycle.datasets.comparison import ColumnDifference, ColumnStatistics, Comparison, FileChange
@@ -45,7 +45,7 @@ def checkout(invocation: Invocation, reference: str, folder: Path, only: tuple[s
         print_json(done)
         return
     removed = f", {number(done.removed)} removed" if done.removed else ""
-    click.echo(f"{done.version}: {number(done.written)} files written, {number(done.kept)} were there{removed}")
+    click.echo(f"{done.version}: {counted(done.written, 'file')} written, {number(done.kept)} were there{removed}")
 
 
 @click.command(cls=Verb)
@@ -64,7 +64,7 @@ def status(invocation: Invocation, path: Path, against: str | None) -> None:
         print_json(found)
         return
     if found.same:
-        click.echo(f"{path} is {found.version}: {number(found.files)} files")
+        click.echo(f"{path} is {found.version}: {counted(found.files, 'file')}")
         return
     click.echo(f"{path} is {found.version}, but for:")
     for word, paths in (("added", found.added), ("changed", found.changed), ("removed", found.removed)):
@@ -108,7 +108,7 @@ def diff(invocation: Invocation, first: str, second: str) -> None:
 
 
 def holds(version: DatasetVersion) -> str:
-    return f"{number(version.files)} files" if version.form is Form.FILES else f"{number(version.rows)} rows"
+    return counted(version.files, "file") if version.form is Form.FILES else counted(version.rows, "row")
 
 
 def _print_files(found: Comparison) -> None:
@@ -206,7 +206,9 @@ def append(invocation: Invocation, name: str, file: Path, note: str) -> None:
     """Add a version of the table NAME that has the rows of FILE behind those of the newest one."""
     version = invocation.client.datasets.append(name, file, note=note)
     print_done(
-        invocation.as_json, version, f"{version.label}: {number(version.rows)} rows, {size(version.stored)} of them new"
+        invocation.as_json,
+        version,
+        f"{version.label}: {counted(version.rows, 'row')}, {size(version.stored)} of them new",
     )
 
 

@@ -12,7 +12,7 @@ from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
 from headway.cli.output import print_json
 from headway.cli.progress import Progress
-from headway.cli.wording import number, size
+from headway.cli.wording import counted, number, size
 from headway.client.files.pointer import Pointer, read_pointer
 from headway.client.home import find_home
 from headway.errors import Invalid, NotFound
@@ -78,7 +78,7 @@ def pull(invocation: Invocation, pointers: tuple[Path, ...], remote: str | None,
         with Progress("written", hidden=invocation.as_json, unit="bytes") as progress:
             done.append(_placed(invocation, version, target, force, progress))
         if not invocation.as_json:
-            click.echo(f"{target}: {version.label}, {number(done[-1].written)} files written")
+            click.echo(f"{target}: {version.label}, {counted(done[-1].written, 'file')} written")
     if invocation.as_json:
         print_json({"items": done})
 

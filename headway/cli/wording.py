@@ -50,6 +50,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 file`, `1,440 rows`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
