@@ -30,6 +30,7 @@ HOLDERS = {
     "sg": {"blob"},
     "rl": {"blob"},
     "ev": {"subject_blob"},
+    "fm": {"snapshot"},
 }
 NO_BLOB = {
     ("rn", "code.digest"), ("rn", "inputs.digest"), ("pl", "code.digest"), ("lm", "metrics.dataset_digest"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,14 @@ def xgboost_loads(data: bytes) -> Any:
 
 def catboost_dumps(model: Any) -> bytes:
     """As CatBoost's binary, without when and under which id it was trained: equal models give the same bytes."""
+    from tempfile import TemporaryDirectory  # noqa: PLC0415
+
     settled = model.copy()
     notes = settled.get_metadata()
     for name in _BY_CHANCE:
         if name in notes.keys():  # noqa: SIM118 (it is no mapping)
             del notes[name]
-    with tempfile.TemporaryDirectory(prefix="headway-booster-") as folder:
+    with TemporaryDirectory(prefix="headway-booster-") as folder:
         file = Path(folder) / "model.cbm"
         settled.save_model(str(file), format="cbm")
         return file.read_bytes()
