@@ -23,12 +23,12 @@ from headway.lifecycle.datasets.reference import Reference, read_reference
 from headway.lifecycle.gates.names import BETTER_THAN_BASELINE
 from headway.lifecycle.models.records import ModelVersion
 from headway.lifecycle.monitors.classes import class_reference
-from headway.lifecycle.monitors.drift import Detector, judge
-from headway.lifecycle.monitors.quality import DayLoss, QualityRule, judge_quality
+from headway.lifecycle.monitors.drift import Detector, DriftJudgement, judge
+from headway.lifecycle.monitors.quality import DayLoss, QualityJudgement, QualityRule, judge_quality
 from headway.lifecycle.monitors.records import Monitor, Watches
 from headway.lifecycle.monitors.reference import DriftReference, DriftRule, learn_reference
 from headway.lifecycle.monitors.settings import Settings, settings_of
-from headway.lifecycle.monitors.skew import SkewedDay, SkewRule, judge_skew
+from headway.lifecycle.monitors.skew import SkewedDay, SkewJudgement, SkewRule, judge_skew
 from headway.lifecycle.platform import Platform
 
 _LOG = logging.getLogger("headway.observer")
@@ -39,6 +39,9 @@ ProfileDay = Callable[[Sequence[bytes], str, Layout], Profile]
 
 SkewedRows = Callable[[Sequence[bytes], str, str, Collection[str]], SkewedDay]
 """The rows that a release answered on one day, from the same, and how many of them break rules of some columns."""
+
+
+Judgement = DriftJudgement | QualityJudgement | SkewJudgement
 
 
 class Observer:
@@ -102,18 +105,7 @@ class Observer:
         window = self._profile_day(self._segments(monitor, day), day.isoformat(), reference.layout)
         judged = judge(window, learnt, self._detector(monitor, release))
         flagged = [column for column in judged.columns if column.flagged]
-        self._platform.monitors.record(
-            monitor,
-            release,
-            day.isoformat(),
-            rows=judged.rows,
-            outcome=judged.outcome,
-            statistic=judged.detector.total,
-            limit=judged.limit,
-            reason=judged.reason,
-            numbers={"p": judged.p, "detector": _plain(judged.detector), "flagged": _plain(flagged)},
-            by=SYSTEM,
-        )
+        self._record(monitor, release, day, judged.rows, judged, flagged=_plain(flagged))
 
     def _segments(self, monitor: Monitor, day: date) -> list[bytes]:
         start = datetime.combine(day, time(), UTC)
@@ -129,25 +121,10 @@ class Observer:
         judged = judge_skew(counted, contract.tolerated, rule, self._detector(monitor, release))
         if not columns:
             judged = judged.but(reason="no column of the contract says that skew of its values opens a change")
-        self._platform.monitors.record(
-            monitor,
-            release,
-            day.isoformat(),
-            rows=counted.rows,
-            outcome=judged.outcome,
-            statistic=judged.detector.total,
-            limit=judged.limit,
-            reason=judged.reason,
-            numbers={
-                "p": judged.p,
-                "skewed": counted.skewed,
-                "columns": counted.columns,
-                "tolerated": contract.tolerated,
-                "contract": contract.digest,
-                "detector": _plain(judged.detector),
-            },
-            by=SYSTEM,
-        )
+        self._record(
+            monitor, release, day, counted.rows, judged, skewed=counted.skewed, columns=counted.columns,
+            tolerated=contract.tolerated, contract=contract.digest,
+        )  # fmt: skip
 
     def _quality(self, monitor: Monitor, release: str, day: date) -> None:
         sums = self._platform.predictions.quality(monitor.deployment, release, since_day=day.isoformat())
@@ -161,21 +138,19 @@ class Observer:
         rule = _settings(monitor)
         assert isinstance(rule, QualityRule)
         judged = judge_quality(one, self._held_out(release), rule, self._detector(monitor, release))
+        self._record(monitor, release, day, one.n, judged, mean=judged.mean, expected=judged.expected)
+
+    def _record(self, monitor: Monitor, release: str, day: date, rows: int, judged: Judgement, **numbers: Any) -> None:
         self._platform.monitors.record(
             monitor,
             release,
-            one.day,
-            rows=one.n,
+            day.isoformat(),
+            rows=rows,
             outcome=judged.outcome,
             statistic=judged.detector.total,
             limit=judged.limit,
             reason=judged.reason,
-            numbers={
-                "p": judged.p,
-                "mean": judged.mean,
-                "expected": judged.expected,
-                "detector": _plain(judged.detector),
-            },
+            numbers={"p": judged.p, "detector": _plain(judged.detector), **numbers},
             by=SYSTEM,
         )
 
