@@ -43,7 +43,9 @@ def shared(parts: Sequence[bytes], data: bytes) -> Shared:
     buffer = io.BytesIO()
     rest.write_parquet(buffer)
     kept = buffer.getvalue()
-    return Shared(parts=count, rest=kept) if same_rows(read_table(kept), rest) else Shared()
+    if not same_rows(read_table(kept), rest):  # a type that is written as another
+        return Shared()
+    return Shared(parts=count, rest=kept, rest_rows=rest.height)
 
 
 def same_rows(first: pl.DataFrame, second: pl.DataFrame) -> bool:

@@ -11,11 +11,12 @@ from headway.lifecycle.datasets.schema import Summary
 
 
 class Shared(Value):
-    """The first `parts` of those that were asked about hold the rows with which a table begins; `rest` holds those
-    behind them as Parquet, and is empty where there are none or no part is shared."""
+    """The first `parts` of those that were asked about hold the rows with which a table begins; `rest` holds the
+    `rest_rows` behind them as Parquet, and is empty where there are none or no part is shared."""
 
     parts: int = 0
     rest: bytes = b""
+    rest_rows: int = 0
 
 
 class Inspector(Protocol):

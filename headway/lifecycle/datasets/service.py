@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import NamedTuple
 
 from headway.errors import Conflict, ContractBroken, Invalid, LedgerBroken, NotFound
@@ -47,6 +46,13 @@ class _Table(NamedTuple):
     skew: tuple[Violation, ...] = ()
 
 
+class _Cut(NamedTuple):
+    """A table that shares its first parts with the version before; `stored` bytes of it do not."""
+
+    parts: tuple[Part, ...]
+    stored: int
+
+
 class DatasetService(DatasetLines):
     def __init__(
         self,
@@ -81,16 +87,15 @@ class DatasetService(DatasetLines):
         same = self._versions.holding(name, command.blob)
         if same and not command.parts and same.contract == contract and same.deleted_at is None:
             return same
+        cut = self._cut(command.blob, newest) if newest and not command.parts else None
+        if cut is not None and newest is not None and (same := self._same(name, cut.parts, contract, newest)):
+            return same
         table = self._looked_at(name, blobs[: command.together], contract)
-        stored = sum(part.size for part in table.parts)
-        if len(blobs) == 1 and newest is not None and (cut := self._cut(table, newest)):
-            table, stored = cut
-            same = self._versions.holding(name, self._content(table.parts))
-            if same and same.contract == contract and same.deleted_at is None:
-                return same
+        if cut is not None:
+            table = table._replace(parts=cut.parts, together=len(cut.parts))
         for blob in blobs[command.together :]:
             table = self._longer(name, table, blob)
-            stored += table.parts[-1].size
+        stored = cut.stored if cut is not None else sum(part.size for part in table.parts)
         with self._journal.act(by.name, "dataset.add", why=command.note) as act:
             return self._keep_table(act, name, table, command, stored=stored)
 
@@ -107,27 +112,36 @@ class DatasetService(DatasetLines):
             len(parts), _must_hold(name, contract, summary) if contract else (),
         )  # fmt: skip
 
-    def _cut(self, table: _Table, newest: DatasetVersion) -> tuple[_Table, int] | None:
-        """A whole table as parts of the newest version and a rest, and the size of the rest; None where it shares
-        nothing that is worth it.
+    def _cut(self, blob: str, newest: DatasetVersion) -> _Cut | None:
+        """The table in `blob` as parts of the newest version and a rest; None where it shares nothing that is worth it.
 
         To share saves space and nothing else: parts that cannot be read are no reason to refuse a table.
         """
-        whole = table.parts[0]
-        known = list(takewhile(lambda part: part.rows <= whole.rows, _parts(newest)))
-        if newest.schema != table.schema or sum(part.size for part in known) < LEAST_SHARED_BYTES:
+        known = _parts(newest)
+        if newest.size < LEAST_SHARED_BYTES:
             return None
+        data = self._blobs.get(blob)
         try:
-            found = self._inspector.shared([self._blobs.get(part.blob) for part in known], self._blobs.get(whole.blob))
+            found = self._inspector.shared([self._blobs.get(part.blob) for part in known], data)
         except (Invalid, NotFound, LedgerBroken):
             return None
         parts = known[: found.parts]
         if sum(part.size for part in parts) < LEAST_SHARED_BYTES or len(parts) >= MOST_PARTS:
             return None
-        if found.rest:
-            rows = whole.rows - sum(part.rows for part in parts)
-            parts.append(Part(blob=self._blobs.put(found.rest), size=len(found.rest), rows=rows))
-        return table._replace(parts=tuple(parts), together=len(parts)), len(found.rest)
+        if not found.rest:
+            return _Cut(parts, 0)
+        rest = Part(blob=self._blobs.put(found.rest), size=len(found.rest), rows=found.rest_rows)
+        return _Cut((*parts, rest), rest.size)
+
+    def _same(
+        self, name: str, parts: tuple[Part, ...], contract: Contract | None, newest: DatasetVersion
+    ) -> DatasetVersion | None:
+        """The version that came as one table in these parts; one that was appended to has another profile."""
+        content = self._content(parts)
+        for same in (newest, self._versions.holding(name, content)):
+            if same is not None and (same.blob, same.contract, same.deleted_at) == (content, contract, None):
+                return same if same.together == len(parts) else None
+        return None
 
     def _content(self, parts: Sequence[Part]) -> str:
         """The blob that stands for a table in these parts."""
