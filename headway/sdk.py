@@ -188,7 +188,8 @@ def add_dataset(name: str, table: Any, *, contract: Contract | None = None, note
 
     A frame is one of polars, lazy too, pandas, pyarrow or DuckDB, or of any library that speaks Arrow.
 
-    The same content under the same contract is the version that is there already. Raises `ContractBroken`.
+    The same content under the same contract is the version that is there already; of a table that begins with the
+    rows of the version before, only those behind them are stored. Raises `ContractBroken`.
     """
     return _connected().datasets.add(name, table, contract=contract, note=note)
 

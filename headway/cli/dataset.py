@@ -214,12 +214,19 @@ def _say(invocation: Invocation, version: DatasetVersion) -> None:
     if invocation.as_json:
         print_json(version)
         return
-    stored = f", {size(version.stored)} of it new" if version.form is Form.FILES else ""
-    click.echo(f"{version.label}: {holds(version)}, {size(version.size)}{stored} ({short(version.id)})")
+    click.echo(f"{version.label}: {holds(version)}, {size(version.size)}{_new(version)} ({short(version.id)})")
     for violation in version.skew:
         click.echo(f"Warning: {violation}")
     if version.contract is None and version.form is Form.TABLE:
         click.echo("It has no contract, so nothing was checked; add one with --contract, or from Python.")
+
+
+def _new(version: DatasetVersion) -> str:
+    if version.form is Form.FILES:
+        return f", {size(version.stored)} of it new"
+    if version.stored >= version.size:
+        return ""
+    return f", {number(version.new_rows)} rows and {size(version.stored)} of it new"
 
 
 def _read_contract(file: Path) -> Contract:

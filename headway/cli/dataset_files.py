@@ -167,6 +167,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
             "tag": lambda version: tags.get(version.number, ""),
             "holds": holds,
             "size": lambda version: size(version.size),
+            "new rows": lambda version: number(version.new_rows) if version.form is Form.TABLE else "",
             "stored": lambda version: size(version.stored),
             "added": lambda version: ago(version.created_at),
             "skew": lambda version: clip(", ".join(f"{each.column} {each.rule}" for each in version.skew), 40),

@@ -139,7 +139,10 @@ def _fetched(invocation: Invocation, place: Remote, wanted: RemoteVersion) -> tu
     else:
         first, *rest = [part.blob for part in wanted.parts] or [wanted.blob]
         version = client.datasets.add_kept(
-            AddVersion(dataset=wanted.dataset, blob=first, parts=tuple(rest), contract=wanted.contract, note=note)
+            AddVersion(
+                dataset=wanted.dataset, blob=first, parts=tuple(rest), together=wanted.together,
+                contract=wanted.contract, note=note,
+            )
         )  # fmt: skip
     return version, done
 

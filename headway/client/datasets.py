@@ -42,8 +42,9 @@ class Datasets:
     ) -> DatasetVersion:
         """Add `table` (a frame, a dict of columns, or a path to CSV or Parquet) as the next version of `name`.
 
-        The same content under the same contract is the version that is there already. `made_by` is the id of the run
-        that made it, the active one if left out. Raises `ContractBroken`, and then keeps nothing.
+        The same content under the same contract is the version that is there already. Where it begins with the rows of
+        the version before, only those behind them are stored; the whole is checked and profiled. `made_by` is
+        the id of the run that made it, the active one if left out. Raises `ContractBroken`, and then keeps nothing.
         """
         command = AddVersion(
             dataset=name, blob=self._blobs.put(parquet_of(table)), contract=contract, note=note, made_by=_run(made_by),

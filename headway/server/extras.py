@@ -15,12 +15,14 @@ from headway.engines.tables.questions import (
     JoinedOf,
     LatestOf,
     ReferenceOf,
+    SharedOf,
     SkewedDayOf,
     SummaryOf,
 )
 from headway.engines.tables.readers import Readers
 from headway.errors import ExtraMissing
 from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.datasets.inspector import Shared
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.schema import Summary
 from headway.lifecycle.feature_views.records import DefineFeatures, Latest, OnlineRow
@@ -56,6 +58,9 @@ class Tables:
 
     def joined(self, parts: Sequence[bytes]) -> bytes:
         return self._ready().ask(JoinedOf(parts=tuple(parts)), bytes)
+
+    def shared(self, parts: Sequence[bytes], data: bytes) -> Shared:
+        return self._ready().ask(SharedOf(parts=tuple(parts), data=data), Shared)
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         return self._ready().ask(ContentOf(deployment=deployment, segment=segment, data=data), SegmentContent)

@@ -20,6 +20,7 @@ from headway.errors import GateRefused, Invalid, Unavailable
 from headway.kernel.records import encode
 from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.datasets.contract import Contract
+from headway.lifecycle.datasets.inspector import Shared
 from headway.lifecycle.datasets.profile import Layout, Profile
 from headway.lifecycle.datasets.reference import Reference, merged, read_reference
 from headway.lifecycle.datasets.schema import Summary
@@ -68,6 +69,10 @@ class JsonTables:
     def joined(self, parts: Sequence[bytes]) -> bytes:
         found = [_read(part, Summary) for part in parts]
         return encode(found[0].but(rows=sum(summary.rows for summary in found)))
+
+    def shared(self, parts: Sequence[bytes], data: bytes) -> Shared:
+        """None is: these tables have no rows of their own."""
+        return Shared()
 
     def read(self, deployment: str, segment: str, data: bytes) -> SegmentContent:
         content = _read(data, SegmentContent)

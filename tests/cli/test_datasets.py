@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -110,6 +112,28 @@ def test_tables_tags_and_removal(run: Run, tmp_path: Path) -> None:
     run("dataset", "rm", "t@2")
     assert json.loads(run("dataset", "show", "t", "--json").output)["number"] == 1
     run("dataset", "rm", "t@1", "--purge", "asked for", code=1)  # t@2 came from it
+
+
+def test_a_table_that_grew_is_added_whole(run: Run, tmp_path: Path) -> None:
+    grown = pl.DataFrame({"x": np.random.default_rng(1).random(20_200)})
+    grown.head(20_000).write_parquet(tmp_path / "t.parquet")
+    assert "new" not in run("dataset", "add", "t", "t.parquet").output
+    grown.write_parquet(tmp_path / "t.parquet")
+    assert "t@2: 20,200 rows" in (said := run("dataset", "add", "t", "t.parquet").output)
+    assert ", 200 rows and " in said
+    assert run("dataset", "add", "t", "t.parquet").output == said  # the version that is there
+    newest, _, first = run("dataset", "log", "t").output.partition("t@1")
+    assert (" 200 " in newest, "20,000" in first) == (True, True)
+    run("remote", "add", "r", "remote")
+    run("dataset", "push", "t@1")
+    kept = sum(path.stat().st_size for path in (tmp_path / "remote").rglob("*") if path.is_file())
+    run("dataset", "push", "t")
+    assert sum(path.stat().st_size for path in (tmp_path / "remote").rglob("*") if path.is_file()) < 1.1 * kept
+    run("remote", "add", "r", "remote", home="b")
+    run("dataset", "fetch", "t", home="b")
+    there, here = (json.loads(run("dataset", "show", "t", "--json", home=home).output) for home in "ab")
+    for name in ("blob", "parts", "together", "profile", "rows", "schema"):
+        assert there[name] == here[name]
 
 
 def test_wrong_turns(run: Run, tmp_path: Path) -> None:

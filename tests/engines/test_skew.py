@@ -190,3 +190,14 @@ def test_good_rows_behind_skewed_ones_are_no_news(world: Contracted) -> None:
     assert len(world.look()) == 2
     by_label = {window.day: window.outcome for window in world.windows("data")}
     assert (by_label[first.label], by_label[newest.label], by_label[appended.label]) == ("fail", "fail", "pass")
+
+
+def test_a_table_that_came_whole_is_news_as_a_whole_though_it_shares_a_part(world: Contracted) -> None:
+    first = world.add("training", x=99.0)
+    blob = world.platform.blobs.put(encode(Summary(rows=3, columns=columns(9.0, 9.0))))
+    command = AddVersion(dataset="training", blob=first.blob, parts=(blob,), together=2)
+    whole = world.platform.datasets.add(command, by=SYSTEM)
+    assert (whole.together, len(whole.parts), len(whole.skew)) == (2, 2, 1)
+    world.look()
+    by_label = {window.day: window.outcome for window in world.windows("data")}
+    assert (by_label[first.label], by_label[whole.label]) == ("fail", "fail")

@@ -46,6 +46,13 @@ class JoinedOf(Value, tag="joined"):
     parts: tuple[bytes, ...]
 
 
+class SharedOf(Value, tag="shared"):
+    """Asks for the `Shared`: which of `parts` hold the rows with which the table in `data` begins."""
+
+    parts: tuple[bytes, ...]
+    data: bytes
+
+
 class ContentOf(Value, tag="content"):
     """Asks for the `SegmentContent` of a segment."""
 
@@ -87,7 +94,16 @@ class RequestOf(Value, tag="request"):
 
 
 Question = (
-    SummaryOf | ReferenceOf | ExtendedOf | JoinedOf | ContentOf | DayProfileOf | SkewedDayOf | LatestOf | RequestOf
+    SummaryOf
+    | ReferenceOf
+    | ExtendedOf
+    | JoinedOf
+    | SharedOf
+    | ContentOf
+    | DayProfileOf
+    | SkewedDayOf
+    | LatestOf
+    | RequestOf
 )
 
 

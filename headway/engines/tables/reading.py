@@ -33,6 +33,7 @@ from headway.engines.tables.questions import (
     Question,
     ReferenceOf,
     RequestOf,
+    SharedOf,
     SkewedDayOf,
     SummaryOf,
     found,
@@ -41,6 +42,7 @@ from headway.engines.tables.questions import (
     send,
 )
 from headway.engines.tables.requests import request_body
+from headway.engines.tables.sharing import shared
 from headway.engines.tables.windows import day_profiles, skewed_day
 from headway.errors import HeadwayError
 
@@ -56,6 +58,8 @@ def looked_up(question: Question) -> Any:
             return PolarsInspector().extended(reference, data, contract)
         case JoinedOf(parts=parts):
             return PolarsInspector().joined(parts)
+        case SharedOf(parts=parts, data=data):
+            return shared(parts, data)
         case ContentOf(deployment=deployment, segment=segment, data=data):
             return PolarsSegmentReader().read(deployment, segment, data)
         case DayProfileOf(segments=segments, day=day, layout=layout):

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from headway.kernel.records import Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.schema import Summary
+
+
+class Shared(Value):
+    """The first `parts` of those that were asked about hold the rows with which a table begins; `rest` holds the
+    `rest_rows` behind them as Parquet, and is empty where there are none or no part is shared."""
+
+    parts: int = 0
+    rest: bytes = b""
+    rest_rows: int = 0
 
 
 class Inspector(Protocol):
@@ -24,4 +34,8 @@ class Inspector(Protocol):
 
     def joined(self, parts: Sequence[bytes]) -> bytes:
         """The rows of all `parts`, in order, as one Parquet."""
+        ...
+
+    def shared(self, parts: Sequence[bytes], data: bytes) -> Shared:
+        """Which of `parts`, from the first, hold the rows with which the table in `data` begins."""
         ...

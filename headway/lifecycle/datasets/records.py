@@ -64,7 +64,10 @@ class DatasetVersion(Record, prefix="dv"):
     deleted_at: datetime | None = None
     form: Form = Form.TABLE
     parts: tuple[Part, ...] = ()
-    """Of a table that was appended to: its rows in order. Empty for one that is whole in `blob`."""
+    """Of a table that was appended to, or shares rows with the version before: its rows in order. Empty for one that
+    is whole in `blob`."""
+    together: int = 1
+    """Of a table in parts: how many of them, from the first, came as one table. Those behind were appended."""
     files: int = 0
     digest: str = ""
     """Of files: the digest of their listing, which is the same wherever and however they are kept."""
@@ -79,14 +82,22 @@ class DatasetVersion(Record, prefix="dv"):
     def label(self) -> str:
         return f"{self.dataset}@{self.number}"
 
+    @property
+    def new_rows(self) -> int:
+        """Of a table: how many rows were stored that were not there before."""
+        if self.stored >= self.size:
+            return self.rows
+        return self.parts[-1].rows if self.parts and self.stored else 0
+
 
 class AddVersion(Value):
     """Command: add the table in `blob` as the next version of `dataset`; if it is in several, the rows in `parts` are
-    behind those in `blob`."""
+    behind those in `blob`, and the first `together` of all these are looked at as one table."""
 
     dataset: str
     blob: str
     parts: tuple[str, ...] = ()
+    together: int = 1
     contract: Contract | None = None
     note: str = ""
     made_by: str = ""

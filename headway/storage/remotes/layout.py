@@ -44,6 +44,7 @@ class RemoteVersion(Value):
     schema: tuple[Column, ...] = ()
     contract: Contract | None = None
     parts: tuple[Part, ...] = ()
+    together: int = 1
     files: int = 0
     digest: str = ""
     root: str = ""
@@ -71,8 +72,8 @@ def remote_version(version: DatasetVersion, number: int, token: str) -> RemoteVe
     return RemoteVersion(
         dataset=version.dataset, number=number, token=token, made_at=version.created_at, form=version.form,
         blob=version.blob, size=version.size, rows=version.rows, schema=version.schema, contract=version.contract,
-        parts=version.parts, files=version.files, digest=version.digest, root=version.root, packs=version.packs,
-        note=version.note,
+        parts=version.parts, together=version.together, files=version.files, digest=version.digest, root=version.root,
+        packs=version.packs, note=version.note,
     )  # fmt: skip
 
 
