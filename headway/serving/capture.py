@@ -26,8 +26,9 @@ from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
 FLUSH_ROWS = 4_000
-_JOIN_AFTER = 128
-"""Exchanges: joined, rows of numbers take a fifth of the memory and less work later."""
+_JOIN_AFTER, _JOIN_BELOW = 32, 4
+"""Exchanges, and their rows on average: joined, lone rows of numbers take a fifth of the memory and less work later.
+Few at a time, and once the answer is on its way, since requests wait meanwhile."""
 _EXCHANGE_BYTES = 1000
 """What an exchange holds beside its body."""
 
@@ -70,17 +71,20 @@ class Capture:
         self._queue.append(exchange)
         self._rows, self.waiting_bytes = rows, self.waiting_bytes + size
         self._apart += 1
-        if self._apart >= _JOIN_AFTER:
-            self._join()
+        if self._apart == _JOIN_AFTER:
+            asyncio.get_running_loop().call_soon(self._join)
         if rows >= FLUSH_ROWS:
             self._wake.set()
 
     def _join(self) -> None:
-        """Join the newest exchanges where they can be."""
-        apart = self._queue[-self._apart :]
+        """Join the newest exchanges where they can be, and where that is worth it."""
+        begin, self._apart = len(self._queue) - self._apart, 0
+        apart = self._queue[begin:]
+        if sum([exchange.rows for exchange in apart]) > _JOIN_BELOW * len(apart):
+            return
         joined = written(apart)
-        self._queue[-self._apart :] = joined
-        self._apart, saved = 0, _bytes(apart) - _bytes(joined)
+        self._queue[begin:] = joined
+        saved = _bytes(apart) - _bytes(joined)
         self.waiting_bytes -= saved
         self._budget.give(saved)
 

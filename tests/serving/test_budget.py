@@ -102,8 +102,13 @@ def test_rows_of_numbers_wait_joined_and_take_less(tmp_path: Path, named: bool) 
     budget = Budget(350_000)  # for 250 of them apart
     [capture] = captures(tmp_path, 1, budget)
     count = 1000
-    for number in range(count):
-        capture.add(alone(number, ids=f"mine-{number}" if named else ""))
+
+    async def add() -> None:
+        for number in range(count):
+            capture.add(alone(number, ids=f"mine-{number}" if named else ""))
+            await asyncio.sleep(0)
+
+    asyncio.run(add())
     assert (capture.status().queued, capture.status().dropped) == (count, 0)
     assert capture.waiting_bytes < 350_000
     asyncio.run(capture.flush())
