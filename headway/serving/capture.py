@@ -1,7 +1,7 @@
 """Keeps every request and answer, off the path of the request: a bounded queue, emptied into segments by a thread.
 
-A queue that is full, by rows or by bytes, drops the newest and counts them. All state is touched on the event loop
-alone; the thread gets a batch and gives back a tally.
+A queue that is full drops the newest and counts them: by its rows, or by the bytes of all queues of the process. All
+state is touched on the event loop alone; the thread gets a batch and gives back a tally.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from headway.lifecycle.models.records import TensorSpec
+from headway.serving.budget import Budget
 from headway.serving.counters import CaptureStatus
-from headway.serving.exchange import Kept
+from headway.serving.exchange import Kept, written
+from headway.serving.heap import Heap
 from headway.serving.pace import Pace
 from headway.serving.router import LoadedTable
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 
 FLUSH_ROWS = 4_000
-MOST_BYTES = 32 * 2**20
+_JOIN_AFTER, _JOIN_BELOW = 32, 4
+"""Exchanges, and their rows on average: joined, lone rows of numbers take a fifth of the memory and less work later.
+Few at a time, and once the answer is on its way, since requests wait meanwhile."""
 _EXCHANGE_BYTES = 1000
 """What an exchange holds beside its body."""
 
@@ -39,13 +43,13 @@ class Capture:
         spool: Path,
         shipper: Shipper,
         most_rows: int = 200_000,
-        most_bytes: int = MOST_BYTES,
         pace: Pace | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self._spool, self._shipper, self._pace = spool, shipper, pace or Pace()
-        self._most_rows, self._most_bytes = most_rows, most_bytes
+        self._spool, self._shipper, self._pace, self._budget = spool, shipper, pace or Pace(), budget or Budget()
+        self._most_rows = most_rows
         self._queue: list[Kept] = []
-        self._rows = self._bytes = 0
+        self._rows = self.waiting_bytes = self._apart = 0
         self._counts, self._mirror_error = CaptureStatus(), ""
         self._some, self._wake, self._flushing, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Lock(), False
         self.on_written: Callable[[], None] | None = None
@@ -58,16 +62,36 @@ class Capture:
 
     def add(self, exchange: Kept) -> None:
         """Queue an exchange, or drop it and count its rows."""
-        rows, size = self._rows + exchange.rows, self._bytes + exchange.size + _EXCHANGE_BYTES
-        if rows > self._most_rows or size > self._most_bytes:
+        rows, size = self._rows + exchange.rows, exchange.size + _EXCHANGE_BYTES
+        if rows > self._most_rows or not self._budget.take(size):
             self._counts = self._counts.but(dropped=self._counts.dropped + exchange.rows)
             return
         if not self._queue:
             self._some.set()
         self._queue.append(exchange)
-        self._rows, self._bytes = rows, size
+        self._rows, self.waiting_bytes = rows, self.waiting_bytes + size
+        self._apart += 1
+        if self._apart == _JOIN_AFTER:
+            asyncio.get_running_loop().call_soon(self._join)
         if rows >= FLUSH_ROWS:
             self._wake.set()
+
+    def _join(self) -> None:
+        """Join the newest exchanges where they can be, and where that is worth it."""
+        begin, self._apart = len(self._queue) - self._apart, 0
+        apart = self._queue[begin:]
+        if sum([exchange.rows for exchange in apart]) > _JOIN_BELOW * len(apart):
+            return
+        joined = written(apart)
+        self._queue[begin:] = joined
+        saved = _bytes(apart) - _bytes(joined)
+        self.waiting_bytes -= saved
+        self._budget.give(saved)
+
+    def hurry(self) -> None:
+        """Flush soon."""
+        self._some.set()
+        self._wake.set()
 
     def recount(self) -> None:
         """Look at the spool anew, where other workers write and send as well."""
@@ -81,6 +105,7 @@ class Capture:
         """Flush every half second, less often where many deployments have few rows each, or when much waits, until
         `close`; then once more."""
         self._pace.join(self._waits)
+        self._budget.join(self)
         while not self._closing:
             await self._pause()
             try:
@@ -88,6 +113,7 @@ class Capture:
             except Exception:  # whatever is wrong with one flush must not end the capture
                 log.exception("flush failed")
         self._pace.leave(self._waits)
+        self._budget.leave(self)
         await self.flush(at_once=True)
 
     async def _pause(self) -> None:
@@ -105,8 +131,7 @@ class Capture:
     def close(self) -> None:
         """Let `run` come to its end."""
         self._closing = True
-        self._some.set()
-        self._wake.set()
+        self.hurry()
 
     async def flush(self, *, at_once: bool = False) -> CaptureStatus:
         """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""
@@ -120,13 +145,13 @@ class Capture:
         return self.status()
 
     async def _write(self) -> None:
-        queue, self._queue = self._queue, []
-        self._rows = self._bytes = 0
-        pieces = [(inputs, piece) for inputs, exchanges in _by_inputs(queue) for piece in _pieces(exchanges)]
-        for inputs, exchanges in pieces:
+        pieces = [(inputs, piece) for inputs, exchanges in _by_inputs(self._taken()) for piece in _pieces(exchanges)]
+        while pieces:
+            inputs, exchanges = pieces.pop(0)
             try:
                 async with self._pace.one_at_a_time:
-                    tally, cpu_s = await asyncio.to_thread(_keep, exchanges, inputs, self._spool)
+                    self._budget.give(_bytes(exchanges))  # what is being written now, of one deployment, is not counted
+                    tally, cpu_s = await asyncio.to_thread(_keep, exchanges, inputs, self._spool, self._budget.heap)
             except OSError as error:
                 self._put_back(exchanges, f"segments cannot be written to {self._spool}: {error}")
             except Exception as error:  # one batch that cannot be written must not end the capture
@@ -142,10 +167,16 @@ class Capture:
         if error != self._counts.error:
             log.error("capture waits", extra={"facts": {"error": error}})
         self._counts = self._counts.but(error=error)
-        waiting, self._queue = self._queue, []
-        self._rows = self._bytes = 0
+        waiting = self._taken()
+        self._budget.give(_bytes(waiting))
         for exchange in (*exchanges, *waiting):
             self.add(exchange)
+
+    def _taken(self) -> list[Kept]:
+        """What waits, which does so no more."""
+        queue, self._queue = self._queue, []
+        self._rows = self.waiting_bytes = self._apart = 0
+        return queue
 
     def _count(self, tally: Tally) -> None:
         counts = self._counts
@@ -161,6 +192,11 @@ class Capture:
             segments=counts.segments + 1,
             error="",
         )
+
+
+def _bytes(exchanges: Iterable[Kept]) -> int:
+    """What they take of the budget."""
+    return sum(exchange.size + _EXCHANGE_BYTES for exchange in exchanges)
 
 
 def _by_inputs(queue: list[Kept]) -> Iterable[tuple[tuple[TensorSpec, ...], list[Kept]]]:
@@ -187,14 +223,16 @@ def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:
         yield piece
 
 
-def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path) -> tuple[Tally, float]:
-    """What was written, and the processor time that it took."""
+def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path, heap: Heap) -> tuple[Tally, float]:
+    """What was written, and the processor time that it took. Once they are safe, the exchanges are let go."""
     # Here, since what writes Parquet takes a tenth of a server's memory, and of the time until its first answer.
     from headway.serving.segments import segment, write  # noqa: PLC0415
 
     began_s = time.thread_time()
     made = segment(exchanges, inputs)
     write(made.data, spool)
+    exchanges.clear()
+    heap.look()
     return made.tally, time.thread_time() - began_s
 
 

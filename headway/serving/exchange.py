@@ -99,10 +99,10 @@ def by_row(named: dict[str, list[int]], rows: int) -> list[list[str] | None]:
     return [each or None for each in names]
 
 
-Kept = Exchange | Answered
-"""What is captured."""
 Written = Exchange | AnsweredRows
 """What a segment is made of."""
+Kept = Written | Answered
+"""What is captured."""
 
 
 def written(kept: Iterable[Kept]) -> list[Written]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from headway.serving.budget import MOST_BYTES
 from headway.serving.log import log_to_stderr
 from headway.serving.sockets import reserved_port
 from headway.serving.supervisor import Supervisor
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a client may take to send a request or to take its answer",
     )  # fmt: skip
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")
+    parser.add_argument(
+        "--capture-bytes", type=int, default=MOST_BYTES, help="most that they take there, over all deployments"
+    )
     parser.add_argument("--workers", type=_count, default=1, help="processes that share the port, one for each core")
     parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)  # what the parent tells its workers
     parser.add_argument("--siblings", type=Path, help=argparse.SUPPRESS)

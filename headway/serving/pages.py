@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.errors import Invalid, NotFound, Unavailable
-from headway.kernel.version import VERSION
 from headway.lifecycle.models.records import Datatype, Form, TensorSpec
 from headway.serving.counters import ReleaseCounters, ServerCounters
 from headway.serving.messages import TEXT, Answer
@@ -31,13 +30,13 @@ class Pages:
     def __init__(self, router: Router, counters: ServerCounters) -> None:
         self._router, self._counters = router, counters
         self.fixed: dict[str, tuple[str, Page]] = {
-            "/v2": ("GET", lambda: _said({"name": "headway", "version": VERSION, "extensions": EXTENSIONS})),
+            "/v2": ("GET", lambda: _said({"name": "headway", "version": _version(), "extensions": EXTENSIONS})),
             "/v2/health/live": ("GET", lambda: _said({"live": True, "ready": self.is_ready()})),
             "/v2/health/ready": ("GET", lambda: _ready({"live": True, "ready": self.is_ready()})),
             "/v1/openapi.json": ("GET", self._openapi),
             "/ping": ("GET", self._ping),
             "/health": ("GET", self._ping),
-            "/version": ("GET", lambda: Answer(200, VERSION.encode(), TEXT)),
+            "/version": ("GET", lambda: Answer(200, _version().encode(), TEXT)),
             "/v2/models/stats": ("GET", lambda: _said({"model_stats": self._statistics(self._all())})),
             "/v2/repository/index": ("POST", lambda: _said([self._entry(each) for each in self._all()])),
         }
@@ -120,6 +119,13 @@ def model_path(path: str) -> tuple[str, str, str]:
     if not number:
         raise NotFound(f"{path[:200]} names no version")
     return name, number, rest
+
+
+def _version() -> str:
+    # Here, since what reads it from the installed package takes 1.3 MiB, and few ask.
+    from headway.kernel.version import VERSION  # noqa: PLC0415
+
+    return VERSION
 
 
 def _said(value: Any) -> Answer:

@@ -17,14 +17,16 @@ import uvloop
 from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
 from headway.errors import BadSettings
 from headway.serving.buckets import SharedBuckets
+from headway.serving.budget import Budget
 from headway.serving.capture import Capture
 from headway.serving.core import Core
 from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
 from headway.serving.door import Door
+from headway.serving.heap import return_early
 from headway.serving.inference import Inference
 from headway.serving.listener import Listener, Service
-from headway.serving.memory import OnnxModels, return_early
+from headway.serving.memory import OnnxModels
 from headway.serving.pace import Pace
 from headway.serving.parquet import ParquetRequests
 from headway.serving.responder import Responder
@@ -51,6 +53,7 @@ class Shared(NamedTuple):
     turn: Turn
     watch: Watch
     pace: Pace
+    budget: Budget
     telemetry: Telemetry | None
     parquet: ParquetRequests | None
 
@@ -83,7 +86,8 @@ def build(
 ) -> Core:
     """The parts of a server, wired: of one deployment, or of all those whose tables are in a folder."""
     files = BlobFolder(settings.blobs)
-    shared = Shared(files, OnnxModels(files), Turn(), Watch(), Pace(), telemetry, parquet)
+    budget = Budget(settings.capture_bytes)
+    shared = Shared(files, OnnxModels(files), Turn(), Watch(), Pace(), budget, telemetry, parquet)
     if not settings.routing.is_dir():
         return _responder(settings, shared)
 
@@ -107,7 +111,7 @@ def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
         settings.token_file,
         lambda: router.active.table.deployment if router.active else "",
     )
-    capture = Capture(settings.spool, shipper, settings.capture_rows, pace=shared.pace)
+    capture = Capture(settings.spool, shipper, settings.capture_rows, shared.pace, shared.budget)
     siblings = None if settings.slot is None else Siblings(settings.siblings, settings.slot)
     door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
     inference = Inference(counters, capture, shared.telemetry, door)

@@ -12,8 +12,8 @@ from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, decoded, packed
+from headway.serving.heap import resident_bytes
 from headway.serving.inference import Inference, status_of
-from headway.serving.memory import resident_bytes
 from headway.serving.messages import JSON, Answer, Head
 from headway.serving.mlflow import MLFLOW, is_parquet
 from headway.serving.pages import Pages, model_path

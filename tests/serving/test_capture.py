@@ -17,6 +17,7 @@ import pytest
 
 from headway.kernel.records import digest
 from headway.lifecycle.rollouts.routing import ShadowRoute
+from headway.serving.budget import Budget
 from headway.serving.capture import Capture
 from headway.serving.exchange import Exchange
 from headway.serving.shipping import Shipper
@@ -77,7 +78,7 @@ def test_a_full_queue_drops_and_counts(small: Server) -> None:
 
 
 def test_bounds_by_rows_and_bytes(tmp_path: Path) -> None:
-    capture = Capture(tmp_path, Shipper(tmp_path, str, None, str), most_rows=3, most_bytes=10_000)
+    capture = Capture(tmp_path, Shipper(tmp_path, str, None, str), most_rows=3, budget=Budget(10_000))
     capture.add(exchange("large", 20_000))
     for number in range(5):
         capture.add(exchange(f"{number}"))

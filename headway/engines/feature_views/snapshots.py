@@ -5,7 +5,6 @@ It is an SQLite database of one table, so that a server reads the pages it needs
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,8 @@ _read = msgspec.json.Decoder(OnlineRow).decode
 
 def packed(rows: Mapping[str, OnlineRow]) -> bytes:
     """The file of `rows`, by `rules.entity_key`; of the same rows always the same."""
+    import sqlite3  # noqa: PLC0415
+
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID")
@@ -34,6 +35,9 @@ class Snapshot:
     """Such a file on the local disk. It stays readable when the file is removed, until it is closed."""
 
     def __init__(self, path: Path) -> None:
+        # Here, since a model server whose tables look nothing up needs it not, and 0.8 MiB less.
+        import sqlite3  # noqa: PLC0415
+
         self._connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
