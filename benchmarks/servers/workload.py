@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.messages import MESSAGES
 
 WIDTH = 20
 NUMBERS = tuple(f"number_{place}" for place in range(12))

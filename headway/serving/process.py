@@ -124,7 +124,7 @@ def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
         return ()
     if not isinstance(core, Responder):
         raise BadSettings("--grpc-port takes one routing table, not a folder of them")
-    from headway.serving.grpc_service import GrpcService  # noqa: PLC0415
+    from headway.serving.grpc.service import GrpcService  # noqa: PLC0415
 
     bound = _bound(settings, settings.grpc_port)
     return (GrpcService(core.inference, core.about, core.turn, bound, core.most_bytes, settings.request_timeout_s),)

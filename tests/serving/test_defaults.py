@@ -15,7 +15,7 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, check
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.serving.features import by_name, by_place, by_record
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.messages import MESSAGES
 from headway.serving.protocol import Tensor
 from headway.serving.tensors import Inputs
 from tests.serving.conftest import MakeTable, StartServer

@@ -19,7 +19,7 @@ from headway.errors import BadTensor, DeadlineExceeded, Overloaded, RateExceeded
 from headway.lifecycle.rollouts.limits import UNLIMITED, Limits
 from headway.serving.buckets import MOST_CALLERS, OwnBuckets, SharedBuckets
 from headway.serving.door import Door
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.messages import MESSAGES
 from headway.serving.messages import Head
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Server, request

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.lifecycle.rollouts.sticky import Sticky
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.messages import MESSAGES
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.environments import Environment
 from tests.serving.processes import Server, request

@@ -23,8 +23,8 @@ import h2.events
 import pytest
 
 from headway.lifecycle.rollouts.routing import RoutingTable
-from headway.serving.grpc_calls import Refusal, Status, headers_of, message_in
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.calls import Refusal, Status, headers_of, message_in
+from headway.serving.grpc.messages import MESSAGES
 from headway.serving.http2 import frames
 from headway.serving.http2.codes import Code
 from headway.serving.http2.requests import Request

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
-from headway.serving.grpc_answers import RawAnswers, TypedAnswers
+from headway.serving.grpc.answers import RawAnswers, TypedAnswers
 from headway.serving.heap import resident_bytes as own_resident_bytes
 from headway.serving.http2 import frames
 from headway.serving.http2.codes import Code

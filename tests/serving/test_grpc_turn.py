@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Answered
-from headway.serving.grpc_dialect import GrpcInference
-from headway.serving.grpc_messages import MESSAGES
+from headway.serving.grpc.dialect import GrpcInference
+from headway.serving.grpc.messages import MESSAGES
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.router import LoadedTable

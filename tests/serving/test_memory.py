@@ -95,7 +95,7 @@ def test_a_server_starts_without_what_only_others_need() -> None:
     """What is large, and what is small but no use before somebody asks for it."""
     unwanted = ("polars", "sklearn", "onnx", "skl2onnx", "arro3", "sqlite3", "importlib.metadata", "pyarrow")
     program = (
-        f"import sys, headway.serving.process, headway.serving.grpc_service;print(*set({unwanted}) & set(sys.modules))"
+        f"import sys, headway.serving.process, headway.serving.grpc.service;print(*set({unwanted}) & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

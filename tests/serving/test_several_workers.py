@@ -260,7 +260,7 @@ def test_only_what_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
 
 def test_both_answer_grpc(start_server: StartServer) -> None:
     grpc = pytest.importorskip("grpc")
-    from headway.serving.grpc_messages import MESSAGES  # noqa: PLC0415
+    from headway.serving.grpc.messages import MESSAGES  # noqa: PLC0415
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headway.errors import BadTensor, HeadwayError
-from headway.serving.grpc_calls import (
+from headway.serving.grpc.calls import (
     PREFIX_BYTES,
     STATUSES,
     Headers,
@@ -20,8 +20,8 @@ from headway.serving.grpc_calls import (
     refusal,
     success,
 )
-from headway.serving.grpc_dialect import GrpcInference
-from headway.serving.grpc_messages import MESSAGES, PACKAGE, DecodeError
+from headway.serving.grpc.dialect import GrpcInference
+from headway.serving.grpc.messages import MESSAGES, PACKAGE, DecodeError
 from headway.serving.http2.listener import Listener
 from headway.serving.http2.requests import Request
 from headway.serving.http2.stream import Reply, Stream

@@ -10,8 +10,8 @@ from headway.errors import BadTensor
 from headway.lifecycle.models.records import Datatype
 from headway.serving.dialects import OpenInference, Outputs, places
 from headway.serving.exchange import Exchange
-from headway.serving.grpc_answers import RawAnswers, TypedAnswers
-from headway.serving.grpc_messages import CONTENTS, MESSAGES
+from headway.serving.grpc.answers import RawAnswers, TypedAnswers
+from headway.serving.grpc.messages import CONTENTS, MESSAGES
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import InferRequest, RequestParameters, Tensor, TensorParameters, WantedOutput, fill
 from headway.serving.quick import QuickRequest, QuickTensor, Usual, is_usual

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from headway.serving.dialects import Outputs
-from headway.serving.grpc_messages import CONTENTS, MESSAGES
+from headway.serving.grpc.messages import CONTENTS, MESSAGES
 from headway.serving.messages import Answer
 from headway.serving.router import LoadedRoute
 
