@@ -2,12 +2,12 @@
 
     python benchmarks/serving.py [--requests 2000] [--rounds 5] [--mixed] [--with NAME ...] [--cache FOLDER]
 
-All servers live at once, on one process each, and are asked in turns over 16 and 64 loopback connections, so that what
-else the machine does falls on all of them; medians of the rounds count. On Linux the servers have the first processor
-for themselves, the load the last, as far as nothing else runs there. All run the same ONNX model: gradient boosting,
-100 trees of depth 4, on 20 numbers in one tensor; with `--mixed` 12 numbers and 4 texts in a tensor each. The bare app
-reads the body, runs the model on a row made beforehand and answers constant bytes: no JSON, no check, no capture.
-CPU is that of the whole process tree, and for Headway includes writing what it captured.
+All servers live at once, on one process each, and are asked in turns over 16 and 64 loopback connections (or as many as
+`--connections` says), so that what else the machine does falls on all of them; medians of the rounds count. On Linux
+the servers have the first processor for themselves, the load the last, as far as nothing else runs there. All run the
+same ONNX model: gradient boosting, 100 trees of depth 4, on 20 numbers in one tensor; with `--mixed` 12 numbers and 4
+texts in a tensor each. The bare app reads the body, runs the model on a row made beforehand and answers constant bytes:
+no JSON, no check, no capture. CPU is that of the whole process tree, and for Headway includes writing what it captured.
 
 `--with` names another server; it is installed in an environment of its own in the cache folder, outside the checkout,
 and left out with the reason when it does not install or start.
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,7 +39,7 @@ from servers.workload import Workload, in_binary, in_grpc, in_json, mixed, plain
 from headway.kernel.records import digest, encode
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 
-CONNECTIONS = (16, 64)
+CONNECTIONS = [16, 64]
 SETTLED_S = 0.7
 """The last captured rows are still being written behind the last answer."""
 MANY_TIMES = 25
@@ -65,7 +66,7 @@ class Contender:
     def __init__(self, name: str, served: Served, sent: bytes, grpc_port: int = 0, more: Sequence[bytes] = ()) -> None:
         """`more` is sent in turns with `sent`, as often as a server of many models needs to be asked."""
         self.name, self.served, self.sent, self.grpc_port, self.more = name, served, sent, grpc_port, more
-        self.rounds: dict[int, list[Round]] = {connections: [] for connections in CONNECTIONS}
+        self.rounds: defaultdict[int, list[Round]] = defaultdict(list)
 
     def ask(self, load: Load, requests: int, connections: int) -> None:
         sent, port = base64.b64encode(self.sent).decode(), self.grpc_port or self.served.port
@@ -227,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000, help="of one server in one round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS, help="of the load")
     parser.add_argument("--mixed", action="store_true", help="a row of numbers and texts, in a tensor each")
     parser.add_argument("--models", type=int, default=100, help="in one process; 0 leaves that out")
     parser.add_argument("--with", dest="peers", action="append", choices=list(peers.PEERS), default=[])
@@ -248,13 +250,13 @@ def main() -> None:
         alone = [(each, arena.work, rows) for each in (sessions[:1], sessions) for rows in (1, 16)]
         for _ in range(settings.rounds):
             alone_us.append(tuple(run_us(*each) for each in alone))
-            for connections in CONNECTIONS:
+            for connections in settings.connections:
                 for each in found:
                     each.ask(load, settings.requests, connections)
         one, full, other, others = map(statistics.median, zip(*alone_us, strict=True))
         print(f"ONNX Runtime alone, us of CPU a row: the same model again and again {one:.1f}, on 16 rows {full:.1f}")
         print(f"{len(models)} models in turns {other:.1f}, each on 16 rows {others:.1f}")
-        for connections in CONNECTIONS:
+        for connections in settings.connections:
             report(found, connections)
 
 
