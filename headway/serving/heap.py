@@ -12,7 +12,7 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Their numbers in glibc's malloc.h."""
 _KEPT_BYTES = 64 * 1024
-_GROWN_BYTES = 2 * 2**20
+_GROWN_BYTES = 2**20
 
 
 def resident_bytes() -> int:
@@ -42,7 +42,7 @@ class Heap:
         self._least = 0
 
     def look(self) -> None:
-        """Do so if the process has grown by 2 MiB since; for a third of a millisecond others cannot allocate."""
+        """Do so if the process has grown by 1 MiB since; for a third of a millisecond others cannot allocate."""
         self._least = min(self._least, now := resident_bytes())
         if self._trim and now - self._least > _GROWN_BYTES:
             self._trim(0)

@@ -22,7 +22,7 @@ from tests.serving.test_turn import TREES, WIDTH
 _PIPELINED = 50
 _MIB = 2**20
 _MOST_GROWTH = 3 * _MIB
-"""The heap is trimmed once it has grown by 2."""
+"""The heap is trimmed once it has grown by 1."""
 
 
 def resident_bytes(server: Server) -> int:
