@@ -74,7 +74,7 @@ class Capture:
         if self._apart == _JOIN_AFTER:
             asyncio.get_running_loop().call_soon(self._join)
         if rows >= FLUSH_ROWS:
-            self._wake.set()
+            self.hurry()
 
     def _join(self) -> None:
         """Join the newest exchanges where they can be, and where that is worth it."""
@@ -89,9 +89,9 @@ class Capture:
         self._budget.give(saved)
 
     def hurry(self) -> None:
-        """Flush soon."""
-        self._some.set()
-        self._wake.set()
+        """Flush soon, but for what could not be written: that has to wait as long as ever."""
+        if not self._counts.error:
+            self._wake.set()
 
     def recount(self) -> None:
         """Look at the spool anew, where other workers write and send as well."""
@@ -131,7 +131,8 @@ class Capture:
     def close(self) -> None:
         """Let `run` come to its end."""
         self._closing = True
-        self.hurry()
+        self._some.set()
+        self._wake.set()
 
     async def flush(self, *, at_once: bool = False) -> CaptureStatus:
         """Write what waits to the spool and send the spool; `at_once` does not wait out an earlier failure."""

@@ -18,8 +18,9 @@ import pytest
 from headway.kernel.records import digest
 from headway.lifecycle.rollouts.routing import ShadowRoute
 from headway.serving.budget import Budget
-from headway.serving.capture import Capture
+from headway.serving.capture import FLUSH_ROWS, Capture
 from headway.serving.exchange import Exchange
+from headway.serving.pace import Pace
 from headway.serving.shipping import Shipper
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Blobs, ControlPlane, Server, request, train
@@ -97,6 +98,40 @@ def test_what_cannot_be_written_waits(tmp_path: Path) -> None:
     spool.mkdir()
     asyncio.run(capture.flush())
     assert (capture.status().captured, capture.status().queued, capture.status().error) == (1, 0, "")
+
+
+class Waiting(Pace):
+    """Lets nobody write before its time, and counts how often it was asked when that is."""
+
+    asked = 0
+
+    def interval_s(self) -> float:
+        self.asked += 1
+        return 3600
+
+
+def test_what_cannot_be_written_is_not_tried_again_at_once(tmp_path: Path) -> None:
+    """Not even where so much waits that it would be written before its time."""
+    pace = Waiting()
+    spool = tmp_path / "spool"
+    capture = Capture(spool, Shipper(spool, str, None, str), pace=pace)
+
+    async def story() -> None:
+        for number in range(FLUSH_ROWS):
+            capture.add(exchange(f"{number}"))
+        running = asyncio.create_task(capture.run())
+        while not capture.status().error:
+            await asyncio.sleep(0.01)
+        for number in range(20):
+            capture.add(exchange(f"later-{number}"))
+            await asyncio.sleep(0.01)
+        assert pace.asked == 2
+        spool.mkdir()
+        capture.close()
+        await running
+
+    asyncio.run(story())
+    assert (capture.status().captured, capture.status().error) == (FLUSH_ROWS + 20, "")
 
 
 def test_mirror_scores_are_the_direct_ones(traffic: Server, table: MakeTable) -> None:
