@@ -214,13 +214,13 @@ def many(arena: Arena, count: int, running: ExitStack) -> tuple[list[Contender],
 def report(found: list[Contender], connections: int) -> None:
     first = found[0].median(connections).cpu_us
     print(f"\n{connections} connections: medians, times in us; x: CPU beside the first")
-    print(f"{'':32}{'CPU':>7}{'x':>7}{'req/s':>8}{'p50':>8}{'p99':>8}{'x p50':>7}{'client':>8}{'start s':>9}{'MiB':>6}")
+    print(f"{'':32}{'CPU':>7}{'x':>7}{'req/s':>8}{'p50':>8}{'p99':>8}{'x p50':>7}{'client':>8}{'start s':>9}{'MiB':>7}")
     for each in found:
         took = each.median(connections)
         print(
             f"{each.name:32}{took.cpu_us:7.0f}{took.cpu_us / first:7.2f}{1e6 / took.wall_us:8.0f}{took.p50_us:8.0f}"
             f"{took.p99_us:8.0f}{took.p99_us / took.p50_us:7.1f}{took.client_cpu_us:8.0f}"
-            f"{each.served.start_s:9.2f}{each.served.memory_mib():6.0f}"
+            f"{each.served.start_s:9.2f}{each.served.memory_mib():7.1f}"
         )
 
 

@@ -9,6 +9,8 @@ from headway.errors import Invalid
 from headway.kernel.ids import kind_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+_LONGEST_PATH = 1_000
+_ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
 
 
 def checked_name(text: str, what: str) -> str:
@@ -37,3 +39,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     matches = get_close_matches(name, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def checked_path(text: str) -> str:
+    """`text` if it may name an artifact: names between slashes, none of which leads anywhere else, also not once it
+    is decoded again, however often; raises `Invalid` otherwise. A per cent sign by itself is a character like any."""
+    parts = text.split("/")
+    fits = len(text) <= _LONGEST_PATH and text.isprintable() and "\\" not in text
+    if not fits or any(part in ("", ".", "..") for part in parts) or _leads_elsewhere(text):
+        raise Invalid(
+            f"{text[:100]!r} cannot name an artifact: take up to {_LONGEST_PATH} characters, with names between slashes"
+        )
+    return text
+
+
+def _leads_elsewhere(text: str) -> bool:
+    while (decoded := _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)) != text:
+        if ".." in _SEPARATORS.split(decoded) or decoded[:1] in ("/", "\\"):
+            return True
+        text = decoded
+    return False

@@ -12,7 +12,7 @@ from headway.client.mlflow.source import MOST_RUNS, File, Points, Told
 from headway.client.mlflow.values import measured
 from headway.client.mlflow.wire import Wire
 from headway.errors import Invalid, NotFound
-from headway.lifecycle.runs.rules import checked_path
+from headway.kernel.naming import checked_path
 
 _V2, _V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
 _AJAX = "/ajax-api/2.0/mlflow"

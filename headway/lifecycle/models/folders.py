@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from headway.errors import Invalid
 from headway.kernel.blobs import checked_digest
+from headway.kernel.naming import checked_path
 from headway.lifecycle.models.records import ModelFile, ModelFolder, Registration
-from headway.lifecycle.runs.rules import checked_path
-from headway.lifecycle.runs.store import ArtifactStore
+
+if TYPE_CHECKING:  # a model server needs nothing of runs, and a megabyte less
+    from headway.lifecycle.runs.store import ArtifactStore
 
 _read = msgspec.json.Decoder(ModelFolder).decode
 

@@ -10,8 +10,8 @@ from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.naming import checked_path
 from headway.lifecycle.runs.records import Artifact
-from headway.lifecycle.runs.rules import checked_path
 from headway.lifecycle.runs.store import ArtifactStore
 
 

@@ -14,6 +14,7 @@ from headway.kernel.blobs import BlobStore, checked_digest
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids, derived
 from headway.kernel.journal import Act, Journal
+from headway.kernel.naming import checked_path
 from headway.lifecycle.runs.imported import (
     BEGUN,
     SEEN,
@@ -28,7 +29,7 @@ from headway.lifecycle.runs.imported import (
 )
 from headway.lifecycle.runs.logged import LoggedModel, LoggedModelState
 from headway.lifecycle.runs.records import Artifact, Experiment, Run, RunState
-from headway.lifecycle.runs.rules import check_texts, checked_path, checked_title
+from headway.lifecycle.runs.rules import check_texts, checked_title
 from headway.lifecycle.runs.store import ArtifactStore, ExperimentStore, LoggedModelStore, RunStore, TraceStore
 from headway.lifecycle.runs.traces import Trace
 

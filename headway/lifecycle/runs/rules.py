@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -12,8 +11,7 @@ from headway.lifecycle.runs.records import MOVES, AmendRun, LogBatch, Run, RunSt
 MOST_METRICS, MOST_TEXTS = 10_000, 1_000
 LONGEST_KEY, LONGEST_VALUE = 250, 8_000
 LONGEST_LOG = 1_000_000
-LONGEST_TITLE, LONGEST_PATH = 500, 1_000
-_ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
+LONGEST_TITLE = 500
 
 
 def moved(run: Run, state: RunState, at: datetime, error: str = "") -> Run:
@@ -113,23 +111,3 @@ def checked_log(text: str) -> str:
     if not text or len(text) > LONGEST_LOG or "\0" in text:
         raise Invalid(f"a part of a log has 1 to {LONGEST_LOG} characters, and no NUL; send more of it in parts")
     return text
-
-
-def checked_path(text: str) -> str:
-    """`text` if it may name an artifact: names between slashes, none of which leads anywhere else, also not once it
-    is decoded again, however often; raises `Invalid` otherwise. A per cent sign by itself is a character like any."""
-    parts = text.split("/")
-    fits = len(text) <= LONGEST_PATH and text.isprintable() and "\\" not in text
-    if not fits or any(part in ("", ".", "..") for part in parts) or _leads_elsewhere(text):
-        raise Invalid(
-            f"{text[:100]!r} cannot name an artifact: take up to {LONGEST_PATH} characters, with names between slashes"
-        )
-    return text
-
-
-def _leads_elsewhere(text: str) -> bool:
-    while (decoded := _ENCODED.sub(lambda found: chr(int(found[1], 16)), text)) != text:
-        if ".." in _SEPARATORS.split(decoded) or decoded[:1] in ("/", "\\"):
-            return True
-        text = decoded
-    return False

@@ -16,9 +16,9 @@ from blake3 import blake3
 from headway.errors import Invalid, LedgerBroken, NotFound
 from headway.kernel.access import Permission
 from headway.kernel.blobs import BlobStore
+from headway.kernel.naming import checked_path
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.records import Artifact
-from headway.lifecycle.runs.rules import checked_path
 from headway.server.mlflow.experiments import shown_id
 from headway.server.mlflow.routing import Endpoint
 from headway.server.mlflow.runs import RunId, experiment_named, native_model, shown_model

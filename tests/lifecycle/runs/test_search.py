@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.errors import Invalid
+from headway.kernel.naming import checked_path
 from headway.lifecycle.runs.matching import like
-from headway.lifecycle.runs.rules import checked_path
 from headway.lifecycle.runs.search import RUNS, Condition, Field, Kind, Operator, Order, parsed_filter, parsed_order
 
 _WORDS = 'metrics.a params.`b tags."x" run_id attributes.start_time datasets.name AND OR IN LIKE IS NOT NULL'
