@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import json
 import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-TIMEOUT_S = 10
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 4.0
-_ALREADY_THERE = 409
+_BAD, _ALREADY_THERE = 300, 409
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +33,6 @@ class Shipper:
     ) -> None:
         self._spool, self._control, self._token_file = spool, control, token_file
         self._deployment, self._elapsed_s = deployment, elapsed_s
-        # Not httpx2: for one PUT a second it would add 16 MiB to each server and 0.1 s to its start.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._delay_s, self._next_at_s = FIRST_DELAY_S, 0.0
         self.error = ""
         self.recount()
@@ -65,29 +59,24 @@ class Shipper:
         self.unsent, error = len(paths), ""
         for path in paths:
             try:
-                self._put(control, deployment, path)
-            except urllib.error.HTTPError as refusal:
-                error = f"the control plane answered {refusal.code} to segment {path.stem}"
-                continue
-            except (OSError, http.client.HTTPException) as failure:
+                status = self._put(control, deployment, path)
+            except OSError as failure:
                 error = f"the control plane does not answer: {failure}"
                 break
+            if status >= _BAD and status != _ALREADY_THERE:
+                error = f"the control plane answered {status} to segment {path.stem}"
+                continue
             path.unlink(missing_ok=True)
         self._settle(error)
 
-    def _put(self, control: str, deployment: str, path: Path) -> None:
-        url = f"{control}/v1/deployments/{quote(deployment, safe='')}/segments/b3:{path.stem}"
-        request = urllib.request.Request(url, data=path.read_bytes(), method="PUT")
-        request.add_header("Content-Type", "application/vnd.apache.parquet")
+    def _put(self, control: str, deployment: str, path: Path) -> int:
+        from headway.serving.upload import put  # noqa: PLC0415
+
+        headers = {"Content-Type": "application/vnd.apache.parquet"}
         if self._token_file:
-            request.add_header("Authorization", f"Bearer {self._token_file.read_text().strip()}")
-        try:
-            with self._opener.open(request, timeout=TIMEOUT_S):
-                pass
-        except urllib.error.HTTPError as refusal:
-            refusal.close()
-            if refusal.code != _ALREADY_THERE:
-                raise
+            headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
+        url = f"{control}/v1/deployments/{quote(deployment, safe='')}/segments/b3:{path.stem}"
+        return put(url, path.read_bytes(), headers)
 
     def _settle(self, error: str) -> None:
         if error and error != self.error:

@@ -93,7 +93,17 @@ def test_a_parent_of_workers_imports_little() -> None:
 
 def test_a_server_starts_without_what_only_others_need() -> None:
     """What is large, and what is small but no use before somebody asks for it."""
-    unwanted = ("polars", "sklearn", "onnx", "skl2onnx", "arro3", "sqlite3", "importlib.metadata", "pyarrow")
+    unwanted = (
+        "polars",
+        "sklearn",
+        "onnx",
+        "skl2onnx",
+        "arro3",
+        "sqlite3",
+        "importlib.metadata",
+        "pyarrow",
+        "http.client",
+    )
     program = (
         f"import sys, headway.serving.process, headway.serving.grpc.service;print(*set({unwanted}) & set(sys.modules))"
     )
