@@ -158,7 +158,8 @@ def answered(server: Server, folder: Path) -> bool:
     return answer(server, INFER.format(1), rows) == pytest.approx(np.load(folder / "net.npy")[:1], abs=1e-5)
 
 
-def test_it_is_replayed_bit_for_bit(world: Delivered, folder: Path, runtime: PythonRuntime) -> None:
+@pytest.mark.usefixtures("both")
+def test_it_is_replayed_bit_for_bit(world: Delivered, folder: Path) -> None:
     server = world.serve("flights")
     rows = np.load(folder / "rows.npy")[:5]
     for place, row in enumerate(rows):
