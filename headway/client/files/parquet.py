@@ -18,6 +18,7 @@ _FOOT_BYTES = 8
 _MOST_FOOTER_BYTES = 16 << 20
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 _NUMBERS = (4, 5, 6)
+_MOST_BITS = 63
 _ROW_GROUPS, _COLUMNS, _COLUMN = 4, 1, 3
 """Fields of `FileMetaData`, of `RowGroup` and of `ColumnChunk`."""
 _COMPRESSED_SIZE, _DATA_PAGE, _DICTIONARY_PAGE = 7, 9, 11
@@ -98,6 +99,8 @@ class _Compact:
         while (byte := self._byte()) > 127:
             found |= (byte & 127) << shift
             shift += 7
+            if shift > _MOST_BITS:
+                raise ValueError("a number of the footer is too long")
         return found | byte << shift
 
     def _byte(self) -> int:

@@ -131,6 +131,15 @@ def test_a_footer_that_lies_changes_no_byte(tmp_path: Path, data: st.DataObject)
     cut(tmp_path / "file", bytes(file))
 
 
+@pytest.mark.parametrize(("number", "cuts"), [(b"\x02", [4, 24, 44]), (b"\xff" * 12 + b"\x01", [])])
+def test_a_number_of_more_than_64_bits_is_none(tmp_path: Path, number: bytes, cuts: list[int]) -> None:
+    """A footer may have megabytes, of which no number is to be made."""
+    column = b"\x76\x28\x26\x08\x00"  # 20 bytes, from offset 4
+    footer = b"\x49\x1c\x19\x1c\x3c" + column + b"\x00\x00\x16" + number + b"\x00"
+    data = b"PAR1" + bytes(40) + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    assert cuts_of(tmp_path / "file", data) == cuts
+
+
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1PAR1", b"PAR1" + b"\xff" * 30 + b"PAR1", bytes(range(100))])
 def test_what_is_no_parquet_has_no_row_groups(tmp_path: Path, data: bytes) -> None:
     assert cuts_of(tmp_path / "file", data) == []
