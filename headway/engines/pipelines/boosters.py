@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from headway.errors import ExtraMissing
+from headway.engines.pipelines.libraries import needed
 
 _BY_CHANCE = ("model_guid", "train_finish_time")
 """What CatBoost notes in a model that tells two equal trainings apart."""
@@ -56,7 +55,4 @@ def catboost_loads(data: bytes, cls: str) -> Any:
 
 
 def _library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ExtraMissing(f"reading a booster of {name} takes {name}: pip install 'headway[{name}]'") from None
+    return needed(name, f"reading a booster of {name} takes {name}", name)

@@ -9,7 +9,8 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from headway.engines.pipelines import arrays
-from headway.errors import BadPipeline, ExtraMissing
+from headway.engines.pipelines.libraries import needed
+from headway.errors import BadPipeline
 
 _SCHEMA = "schema.json"
 _UNTRUSTED_PARTS = {"tests", "testing", "conftest", "externals", "f2py", "distutils"}
@@ -31,10 +32,7 @@ def loads(data: bytes) -> Any:
 
 
 def _skops() -> Any:
-    try:
-        return import_module("skops.io")
-    except ImportError:
-        raise ExtraMissing("storing scikit-learn estimators takes skops: pip install 'headway[ml]'") from None
+    return needed("skops.io", "storing scikit-learn estimators takes skops", "ml")
 
 
 def _check_trusted(data: bytes) -> list[str]:

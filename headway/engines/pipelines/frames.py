@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from headway.errors import BadPipeline, ExtraMissing
+from headway.engines.pipelines.libraries import needed
+from headway.errors import BadPipeline
 
 _LARGE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 8 * 2**20
@@ -142,7 +143,4 @@ def duckdb_from_arrow_file(path: Path) -> Any:
 
 
 def _pyarrow(name: str, what: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ExtraMissing(f"storing {what} takes pyarrow: pip install 'headway[arrow]'") from None
+    return needed(name, f"storing {what} takes pyarrow", "arrow")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from headway.errors import ExtraMissing
+from headway.engines.pipelines.libraries import needed
 
 _NOTE = "headway"
 """The only entry of a file's metadata: more than one would be written in any order."""
@@ -63,15 +62,9 @@ def _made(tensors: dict[str, Any], notes: dict[str, str]) -> Any:
 
 
 def _torch() -> Any:
-    try:
-        return import_module("torch")
-    except ImportError:
-        raise ExtraMissing("reading a tensor takes PyTorch: pip install 'headway[torch]'") from None
+    return needed("torch", "reading a tensor takes PyTorch", "torch")
 
 
 def _safetensors(part: str = "") -> Any:
     _torch()
-    try:
-        return import_module(f"safetensors.{part}" if part else "safetensors")
-    except ImportError:
-        raise ExtraMissing("storing tensors takes safetensors: pip install 'headway[torch]'") from None
+    return needed(f"safetensors.{part}" if part else "safetensors", "storing tensors takes safetensors", "torch")
