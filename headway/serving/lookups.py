@@ -14,7 +14,7 @@ from headway.engines.feature_views.snapshots import Snapshot
 from headway.errors import BadTensor, Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.feature_views.records import FeatureView, OnlineRow, Scalar, WhenStale
-from headway.lifecycle.feature_views.rules import asked_entity, entity_key
+from headway.lifecycle.feature_views.rules import asked_entity, entity_key, is_too_old
 from headway.serving.tensors import Inputs
 
 
@@ -66,7 +66,7 @@ class LookUps:
         reason = unusable(view, row, at)
         known = dict(zip((each.name for each in view.features), row.values, strict=True)) if row and not reason else {}
         found = {name: known.get(name) for name in lacking}
-        refuses = view.when_stale is WhenStale.REFUSE and row is not None and _too_old(view, row, at)
+        refuses = view.when_stale is WhenStale.REFUSE and row is not None and is_too_old(view, row, at)
         wanting = [name for name in lacking if found[name] is None and (refuses or not self._inputs.may_lack(name))]
         if wanting:
             told = f"{view.label} of {entity_key(asked)[:200]} {reason or 'has no value'}"
@@ -80,17 +80,9 @@ def unusable(view: FeatureView, row: OnlineRow | None, at: datetime) -> str:
         return "is not known"
     if row.event_at > at:
         return f"holds only from {row.event_at.isoformat()} on"
-    if _too_old(view, row, at):
-        return f"is {_age_s(row, at):.0f} s old, and may be {view.ttl_s:g} s at most"
+    if is_too_old(view, row, at):
+        return f"is {row.age_s(at):.0f} s old, and may be {view.ttl_s:g} s at most"
     return ""
-
-
-def _too_old(view: FeatureView, row: OnlineRow, at: datetime) -> bool:
-    return view.ttl_s is not None and _age_s(row, at) > view.ttl_s
-
-
-def _age_s(row: OnlineRow, at: datetime) -> float:
-    return (at - row.event_at).total_seconds()
 
 
 def _named(features: Sequence[str]) -> str:

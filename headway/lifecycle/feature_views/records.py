@@ -82,6 +82,9 @@ class OnlineRow(Value):
     values: tuple[Scalar, ...]
     """One per feature, in the view's order."""
 
+    def age_s(self, at: datetime) -> float:
+        return (at - self.event_at).total_seconds()
+
 
 class Latest(Value):
     """The newest row of each entity as of a moment, as it was read off a dataset version."""

@@ -49,13 +49,17 @@ def asked_entity(view: FeatureView, given: Mapping[str, Any]) -> tuple[Scalar, .
     return values
 
 
+def is_too_old(view: FeatureView, row: OnlineRow, at: datetime) -> bool:
+    return view.ttl_s is not None and row.age_s(at) > view.ttl_s
+
+
 def found(view: FeatureView, row: OnlineRow | None, now: datetime) -> Found:
     """What a lookup at `now` says of one entity; raises `FeaturesStale` where the view refuses what is too old."""
     names = [feature.name for feature in view.features]
     if row is None:
         return Found(values=dict.fromkeys(names))
-    age_s = (now - row.event_at).total_seconds()
-    if view.ttl_s is None or age_s <= view.ttl_s:
+    age_s = row.age_s(now)
+    if not is_too_old(view, row, now):
         return Found(values=dict(zip(names, row.values, strict=True)), event_at=row.event_at, age_s=age_s)
     if view.when_stale is WhenStale.REFUSE:
         raise FeaturesStale(
