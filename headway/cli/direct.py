@@ -17,7 +17,7 @@ from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
 from headway.lifecycle.datasets.files import DatasetFileService
 from headway.lifecycle.datasets.lines import DatasetLines
-from headway.lifecycle.datasets.pack import FOOT_BYTES
+from headway.lifecycle.datasets.pack import FOOT_BYTES, tail_bytes
 from headway.lifecycle.datasets.records import AddFiles, Pack
 from headway.storage.blobs import open_blobs
 from headway.storage.sql.direct import DirectDatabase
@@ -127,7 +127,7 @@ class DirectLine:
             size = os.fstat(opened.fileno()).st_size
             foot = os.pread(opened.fileno(), FOOT_BYTES, size - FOOT_BYTES)
         self._blobs.adopt(file, digest)
-        self._written[digest] = Pack(blob=digest, size=size, index=int.from_bytes(foot[:8], "big") + FOOT_BYTES)
+        self._written[digest] = Pack(blob=digest, size=size, index=tail_bytes(foot))
 
     def _proven(self, blob: str) -> Pack:
         """A pack that this process has written needs no proof: each piece is under the digest that it had then."""

@@ -49,10 +49,14 @@ def index_tail(index: Index) -> bytes:
     return body + len(body).to_bytes(8, "big") + TAIL
 
 
+def tail_bytes(foot: bytes) -> int:
+    """How many bytes stand behind the pieces, as the last `FOOT_BYTES` of a pack say."""
+    return int.from_bytes(foot[: -len(TAIL)], "big") + FOOT_BYTES
+
+
 def read_tail(tail: bytes, size: int) -> Index:
     """The index of a pack of `size` bytes, from the bytes at its end; raises `Invalid` for what is none."""
-    body_size = int.from_bytes(tail[-FOOT_BYTES : -len(TAIL)], "big")
-    if not tail.endswith(TAIL) or body_size + FOOT_BYTES != len(tail):
+    if not tail.endswith(TAIL) or tail_bytes(tail[-FOOT_BYTES:]) != len(tail):
         raise Invalid("this blob is no pack, or its index has another length; add the files again")
     try:
         index = _decode(tail[:-FOOT_BYTES])

@@ -9,7 +9,15 @@ from blake3 import blake3
 
 from headway.errors import Invalid, LedgerBroken
 from headway.kernel.blobs import BlobStore, checked_digest
-from headway.lifecycle.datasets.pack import FOOT_BYTES, MOST_INDEX_BYTES, Place, check_pieces, index_tail, read_tail
+from headway.lifecycle.datasets.pack import (
+    FOOT_BYTES,
+    MOST_INDEX_BYTES,
+    Place,
+    check_pieces,
+    index_tail,
+    read_tail,
+    tail_bytes,
+)
 from headway.lifecycle.datasets.records import Pack
 
 _MOST_PROVEN = 100_000
@@ -29,7 +37,7 @@ class Packs:
         known = self._proven.get(checked_digest(blob))
         if known is None:
             data = self._blobs.get(blob)
-            length = int.from_bytes(data[-FOOT_BYTES:-8], "big") + FOOT_BYTES
+            length = tail_bytes(data[-FOOT_BYTES:])
             if not FOOT_BYTES < length <= min(len(data), MOST_INDEX_BYTES):
                 raise Invalid(f"blob {blob} is no pack of files; add the files again")
             check_pieces(data, read_tail(data[-length:], len(data)))
