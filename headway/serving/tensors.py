@@ -283,7 +283,9 @@ class Inputs:
         refused = {name: values for name, values in doubted.items() if name not in self._lenient}
         if refused and (found := request_violations(self._contract, refused)):
             raise ContractBroken("; ".join(map(str, found)), violations=found)
-        skewed = {name: rows_out(self._features[name], doubted[name]) for name in doubted if name in self._lenient}
+        skewed = {
+            name: list(rows_out(self._features[name], doubted[name])) for name in doubted if name in self._lenient
+        }
         return {name: rows for name, rows in skewed.items() if rows}
 
     def feed(self, columns: dict[str, list[Any]]) -> Feed:

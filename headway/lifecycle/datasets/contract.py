@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -200,16 +200,16 @@ def request_violations(contract: Contract, columns: Mapping[str, Sequence[Any]])
         values = columns.get(rule.name)
         if values is None or rule.use is not Use.FEATURE:
             continue
-        if out := rows_out(rule, values):
-            worst = values[out[0]]
+        if (first := next(rows_out(rule, values), None)) is not None:
+            worst = values[first]
             name, expected = _row_rule(rule, worst)
             found.append(Violation(column=rule.name, rule=name, expected=expected, found=repr(worst)[:80]))
     return found
 
 
-def rows_out(rule: ColumnRule, values: Sequence[Any]) -> list[int]:
+def rows_out(rule: ColumnRule, values: Sequence[Any]) -> Iterator[int]:
     """The rows in which a column breaks a rule that holds for each single row."""
-    return [row for row, value in enumerate(values) if not _fits(rule, value)]
+    return (row for row, value in enumerate(values) if not _fits(rule, value))
 
 
 def _missing(value: Any) -> bool:
