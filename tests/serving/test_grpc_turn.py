@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -17,25 +16,16 @@ from headway.serving.grpc.messages import MESSAGES
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
 from headway.serving.router import LoadedTable
-from headway.serving.turn import Turn
 from tests.serving.test_turn import ROWS, TABLES, WIDTH, Sink
+from tests.serving.test_turn import together as put_off_together
 from tests.serving.test_turn import usual as in_json
 
 Asked = tuple[Any, Head]
 
 
 def together(table: LoadedTable, asked: list[Asked], sink: Sink) -> tuple[list[Answer], ServerCounters]:
-    counters = ServerCounters()
-    inference, answers, turn = Inference(counters, sink), list[Answer](), Turn()
-
-    async def ask() -> None:
-        for request, head in asked:
-            body = request.SerializeToString()
-            turn.put_off((inference, table, head, body, b"", answers.append, GrpcInference(request)))
-        await asyncio.sleep(0)
-
-    asyncio.run(ask())
-    return answers, counters
+    bodies = [(request.SerializeToString(), head) for request, head in asked]
+    return put_off_together(table, bodies, sink, dialects=[GrpcInference(request) for request, _ in asked])
 
 
 def alone(table: LoadedTable, asked: list[Asked], sink: Sink) -> tuple[list[Answer], ServerCounters]:

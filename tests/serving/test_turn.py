@@ -36,7 +36,7 @@ from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Kept
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
-from headway.serving.quick import quick_route
+from headway.serving.quick import QuickDialect, quick_route
 from headway.serving.responder import OPEN
 from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.runtimes import OnnxRuntime
@@ -164,14 +164,19 @@ Asked = tuple[bytes, Head]
 
 
 def together(
-    table: LoadedTable, asked: list[Asked], sink: Sink, peers: Sequence[bytes] = (b"",)
+    table: LoadedTable,
+    asked: list[Asked],
+    sink: Sink,
+    peers: Sequence[bytes] = (b"",),
+    dialects: Sequence[QuickDialect] = (OPEN,),
 ) -> tuple[list[Answer], ServerCounters]:
     counters = ServerCounters()
     inference, answers, turn = Inference(counters, sink), list[Answer](), Turn()
 
     async def ask() -> None:
         for at, (body, head) in enumerate(asked):
-            turn.put_off((inference, table, head, body, peers[at % len(peers)], answers.append, OPEN))
+            peer, dialect = peers[at % len(peers)], dialects[at % len(dialects)]
+            turn.put_off((inference, table, head, body, peer, answers.append, dialect))
         assert not answers
         await asyncio.sleep(0)
 
