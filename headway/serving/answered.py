@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.serving.router import LoadedTable
+from headway.serving.loaded import LoadedTable
 
 _ROW_BYTES = 3 * 8 + 32
 """Of score, time and latency, and an id as 32 letters of a joined text."""

@@ -21,7 +21,7 @@ from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import Datatype
 from headway.serving.exchange import by_row
 from headway.serving.features import by_name
-from headway.serving.router import LoadedRoute
+from headway.serving.loaded import LoadedRoute
 
 PART_ROWS = 50_000
 _ADDED = ("_score", "_release", "_error", "_skewed", "_label", "_probabilities")

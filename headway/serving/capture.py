@@ -20,8 +20,8 @@ from headway.serving.budget import Budget
 from headway.serving.counters import CaptureStatus
 from headway.serving.exchange import Kept, written
 from headway.serving.heap import Heap
+from headway.serving.loaded import LoadedTable
 from headway.serving.pace import Pace
-from headway.serving.router import LoadedTable
 from headway.serving.shipping import Shipper
 from headway.serving.tally import Tally
 

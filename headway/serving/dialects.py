@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headway.errors import BadTensor
 from headway.lifecycle.models.records import Signature, TensorSpec
 from headway.serving.exchange import Exchange
+from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import BINARY, Answer, Head
 from headway.serving.protocol import (
     InferRequest,
@@ -22,7 +23,6 @@ from headway.serving.protocol import (
     encode,
     encode_error,
 )
-from headway.serving.router import LoadedRoute
 from headway.serving.tensors import Batch
 from headway.serving.wire import packed
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from headway.serving.answered import Answered, AnsweredRows, by_release
-from headway.serving.router import LoadedTable
+from headway.serving.loaded import LoadedTable
 
 
 class Exchange(msgspec.Struct, gc=False):

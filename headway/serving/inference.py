@@ -31,9 +31,9 @@ from headway.serving.dialects import Dialect, OpenInference
 from headway.serving.door import Door, check_deadline, expires_ns
 from headway.serving.exchange import Exchange, Kept
 from headway.serving.fallback import HEADER, instead, instead_apart, outputs_apart
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters
-from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.tensors import Batch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,9 +18,9 @@ from headway.lifecycle.models.records import Datatype
 from headway.serving.dialects import Outputs
 from headway.serving.exchange import Exchange
 from headway.serving.features import by_name, by_place, by_record
+from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import RequestParameters, encode
-from headway.serving.router import LoadedRoute
 from headway.serving.tensors import Batch, Inputs
 
 _CODES = {404: "RESOURCE_DOES_NOT_EXIST", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | dict.fromkeys(

@@ -19,10 +19,10 @@ from headway.lifecycle.models.records import Datatype, Signature
 from headway.serving.dialects import Outputs
 from headway.serving.exchange import Exchange
 from headway.serving.features import by_name
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.lookups import LookUps
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import Aware, Name, RequestParameters, encode
-from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.tensors import Batch
 
 _TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "integer", Datatype.BYTES: "string"}

@@ -16,6 +16,7 @@ import uvloop
 
 from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
 from headway.errors import BadSettings
+from headway.serving.blob_folder import BlobFolder
 from headway.serving.buckets import SharedBuckets
 from headway.serving.budget import Budget
 from headway.serving.capture import Capture
@@ -30,7 +31,7 @@ from headway.serving.memory import OnnxModels
 from headway.serving.pace import Pace
 from headway.serving.parquet import ParquetRequests
 from headway.serving.responder import Responder
-from headway.serving.router import BlobFolder, Router
+from headway.serving.router import Router
 from headway.serving.shipping import Shipper, url_in
 from headway.serving.siblings import Siblings
 from headway.serving.sockets import listening_socket, shared_socket

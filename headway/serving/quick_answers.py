@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import TensorSpec
 from headway.serving.dialects import Outputs
+from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import BINARY, Answer
 from headway.serving.protocol import InferResponse, OutputTensor, TensorParameters, encode
-from headway.serving.router import LoadedRoute
 from headway.serving.tensors import ELEMENTS
 
 _GAP = msgspec.Raw(b"\x00")

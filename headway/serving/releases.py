@@ -12,8 +12,8 @@ from headway.engines.runtimes.environments import FOLDER
 from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.graphs import GraphRuntime
+from headway.serving.loaded import LoadedRoute, loaded_route
 from headway.serving.memory import OnnxModels
-from headway.serving.router import LoadedRoute, loaded_route
 from headway.serving.runtimes import OnnxRuntime, Runtime
 from headway.serving.workers import WorkerRuntime
 

@@ -28,8 +28,8 @@ from headway.lifecycle.models.records import ClassName
 from headway.lifecycle.predictions.records import LabelValue, Segment
 from headway.lifecycle.predictions.rules import class_loss, class_place, loss
 from headway.lifecycle.rollouts.fallbacks import CONSTANT
+from headway.serving.loaded import LoadedRoute
 from headway.serving.releases import Releases
-from headway.serving.router import LoadedRoute
 
 _LABELS = 10_000
 

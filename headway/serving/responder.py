@@ -14,6 +14,7 @@ from headway.serving.dialects import Dialect
 from headway.serving.encodings import LEAST_BYTES, decoded, packed
 from headway.serving.heap import resident_bytes
 from headway.serving.inference import Inference, status_of
+from headway.serving.loaded import LoadedTable
 from headway.serving.messages import JSON, Answer, Head
 from headway.serving.mlflow import MLFLOW, is_parquet
 from headway.serving.pages import Pages, model_path
@@ -21,7 +22,7 @@ from headway.serving.parquet import ParquetRequests
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
 from headway.serving.quick import QuickOpenInference
-from headway.serving.router import LoadedTable, Router
+from headway.serving.router import Router
 from headway.serving.siblings import Siblings
 from headway.serving.snapshots import Snapshot, Totals, total
 from headway.serving.turn import MOST_BYTES as TURN_BYTES

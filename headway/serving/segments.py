@@ -45,7 +45,7 @@ from headway.serving.columns import (
     truths,
 )
 from headway.serving.exchange import Kept, Written, written
-from headway.serving.router import LoadedRoute
+from headway.serving.loaded import LoadedRoute
 from headway.serving.tally import Tally
 
 Chances = dict[int, list[float]]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from headway.serving.answered import Answered, JoinedIds
 from headway.serving.encodings import packed
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedTable
 from headway.serving.messages import Answer, Head
 from headway.serving.quick import QuickDialect, QuickRoute, Telling, quick_route
-from headway.serving.router import LoadedTable
 
 MOST_BYTES = 16 * 1024
 """A larger body is answered at once: it costs so much that sharing a run saves nothing."""

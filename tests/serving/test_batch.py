@@ -11,7 +11,7 @@ import pytest
 from headway.errors import Conflict, Invalid
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.batch import score_file
-from headway.serving.router import LoadedRoute
+from headway.serving.loaded import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
 from tests.serving.processes import CARRIERS, CONTRACT, SIGNATURE, train
 

@@ -14,8 +14,8 @@ from headway.serving.answered import Answered, AnsweredRows, JoinedIds
 from headway.serving.budget import Budget
 from headway.serving.capture import Capture
 from headway.serving.exchange import Kept, written
+from headway.serving.loaded import LoadedTable
 from headway.serving.pace import Pace
-from headway.serving.router import LoadedTable
 from headway.serving.shipping import Shipper
 from tests.serving.test_capture import exchange
 from tests.serving.test_turn import SIGNATURE, TREES, WIDTH, loaded

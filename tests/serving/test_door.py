@@ -231,8 +231,26 @@ def test_a_deadline_on_the_wire(guarded: Server, table: MakeTable) -> None:
 
 
 def test_what_waits_behind_others_is_refused(guarded: Server, table: MakeTable) -> None:
-    """A thousand pipelined requests are read in a few turns of the event loop: the last of them have waited."""
+    """A thousand pipelined requests are read in a few turns of the event loop: the last of them have waited. On a busy
+    machine all of them may have, or the server may be far behind with reading them, so that they are sent more than
+    once."""
     server, count = guarded.reroute(table(limits=Limits(most_wait_ms=2))), 1000
+    answered = turned_away = 0
+    for _ in range(20):
+        text = answers_to_pipelined(server, count)
+        refused_now = text.count(b"HTTP/1.1 503 ")
+        answered, turned_away = answered + text.count(b"HTTP/1.1 200 "), turned_away + refused_now
+        assert text.count(b"retry-after: 1\r\n") == refused_now
+        if answered and turned_away:
+            break
+    assert answered > 0
+    assert turned_away > 0
+    assert (answered + turned_away) % count == 0
+    assert refused(server)["rl_a"]["overloaded"] == turned_away
+    assert server.infer(request())[0] == 200
+
+
+def answers_to_pipelined(server: Server, count: int) -> bytes:
     body = json.dumps(request()).encode()
     one = b"POST /v2/models/flights/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -240,10 +258,4 @@ def test_what_waits_behind_others_is_refused(guarded: Server, table: MakeTable) 
         text = b""
         while text.count(b"HTTP/1.1 ") < count or not text.endswith(b"}"):
             text += connection.recv(1 << 16)
-    answered, turned_away = text.count(b"HTTP/1.1 200 "), text.count(b"HTTP/1.1 503 ")
-    assert answered + turned_away == count
-    assert answered > 0
-    assert turned_away > 0
-    assert text.count(b"retry-after: 1\r\n") == turned_away
-    assert refused(server)["rl_a"]["overloaded"] == turned_away
-    assert server.infer(request())[0] == 200
+    return text

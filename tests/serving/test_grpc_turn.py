@@ -14,8 +14,8 @@ from headway.serving.exchange import Answered
 from headway.serving.grpc.dialect import GrpcInference
 from headway.serving.grpc.messages import MESSAGES
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedTable
 from headway.serving.messages import Answer, Head
-from headway.serving.router import LoadedTable
 from tests.serving.test_turn import ROWS, TABLES, WIDTH, Sink
 from tests.serving.test_turn import together as put_off_together
 from tests.serving.test_turn import usual as in_json

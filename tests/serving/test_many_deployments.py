@@ -12,8 +12,9 @@ import pytest
 
 from headway.kernel.records import encode
 from headway.lifecycle.rollouts.routing import RoutingTable
+from headway.serving.blob_folder import BlobFolder
 from headway.serving.memory import OnnxModels
-from headway.serving.router import BlobFolder, Router
+from headway.serving.router import Router
 from tests.serving.conftest import MakeTable
 from tests.serving.processes import SIGNATURE, Blobs, Server, request
 

@@ -13,9 +13,9 @@ from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
 from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
 from headway.serving.mlflow import MLFLOW
-from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.segments import segment
 from headway.serving.tensors import Feed
 from tests.serving.processes import SIGNATURE, Server, request

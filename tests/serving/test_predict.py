@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.serving.counters import ServerCounters
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedTable
 from headway.serving.predict import PREDICTION, openapi
-from headway.serving.router import LoadedTable
 from tests.serving.processes import Server, request
 from tests.serving.test_tensors import TABLE, Sink
 

@@ -13,7 +13,7 @@ import pytest
 from headway.errors import LedgerBroken, NotFound
 from headway.lifecycle.rollouts.records import Pin
 from headway.lifecycle.rollouts.routing import RoutingTable
-from headway.serving.router import BlobFolder
+from headway.serving.blob_folder import BlobFolder
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import SIGNATURE, Blobs, Server, request
 

@@ -12,10 +12,11 @@ import pytest
 
 from headway.kernel.records import encode
 from headway.lifecycle.rollouts.routing import RoutingTable
+from headway.serving.blob_folder import BlobFolder
 from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Exchange
 from headway.serving.inference import Inference
-from headway.serving.router import BlobFolder, Router
+from headway.serving.router import Router
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Blobs, Server, request
 

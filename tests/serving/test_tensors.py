@@ -21,8 +21,8 @@ from headway.lifecycle.rollouts.routing import Route, RoutingTable
 from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Exchange
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.protocol import Tensor, decode
-from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.segments import segment
 from headway.serving.tensors import Feed, Inputs, RowRules, Rule
 from tests.serving.processes import CONTRACT, SIGNATURE, request

@@ -35,10 +35,10 @@ from headway.serving.columns import double_lists
 from headway.serving.counters import ServerCounters
 from headway.serving.exchange import Kept
 from headway.serving.inference import Inference
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
 from headway.serving.quick import QuickDialect, quick_route
 from headway.serving.responder import OPEN
-from headway.serving.router import LoadedRoute, LoadedTable
 from headway.serving.runtimes import OnnxRuntime
 from headway.serving.segments import segment
 from headway.serving.turn import Turn

@@ -11,10 +11,11 @@ import numpy as np
 
 from headway.kernel.records import encode
 from headway.serving.answered import Answered, AnsweredRows, JoinedIds, by_release
+from headway.serving.blob_folder import BlobFolder
 from headway.serving.capture import Capture
 from headway.serving.exchange import Exchange
 from headway.serving.memory import OnnxModels
-from headway.serving.router import BlobFolder, Router
+from headway.serving.router import Router
 from headway.serving.shipping import Shipper
 from headway.serving.watch import Watch
 from tests.serving.conftest import MakeTable

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from headway.serving.dialects import Outputs
 from headway.serving.grpc.messages import CONTENTS, MESSAGES
+from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer
-from headway.serving.router import LoadedRoute
 
 _RESPONSE: Any = MESSAGES["ModelInferResponse"]
 

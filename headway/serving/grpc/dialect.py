@@ -12,10 +12,10 @@ from headway.serving.dialects import OpenInference, Outputs, places
 from headway.serving.exchange import Exchange
 from headway.serving.grpc.answers import RawAnswers, TypedAnswers
 from headway.serving.grpc.messages import CONTENTS, MESSAGES
+from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
 from headway.serving.protocol import InferRequest, RequestParameters, Tensor, TensorParameters, WantedOutput, fill
 from headway.serving.quick import QuickRequest, QuickTensor, Usual, is_usual
-from headway.serving.router import LoadedRoute
 from headway.serving.tensors import Batch
 from headway.serving.wire import packed
 
