@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from typing import NamedTuple
 
 import msgspec
 from servers import peers
-from servers.load import Order, Took
+from servers.load import Client, Order, Took
 from servers.many import alike, run_us, session_of
 from servers.served import Served, free_port
 from servers.workload import Workload, in_binary, in_grpc, in_json, mixed, plain
@@ -63,17 +64,21 @@ class Round(NamedTuple):
 class Contender:
     """A server under one name, asked in one way."""
 
-    def __init__(self, name: str, served: Served, sent: bytes, grpc_port: int = 0, more: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, name: str, served: Served, sent: bytes, port: int = 0, client: Client = "http",
+        more: Sequence[bytes] = (),
+    ) -> None:  # fmt: skip
         """`more` is sent in turns with `sent`, as often as a server of many models needs to be asked."""
-        self.name, self.served, self.sent, self.grpc_port, self.more = name, served, sent, grpc_port, more
+        self.name, self.served, self.sent, self.client, self.more = name, served, sent, client, more
+        self.port = port or served.port
         self.rounds: defaultdict[int, list[Round]] = defaultdict(list)
 
     def ask(self, load: Load, requests: int, connections: int) -> None:
-        sent, port = base64.b64encode(self.sent).decode(), self.grpc_port or self.served.port
+        sent = base64.b64encode(self.sent).decode()
         more = [base64.b64encode(each).decode() for each in self.more]
         requests *= MANY_TIMES if more else 1
         before = self.served.cpu_s()
-        took = load.ask(Order(port, sent, requests, connections, grpc=bool(self.grpc_port), more=more))
+        took = load.ask(Order(self.port, sent, requests, connections, self.client, more))
         if more:
             self.served.post("/v1/flush")
         time.sleep(SETTLED_S)
@@ -186,7 +191,11 @@ def contenders(arena: Arena, names: list[str], cache: Path, running: ExitStack) 
     found = [Contender("headway, JSON", headway, in_json(work))]
     if plain_row:
         found += [Contender("headway, binary tensors", headway, in_binary(work))]
-        found += [Contender("headway, gRPC", headway, in_grpc(work), grpc_port)]
+        found += [Contender("headway, gRPC", headway, in_grpc(work), grpc_port, "grpc")]
+        if shutil.which("h2load"):
+            found += [Contender("headway, gRPC asked by h2load", headway, in_grpc(work), grpc_port, "h2load")]
+        else:
+            print("h2load is not installed (Debian's nghttp2-client): over gRPC the latency is that of grpcio's client")
     found += [Contender("headway, canary and mirror", canary, in_json(work)), Contender("bare", bare, in_json(work))]
     for name in names:
         try:

@@ -1,18 +1,25 @@
 """The load, in a process of its own: reads what to ask from its input, one JSON line each, and answers what it took.
 
 Each connection has one request on the way at a time. Over HTTP this is a protocol on uvloop, so that a request costs
-it a few microseconds; over gRPC the client costs more than most servers, so that throughput there is a lower bound.
+it a few microseconds; over gRPC the client costs more than most servers, so that throughput there is a lower bound, and
+latency is the client's own. `h2load` (of nghttp2) is a client of gRPC that costs little: it sends the same call again
+and again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import resource
+import struct
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import cycle
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import grpc.aio
 import msgspec
@@ -22,13 +29,16 @@ import uvloop
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
+Client = Literal["http", "grpc", "h2load"]
+
+
 class Order(msgspec.Struct):
     port: int
     sent: str
     """The request's bytes in base 64."""
     requests: int
     connections: int
-    grpc: bool = False
+    client: Client = "http"
     more: list[str] = []
     """Further requests, which are sent in turns with it; over HTTP."""
 
@@ -40,7 +50,7 @@ class Took(msgspec.Struct):
     p99_us: float
 
 
-class Client(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Sends the next of the requests that all clients take from until their common count is used up."""
 
     def __init__(self, sent: Iterator[bytes], left: list[int], took_s: list[float], done: asyncio.Future[None]) -> None:
@@ -83,7 +93,7 @@ async def over_http(order: Order, first: bytes) -> list[float]:
     loop, left, took_s = asyncio.get_running_loop(), [order.requests], list[float]()
     dones = [loop.create_future() for _ in range(order.connections)]
     for done in dones:
-        await loop.create_connection(lambda done=done: Client(sent, left, took_s, done), "127.0.0.1", order.port)  # type: ignore[misc]
+        await loop.create_connection(lambda done=done: Connection(sent, left, took_s, done), "127.0.0.1", order.port)  # type: ignore[misc]
     await asyncio.gather(*dones)
     return took_s
 
@@ -105,15 +115,38 @@ async def over_grpc(order: Order, sent: bytes) -> list[float]:
     return took_s
 
 
+async def over_h2load(order: Order, sent: bytes) -> list[float]:
+    with tempfile.TemporaryDirectory() as folder:
+        body, log = Path(folder) / "body", Path(folder) / "log"
+        body.write_bytes(struct.pack(">?I", False, len(sent)) + sent)
+        command = ["h2load", f"--requests={order.requests}", f"--clients={order.connections}", f"--data={body}"]
+        command += ["--max-concurrent-streams=1", f"--log-file={log}", "--header=te: trailers"]
+        command += ["--header=content-type: application/grpc", f"http://127.0.0.1:{order.port}{METHOD}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        calls = sorted(tuple(map(int, line.split("\t"))) for line in log.read_text().splitlines())
+    if {status for _, status, _ in calls} != {200}:
+        raise RuntimeError("h2load was refused")
+    # The first of each connection has waited for the other connections to be made.
+    return [took_us / 1e6 for _, _, took_us in calls[order.connections :]]
+
+
+def cpu_s() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    own, started = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + started.ru_utime + started.ru_stime
+
+
+CLIENTS = {"http": over_http, "grpc": over_grpc, "h2load": over_h2load}
+
+
 def main() -> None:
     for line in sys.stdin:
         order = msgspec.json.decode(line, type=Order)
-        ask = over_grpc if order.grpc else over_http
-        began, cpu_s = time.perf_counter(), time.process_time()
-        took_s = uvloop.run(ask(order, base64.b64decode(order.sent)))
-        wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+        began, before_s = time.perf_counter(), cpu_s()
+        took_s = uvloop.run(CLIENTS[order.client](order, base64.b64decode(order.sent)))
+        wall_s = time.perf_counter() - began
         p50_us, p99_us = (np.percentile(took_s, [50, 99]) * 1e6).tolist()
-        print(msgspec.json.encode(Took(wall_s, cpu_s, p50_us, p99_us)).decode(), flush=True)
+        print(msgspec.json.encode(Took(wall_s, cpu_s() - before_s, p50_us, p99_us)).decode(), flush=True)
 
 
 if __name__ == "__main__":
