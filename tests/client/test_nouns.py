@@ -161,6 +161,9 @@ class TestRuns:
         nodes = (PipelineNode(step="load"), PipelineNode(step="fit", after=("load",)))
         recorded = author.pipelines.record("cached", nodes, Code(digest="b3:1"))
         assert author.pipelines.record("cached", nodes, Code(digest="b3:1")) == recorded
+        for name in ("", "a/b", "5th"):
+            with pytest.raises(Invalid, match="cannot name a pipeline"):
+                author.pipelines.record(name, nodes, Code(digest="b3:1"))
         assert recorded in author.pipelines.list().items
         key = digest(b"key")
         assert author.pipelines.result(key) is None

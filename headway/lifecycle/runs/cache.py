@@ -9,6 +9,7 @@ from headway.kernel.blobs import BlobStore, must_be_kept
 from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
+from headway.kernel.naming import checked_name
 from headway.kernel.paging import Page
 from headway.lifecycle.runs.records import (
     Code,
@@ -85,8 +86,10 @@ class PipelineService:
             return act.save(self._results, result, came_from=[run])
 
     def record(self, name: str, nodes: Sequence[PipelineNode], code: Code, *, by: Actor) -> Pipeline:
-        """Remember the graph of a pipeline as it ran; the same graph again is the same record."""
+        """Remember the graph of a pipeline as it ran; the same graph again is the same record. Raises `Invalid` for
+        what cannot name a pipeline."""
         by.must(Permission.WRITE)
+        checked_name(name, "pipeline")
         with self._journal.act(by.name, "pipeline.record") as act:
             known = self._store.named(name)
             if known and known.nodes == tuple(nodes) and known.code == code:
