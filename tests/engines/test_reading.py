@@ -18,6 +18,7 @@ import pytest
 
 from headway.engines.tables.frames import PolarsInspector, PolarsSegmentReader
 from headway.engines.tables.questions import MIB, ContentOf, DayProfileOf, Question, ReferenceOf, SummaryOf
+from headway.engines.tables.reader import Reader
 from headway.engines.tables.readers import Readers
 from headway.engines.tables.windows import day_profiles
 from headway.errors import HeadwayError, Invalid, Unavailable
@@ -283,6 +284,13 @@ def test_where_no_reader_starts_no_table_is_blamed(command: tuple[str, ...], tol
         with pytest.raises(Unavailable, match=f"no reader of tables starts: .*{told}"):
             summary(opened)
     opened.close()
+
+
+def test_what_a_reader_said_before_it_is_waited_for_is_told() -> None:
+    reader = Reader((sys.executable, "-c", "raise SystemExit('no numbers today')"))
+    assert gone(reader.pid)
+    with pytest.raises(Unavailable, match="no reader of tables starts: no numbers today"):
+        reader.ready()
 
 
 def test_readers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
