@@ -18,7 +18,7 @@ SLEEP = f"import os, time; print(os.environ['ROLE'], os.environ['{PARENT}'], flu
 END = "import sys; sys.exit(1)"
 
 
-def waited(look: Callable[[], object], patience_s: float = 5.0) -> bool:
+def waited(look: Callable[[], object], patience_s: float = 60.0) -> bool:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if look():
