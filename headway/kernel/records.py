@@ -9,6 +9,10 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import blake3
 import msgspec
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that came from elsewhere: text that is not UTF-8, or is nested too deeply, is no error
+of msgspec's own."""
+
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class RecordType(msgspec.StructMeta):
