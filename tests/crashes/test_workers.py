@@ -60,7 +60,7 @@ def test_a_gate_that_always_dies_ends_the_change_and_says_where_to_look(world: W
         os.kill(before, signal.SIGKILL)
     change = settled(world, number)
     assert change.stage is Stage.REJECTED
-    assert change.reason.startswith("the gate could not be measured in 3 attempts")
+    assert change.reason.startswith("the gate's worker ended 3 times without measuring it")
     assert (world.home / "workers" / f"gate-{change.id}.log").exists()
 
 
