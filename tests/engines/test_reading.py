@@ -262,7 +262,7 @@ def test_closing_ends_even_one_that_reads(stand_ins: Callable[..., Readers]) -> 
     opened = stand_ins("time.sleep(60)")
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(summary, opened)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not opened.pids and time.monotonic() < until:
             time.sleep(0.02)
         (pid,) = opened.pids
