@@ -197,3 +197,10 @@ class Unreachable(Unavailable):
     """A server does not answer."""
 
     code = "unreachable"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line of at most 300 characters, for a message of ours: its type
+    where it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

@@ -22,6 +22,7 @@ from headway.client.files.pointer import SUFFIX, pointer_to, write_pointer
 from headway.client.frames import frame_of, parquet_of
 from headway.errors import Invalid, NotFound
 from headway.kernel.ids import kind_of
+from headway.kernel.records import UNREADABLE
 from headway.lifecycle.datasets.contract import ColumnRule, Contract
 from headway.lifecycle.datasets.describing import described
 from headway.lifecycle.datasets.records import DatasetVersion, Form
@@ -232,7 +233,7 @@ def _new(version: DatasetVersion) -> str:
 def _read_contract(file: Path) -> Contract:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Contract)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"{file} holds no contract: {error}") from None
 
 

@@ -215,10 +215,10 @@ def append(invocation: Invocation, name: str, file: Path, note: str) -> None:
 
 @click.command(cls=Verb)
 @click.argument("reference")
-@click.option("--purge", "why", metavar="WHY", help="Remove it for good, for this reason, which the ledger keeps.")
+@click.option("--purge", "why", metavar="WHY", help="Purge it too, for this reason, which the ledger keeps.")
 @pass_invocation
 def rm(invocation: Invocation, reference: str, why: str | None) -> None:
-    """Put a version aside; with --purge, for good. `headway gc` then frees what no other version has."""
+    """Short for `dataset delete`; with --purge WHY, for that and `dataset purge`."""
     client = invocation.client
     identifier = reference if kind_of(reference) else client.datasets.version(reference).id
     standing = client.records.delete(identifier)

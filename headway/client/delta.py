@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headway.errors import AlreadyExists, ExtraMissing, Invalid
+from headway.errors import AlreadyExists, ExtraMissing, Invalid, first_line
 
 if TYPE_CHECKING:
     import polars
@@ -32,7 +32,7 @@ def read_delta(path: Path, version: int | None = None) -> tuple[polars.DataFrame
         frame = _polars().read_delta(table)
     except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
         wanted = "" if version is None else f" at version {version}"
-        raise Invalid(f"the Delta Lake table {path} cannot be read{wanted}: {_first_line(error)}") from None
+        raise Invalid(f"the Delta Lake table {path} cannot be read{wanted}: {first_line(error)}") from None
     return frame, f"delta:{table.metadata().id}@{table.version()}"
 
 
@@ -50,7 +50,7 @@ def write_delta(path: Path, frame: polars.DataFrame, *, origin: str) -> int:
         frame.write_delta(str(path), mode="overwrite", delta_write_options=options)
         return int(deltalake.DeltaTable(str(path)).version())
     except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
-        raise Invalid(f"the Delta Lake table {path} cannot be written: {_first_line(error)}") from None
+        raise Invalid(f"the Delta Lake table {path} cannot be written: {first_line(error)}") from None
 
 
 def _deltalake() -> Any:
@@ -65,7 +65,3 @@ def _polars() -> Any:
     import polars  # noqa: PLC0415
 
     return polars
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -28,7 +28,7 @@ from headway.errors import (
     Unavailable,
     Unreachable,
 )
-from headway.kernel.records import encode
+from headway.kernel.records import UNREADABLE, encode
 
 Answer = TypeVar("Answer")
 
@@ -177,7 +177,7 @@ def _decoded(response: httpx2.Response, answer: type[Answer]) -> Answer:
     try:
         # Not strict, because JSON has no NaN: the server writes those as text.
         return msgspec.json.decode(response.content, type=answer, strict=False)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Unavailable(
             f"the server's answer to {response.request.url.path} cannot be read ({error}); "
             "client and server may be of different versions: compare `headway --version` and GET /version"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,7 @@ from headway.client.line import segment
 from headway.errors import NotFound
 from headway.kernel.leases import Lease
 from headway.kernel.paging import Page
-from headway.kernel.records import Value, encode
+from headway.kernel.records import Value, encode, json_number
 from headway.lifecycle.runs.capture import DIFF, LOCK, decode_lock
 from headway.lifecycle.runs.comparison import Comparison, Side, compare
 from headway.lifecycle.runs.curve import Curve
@@ -261,10 +260,4 @@ def _result(key: str) -> str:
 
 
 def _on_the_wire(metric: Metric) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: they travel as text."""
-    value: float | str = metric.value
-    if math.isnan(metric.value):
-        value = "NaN"
-    elif math.isinf(metric.value):
-        value = "Infinity" if metric.value > 0 else "-Infinity"
-    return {"key": metric.key, "value": value, "at": metric.at, "step": metric.step}
+    return {"key": metric.key, "value": json_number(metric.value), "at": metric.at, "step": metric.step}

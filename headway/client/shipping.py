@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 from headway.client.spool import Attached, Ended, Logged, Points, Spool, Texts
 from headway.errors import HeadwayError, Invalid, Unavailable
-from headway.kernel.records import Value
+from headway.kernel.records import Value, json_numbers
 
 _LOG = logging.getLogger("headway.client")
 EVERY_S = 1.0
@@ -189,18 +188,9 @@ def _columns(frames: list[Points]) -> dict[str, dict[str, list[Any]]]:
             columns[1].append(at_us)
             columns[2].append(value)
     return {
-        key: {"steps": steps, "at_us": at_us, "values": _finite(values)}
+        key: {"steps": steps, "at_us": at_us, "values": json_numbers(values)}
         for key, (steps, at_us, values) in found.items()
     }
-
-
-def _finite(values: list[float]) -> list[Any]:
-    if math.isfinite(sum(map(abs, values))):
-        return values
-    return [value if math.isfinite(value) else _TEXTS.get(value, "NaN") for value in values]
-
-
-_TEXTS = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
 
 class Shipped(Value):

@@ -131,14 +131,13 @@ class Conductor:
             self._give_up(run)
 
     def _give_up(self, run: Run) -> None:
-        log = self._workers.log(run.id)
-        error = f"its worker ended {ATTEMPTS} times without finishing it; its last words are in {log.name}"
+        error = f"its worker ended {ATTEMPTS} times without finishing it; {self._workers.last_words(run.id)}"
         self._platform.runs.move(run.id, RunState.FAILED, by=SYSTEM, error=error)
 
     def _measure(self, change: Change, lease: Lease) -> None:
         if not self._workers.ensure(_gate_key(change), Role.GATEKEEPER, ["gate", change.id], self._project):
-            log = self._workers.log(_gate_key(change)).name
-            reason = f"the gate could not be measured in {ATTEMPTS} attempts; the worker's last words are in {log}"
+            words = self._workers.last_words(_gate_key(change))
+            reason = f"the gate's worker ended {ATTEMPTS} times without measuring it; {words}"
             self._platform.changes.reach(change, Reach(stage=Stage.REJECTED, reason=reason), fence=lease)
 
     def _worked_on(self) -> set[str]:

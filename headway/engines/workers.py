@@ -8,9 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from headway.engines import processes
+from headway.engines.pipelines.failures import without_secrets
 from headway.engines.processes import Child
 
 ATTEMPTS = 3
+_MOST_WORDS = 300
+_TAIL_BYTES = 4096
 PARENT = "HEADWAY_PARENT"
 """Tells a worker whose end is its own: by the time it can look, its parent may be gone already."""
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
@@ -67,6 +70,19 @@ class Workers:
 
     def log(self, key: str) -> Path:
         return self._folder / f"{key}.log"
+
+    def last_words(self, key: str) -> str:
+        """The last line that a worker wrote, without secrets, and where those before it are: for who has to mend what
+        ended it."""
+        log = self.log(key)
+        try:
+            with log.open("rb") as opened:
+                opened.seek(max(0, opened.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = opened.read().decode(errors="replace").split("\n")
+        except OSError:
+            lines = []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        return f"its last words, in {log.name}: {without_secrets(said)[-_MOST_WORDS:]}"
 
     def _note(self, key: str) -> Path:
         return self._folder / f"{key}.json"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 from headway.errors import Invalid
 from headway.kernel.ids import kind_of
 
+Version = TypeVar("Version", covariant=True)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 _LONGEST_PATH = 1_000
 _ENCODED, _SEPARATORS = re.compile("%([0-9A-Fa-f]{2})"), re.compile(r"[/\\]")
@@ -31,6 +33,24 @@ def split_reference(text: str) -> tuple[str, int | None]:
     if not number.isdecimal() or len(number) > 9 or int(number) < 1:
         raise Invalid(f"{text[:100]!r} is no reference: after @ comes a version number, as in {name[:50]}@3")
     return name, int(number)
+
+
+class Versions(Protocol[Version]):
+    """Where the numbered versions of named lines are kept."""
+
+    def get(self, identifier: str, /) -> Version | None: ...
+    def of(self, name: str, number: int | None = None, /) -> Version | None: ...
+
+
+def find_version(
+    reference: str, prefix: str, versions: Versions[Version], newest: Callable[[str], Version | None]
+) -> Version | None:
+    """By id, which begins with `prefix`, by `name`, which is the `newest` of it, or by `name@number`; None when there
+    is none. Raises `Invalid` for what is no reference."""
+    if kind_of(reference) == prefix:
+        return versions.get(reference)
+    name, number = split_reference(reference)
+    return newest(name) if number is None else versions.of(name, number)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, dataclass_transform
 
 import blake3
 import msgspec
+
+JsonNumber = float | Literal["NaN", "Infinity", "-Infinity"]
+"""A number as it travels: JSON has no NaN and no infinity, which go as text."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that came from elsewhere: text that is not UTF-8, or is nested too deeply, is no error
+of msgspec's own."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
@@ -60,3 +68,16 @@ def encode(value: Any) -> bytes:
 def digest(data: bytes) -> str:
     """BLAKE3 of `data` as `b3:` and 64 hexadecimal digits; names blobs and seals records."""
     return "b3:" + blake3.blake3(data).hexdigest()
+
+
+def json_number(value: float) -> JsonNumber:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def json_numbers(values: Sequence[float]) -> list[JsonNumber]:
+    """As `json_number` for each; most often all are finite, which one sum tells."""
+    return list(values) if math.isfinite(sum(map(abs, values))) else [json_number(value) for value in values]

@@ -27,7 +27,7 @@ from headway.engines.execution.wire import Call, Done, Failed
 from headway.engines.pipelines import scratch
 from headway.engines.pipelines.project import code_of
 from headway.engines.pipelines.sources import open_project
-from headway.errors import ExtraMissing, Invalid, Unavailable
+from headway.errors import ExtraMissing, Invalid, Unavailable, first_line
 from headway.kernel.records import encode
 from headway.lifecycle.runs.limits import StepLimits
 from headway.lifecycle.runs.records import Run
@@ -81,7 +81,7 @@ class Cluster:
             self.ray.init(**settings)
         except (ConnectionError, ValueError, RuntimeError) as error:
             self._clear()
-            raise Unavailable(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+            raise Unavailable(f"no Ray cluster answers at {address}: {first_line(error)}") from error
 
     @property
     def cpus(self) -> int:

@@ -14,6 +14,7 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 from headway.errors import Invalid, TooLarge
 from headway.kernel.access import Actor
 from headway.kernel.naming import nearest
+from headway.kernel.records import UNREADABLE
 
 
 class ApiRequest(Request[Actor, Any, State]):
@@ -42,7 +43,7 @@ def decoded(data: bytes, kind: Any) -> Any:
     """`data` as `kind`; raises `Invalid` naming what is wrong, and for an unknown field the nearest one."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         raise explained(error, kind) from error
 
 

@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Receive, Send
 
 from headway.errors import Invalid, TooLarge
 from headway.kernel.access import Actor
+from headway.kernel.records import UNREADABLE
 from headway.lifecycle.runs.metrics import Logged
 from headway.server.app import Application
 from headway.server.auth import actor_of
@@ -38,7 +39,7 @@ class Reading:
         """What is to be written, and the answer once it is; raises `Invalid` for a body that cannot be read."""
         try:
             data = self._decoders[what].decode(body)
-        except (RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             raise explained(error, self._kinds[what]) from error
         if isinstance(data, AddPoints):
             points = logged_points(run, data, by)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable
+from headway.errors import BadSettings, LedgerBroken, NotFound, Unavailable, first_line
 from headway.kernel.blobs import BlobsUsed, KeptBlob, blob_place, checked_digest, checked_part
 from headway.kernel.records import digest as digest_of
 
@@ -241,7 +241,7 @@ def open_blobs(where: str | Path) -> ObjectBlobStore:
     try:
         return ObjectBlobStore(from_url(str(where)), str(where))
     except (BaseError, ValueError) as error:
-        raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {_first_line(error)}") from error
+        raise BadSettings(f"{urlsplit(str(where)).scheme}:// blobs cannot be opened: {first_line(error)}") from error
 
 
 def sync_file(path: str | Path) -> None:
@@ -257,8 +257,4 @@ def _reached(root: str | Path) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        raise Unavailable(f"the blobs at {root} cannot be reached: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        raise Unavailable(f"the blobs at {root} cannot be reached: {first_line(error)}") from error

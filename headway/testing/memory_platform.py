@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from headway.errors import GateRefused, Invalid, Unavailable
-from headway.kernel.records import encode
+from headway.kernel.records import UNREADABLE, encode
 from headway.lifecycle.changes.calendar import Calendar
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.inspector import Shared
@@ -186,5 +186,5 @@ def open_platform(calendar: Calendar | None = None) -> OpenedPlatform:
 def _read(data: bytes, kind: type[Kind]) -> Kind:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"these bytes are no {kind.__name__} as JSON: {error}") from None

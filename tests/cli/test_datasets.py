@@ -109,9 +109,14 @@ def test_tables_tags_and_removal(run: Run, tmp_path: Path) -> None:
     assert (there["blob"], there["rows"], there["parts"]) == (here["blob"], here["rows"], here["parts"])
     run("dataset", "untag", "t", "gold")
     run("dataset", "show", "t@gold", code=2)
-    run("dataset", "rm", "t@2")
-    assert json.loads(run("dataset", "show", "t", "--json").output)["number"] == 1
+    for shorter in (False, True):
+        run("dataset", "rm" if shorter else "delete", "t@2")
+        assert json.loads(run("dataset", "show", "t", "--json").output)["number"] == 1
+        run("dataset", "restore", "t@2")
     run("dataset", "rm", "t@1", "--purge", "asked for", code=1)  # t@2 came from it
+    run("dataset", "delete", "t@2")
+    assert "is purged" in run("dataset", "purge", "t@2", "--why", "asked for").output
+    assert "is purged" in run("dataset", "rm", "t@1", "--purge", "asked for").output
 
 
 def test_a_table_that_grew_is_added_whole(run: Run, tmp_path: Path) -> None:

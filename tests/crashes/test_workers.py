@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,7 @@ def test_a_gate_that_always_dies_ends_the_change_and_says_where_to_look(world: W
         os.kill(before, signal.SIGKILL)
     change = settled(world, number)
     assert change.stage is Stage.REJECTED
-    assert change.reason.startswith("the gate could not be measured in 3 attempts")
+    assert change.reason.startswith("the gate's worker ended 3 times without measuring it")
     assert (world.home / "workers" / f"gate-{change.id}.log").exists()
 
 
@@ -126,17 +125,15 @@ def test_a_worker_that_finds_its_parent_gone_at_its_start_ends(world: World, tmp
         "HEADWAY_URL": world.url, "HEADWAY_TOKEN": (world.home / "tokens" / "worker").read_text(),
         "HEADWAY_PARENT": str(gone.pid),
     }  # fmt: skip
-    began = time.monotonic()
     command = [sys.executable, "-m", "headway.cli.workers", "run", run]
     worker = subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True, stderr=subprocess.DEVNULL)
-    assert worker.wait(20) == -signal.SIGKILL
-    assert time.monotonic() - began < 20
+    assert worker.wait(60) == -signal.SIGKILL
     settled(world, number)
 
 
 def test_two_control_planes_cannot_run_on_one_home(world: World) -> None:
     second = world.up()
-    assert second.wait(20) == 2
+    assert second.wait(60) == 2
     said = world.log()
     assert f"a server runs on {world.home} already at {world.url} (pid {world.process.pid})" in said  # type: ignore[union-attr]
     assert "Traceback" not in said

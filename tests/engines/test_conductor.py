@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -169,7 +170,24 @@ def test_workers_that_die_are_tried_three_times(world: World) -> None:
     conductor.step()
     assert world.platform.runs.get(run).state is RunState.FAILED
     assert world.change(change).stage is Stage.REJECTED
-    assert f"its last words are in {run}.log" in world.change(change).reason
+    assert f"its last words, in {run}.log: " in world.change(change).reason
+
+
+def test_a_gate_whose_worker_dies_three_times_says_what_it_said(world: World, tmp_path: Path) -> None:
+    world.workers = ListedWorkers(tmp_path)
+    conductor, change = world.conductor(), world.open()
+    conductor.step()
+    world.work(world.change(change).run)
+    log = tmp_path / f"gate-{change.id}.log"
+    for _ in range(4):
+        conductor.step()
+        world.workers.alive.clear()
+        log.write_text("Traceback (most recent call last):\nModuleNotFoundError: No module named 'polars'\n")
+    assert world.change(change).stage is Stage.REJECTED
+    assert world.change(change).reason == (
+        "the gate's worker ended 3 times without measuring it; "
+        f"its last words, in {log.name}: ModuleNotFoundError: No module named 'polars'"
+    )
 
 
 def test_a_run_that_a_worker_holds_is_left_to_it(world: World) -> None:

@@ -156,8 +156,9 @@ def test_what_does_not_load(python: str, tmp_path: Path, text: str, named: str) 
 
 
 def test_what_ends_or_hangs_while_it_loads(python: str, tmp_path: Path) -> None:
-    for name, text, said in (("ends", "import os; os._exit(4)", "exit code 4"), ("hangs", "while True: pass", "2 s")):
-        runtime = PythonRuntime(python=python, start_limit_s=2)
+    ends, hangs = ("ends", "import os; os._exit(4)", 120, "exit code 4"), ("hangs", "while True: pass", 2, "2 s")
+    for name, text, limit_s, said in (ends, hangs):
+        runtime = PythonRuntime(python=python, start_limit_s=limit_s)
         plan = Plan(Form.MLFLOW, folder_of(text, tmp_path / name), runtime, SIGNATURE, Feeding.ARRAY)
         with pytest.raises(Unavailable, match=said):
             PythonWorker(plan)

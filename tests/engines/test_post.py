@@ -90,9 +90,13 @@ def test_a_name_is_resolved_once_and_what_was_judged_is_connected_to(receiver: R
     assert (again.hopeless, len(receiver.got)) == (True, 1)
 
 
+_LONG_S = 30.0
+"""What a receiver goes on for that is not cut off: it ends then, and the attempt tells of that and of no time."""
+
+
 def _dribble(answer: BaseHTTPRequestHandler) -> None:
     answer.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    for _ in range(100):
+    for _ in range(int(_LONG_S / 0.05)):
         answer.wfile.write(b"x")
         answer.wfile.flush()
         time.sleep(0.05)
@@ -100,14 +104,14 @@ def _dribble(answer: BaseHTTPRequestHandler) -> None:
 
 def _dribble_headers(answer: BaseHTTPRequestHandler) -> None:
     answer.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    for number in range(100):
+    for number in range(int(_LONG_S / 0.05)):
         answer.wfile.write(b"x-%d: y\r\n" % number)
         answer.wfile.flush()
         time.sleep(0.05)
 
 
 def _nothing(answer: BaseHTTPRequestHandler) -> None:
-    time.sleep(30)
+    time.sleep(_LONG_S)
 
 
 def _rubbish(answer: BaseHTTPRequestHandler) -> None:
@@ -124,9 +128,7 @@ def _endless(answer: BaseHTTPRequestHandler) -> None:
 @pytest.mark.parametrize("answer", [_dribble, _dribble_headers, _nothing])
 def test_a_receiver_that_takes_its_time_is_cut_off(receiver: Receiver, answer: object) -> None:
     receiver.answers = [answer]  # type: ignore[list-item]
-    began = time.monotonic()
     attempt = GuardedPost((receiver.listing,), whole_s=0.5).send(parcel(receiver.url))
-    assert time.monotonic() - began < 4.5  # each of them goes on for longer
     assert (attempt.status, attempt.hopeless) == (0, False)
     assert "time" in attempt.error or "within" in attempt.error
 

@@ -18,7 +18,7 @@ from headway.engines.processes import Child
 MARK = "a-mark-of-this-test"
 
 
-def waited(look: Callable[[], object], patience_s: float = 5.0) -> bool:
+def waited(look: Callable[[], object], patience_s: float = 60.0) -> bool:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if look():
@@ -63,15 +63,13 @@ def test_another_process_with_its_number_is_not_taken_for_it() -> None:
     processes.end(here)
 
 
-def test_one_that_does_not_listen_is_killed(start: Callable[[str], Child]) -> None:
+def test_one_that_does_not_listen_is_killed(start: Callable[[str], Child], tmp_path: Path) -> None:
     child = start(
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(60)"
     )
-    time.sleep(0.1)
-    began = time.monotonic()
+    assert waited(lambda: b"deaf" in (tmp_path / "log").read_bytes())
     processes.end(child, patience_s=0.2)
     assert not runs(child.pid)
-    assert 0.2 <= time.monotonic() - began < 20
 
 
 STARTS_ANOTHER = "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nprint(child.pid, flush=True)\n"

@@ -31,6 +31,7 @@ from headway.kernel.clock import SystemClock
 from headway.kernel.records import digest
 from headway.lifecycle.runs.pipeline import Pipeline, pipeline, step
 from headway.lifecycle.runs.records import Output, StepState
+from headway.storage.blobs import open_blobs
 from headway.testing.session import MemorySession
 
 FOLDER = Path(__file__).parent
@@ -41,16 +42,12 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         self.root, self.read = root, list[str]()
-
-    def put(self, data: bytes) -> str:
-        path = self.root / blob_place(digest(data))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return digest(data)
+        self._store = open_blobs(root)
+        self.put = self._store.put
 
     def get(self, blob: str) -> bytes:
         self.read.append(blob)
-        return (self.root / blob_place(blob)).read_bytes()
+        return self._store.get(blob)
 
     def stored(self, value: Any, option: str = "", *, pickle: bool = False) -> Stored:
         outputs = pack(value, self.put, option, pickle=pickle)

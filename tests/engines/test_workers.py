@@ -18,7 +18,7 @@ SLEEP = f"import os, time; print(os.environ['ROLE'], os.environ['{PARENT}'], flu
 END = "import sys; sys.exit(1)"
 
 
-def waited(look: Callable[[], object], patience_s: float = 5.0) -> bool:
+def waited(look: Callable[[], object], patience_s: float = 60.0) -> bool:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if look():
@@ -69,6 +69,18 @@ def test_one_that_dies_is_started_again_until_it_is_given_up(make: Make) -> None
     assert not workers.ensure("rn_1", "worker", ["run", "rn_1"])
     workers.keep([])
     assert workers.ensure("rn_1", "worker", ["run", "rn_1"]), "a key that was dropped begins afresh"
+
+
+def test_what_a_worker_says_at_its_end_is_told(make: Make) -> None:
+    workers = make("import sys; print('begins'); sys.exit('no way to db://ada:hush-hush@here\\n')")
+    assert workers.last_words("gate-ch_1") == "its last words, in gate-ch_1.log: nothing"
+    workers.ensure("gate-ch_1", "gatekeeper", ["gate", "ch_1"])
+    assert waited(lambda: not workers.busy("gate-ch_1"))
+    assert workers.last_words("gate-ch_1") == "its last words, in gate-ch_1.log: no way to db://ada:***@here"
+    long = make("raise SystemExit('x' * 10_000)")
+    long.ensure("rn_1", "worker", ["run", "rn_1"])
+    assert waited(lambda: not long.busy("rn_1"))
+    assert long.last_words("rn_1") == f"its last words, in rn_1.log: {'x' * 300}"
 
 
 def test_one_that_is_killed_is_started_again(make: Make) -> None:

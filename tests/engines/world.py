@@ -36,10 +36,11 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class ListedWorkers(Workers):
-    """Starts no process: `asked` says for what one would have been started; a test plays those in `alive`."""
+    """Starts no process: `asked` says for what one would have been started; a test plays those in `alive`, whose logs
+    are in `folder`."""
 
-    def __init__(self) -> None:
-        super().__init__(Path("workers"), (), lambda role: {})
+    def __init__(self, folder: Path = Path("workers")) -> None:
+        super().__init__(folder, (), lambda role: {})
         self.asked: list[tuple[str, ...]] = []
         self.alive: set[str] = set()
         self.closed = False

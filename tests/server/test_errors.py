@@ -175,6 +175,12 @@ def test_every_error_has_a_status() -> None:
     assert status_of(errors.ExtraMissing("")) == 503
 
 
+def test_of_what_another_library_says_the_first_line_is_told() -> None:
+    assert errors.first_line(ValueError("\nno such column\n\nResolved plan:\n  ...")) == "no such column"
+    assert errors.first_line(ValueError()) == "ValueError"
+    assert errors.first_line(ValueError("x" * 1000)) == "x" * 300
+
+
 class FailingTarget(RunningTarget):
     def observe(self, deployment: str) -> Endpoint | None:
         raise RuntimeError("secret inner working")

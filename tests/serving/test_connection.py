@@ -125,10 +125,8 @@ def test_a_silent_client_is_dropped(impatient: Server) -> None:
 @pytest.mark.parametrize("part", [b"GET /v2 HT", infer("x")[:40], infer("x")[:-5]], ids=["line", "head", "body"])
 def test_a_slow_client_is_timed_out(impatient: Server, part: bytes) -> None:
     with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as connection:
-        began = time.monotonic()
         connection.sendall(part)
         assert statuses(rest(connection)) == [408]
-        assert 0.3 < time.monotonic() - began < 9
 
 
 def test_a_client_that_trickles_is_timed_out(impatient: Server) -> None:

@@ -91,19 +91,18 @@ def test_large_tensors_go_through_shared_memory(both: Server) -> None:
 
 @pytest.mark.parametrize(("first", "said"), [(7002, "exit code 3"), (7003, "SIGSEGV"), (7001, "more than 1 s")])
 def test_a_crash_and_a_hang_cost_their_own_request(both: Server, first: float, said: str) -> None:
-    """Meanwhile the other model answers, soon; and the worker comes back by itself."""
+    """Meanwhile the other model answers, while one hangs too; and the worker comes back by itself."""
     before = worker_of(both).pid
     with ThreadPoolExecutor(1) as pool:
         bad = pool.submit(raw, both, rows((first, 0)))
-        took_s = []
-        while not bad.done() or len(took_s) < 20:
-            began = time.perf_counter()
+        asked = meanwhile = 0
+        while not bad.done() or asked < 20:
             assert both.call("POST", INFER.format(1), request())[0] == 200
-            took_s.append(time.perf_counter() - began)
+            asked, meanwhile = asked + 1, meanwhile + (not bad.done())
         status, headers, text = bad.result()
     assert (status, said in text) == (503, True), text
     assert int(headers["retry-after"]) >= 1
-    assert max(took_s) < 0.8
+    assert meanwhile > 1 or first != 7001, "it waited for the one that hangs"
     recovered(both)
     assert worker_of(both).pid != before
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -50,9 +49,7 @@ def test_without_patience_nothing_is_stopped_and_errors_are_those_of_the_databas
 def test_patience_that_has_not_ended_leaves_errors_alone(reopen: Open) -> None:
     before = PATIENCE.set(Patience())
     try:
-        began = time.monotonic()
         with pytest.raises(Unavailable, match="no such table"), reopen().engine.reading() as connection:
             connection.exec_driver_sql("SELECT * FROM missing")
-        assert time.monotonic() - began < 10
     finally:
         PATIENCE.reset(before)

@@ -22,6 +22,7 @@ from headway.kernel.clock import SystemClock
 from headway.kernel.ids import time_sorted
 from headway.kernel.ledger import verify
 from headway.lifecycle.runs.records import Experiment
+from headway.storage.sql.sqlite import SqliteDatabase
 from headway.storage.sql.stores import Opened
 from headway.testing.memory import FrozenClock
 from tests.storage.conftest import Open
@@ -111,6 +112,15 @@ def _watched() -> Iterator[list[str]]:
         event.remove(Engine, "connect", watch)
 
 
+def _until_waiting(opened: Opened, threads: int) -> None:
+    """Return once so many threads wait for their turn to write."""
+    database, end = opened.engine._database, time.monotonic() + 60
+    assert isinstance(database, SqliteDatabase)
+    while database._waiting < threads:
+        assert time.monotonic() < end, f"{database._waiting} of {threads} wait"
+        time.sleep(0.005)
+
+
 def test_threads_that_wait_share_one_commit(reopen: Open) -> None:
     with _watched() as commits:
         opened = reopen()
@@ -121,17 +131,17 @@ def test_threads_that_wait_share_one_commit(reopen: Open) -> None:
     def hold() -> None:
         with opened.journal.act("ada", "experiment.add"):
             first_is_in.set()
-            all_wait.wait(10)
+            all_wait.wait(60)
 
     with ThreadPoolExecutor(9) as threads:
         holding = threads.submit(hold)
-        first_is_in.wait(10)
+        first_is_in.wait(60)
         adding = [threads.submit(_add, opened, ids("ex")) for _ in range(8)]
-        time.sleep(0.2)
+        _until_waiting(opened, 8)
         assert not any(each.done() for each in adding)
         all_wait.set()
         for each in [holding, *adding]:
-            each.result(10)
+            each.result(60)
     assert len(commits) == 1
     assert verify(opened.stores.ledger) == 8
 
@@ -142,7 +152,7 @@ def test_an_act_that_fails_among_others_undoes_itself_alone(reopen: Open) -> Non
     def hold() -> None:
         with opened.journal.act("ada", "experiment.add"):
             first_is_in.set()
-            all_wait.wait(10)
+            all_wait.wait(60)
 
     def fail(name: str) -> None:
         with opened.journal.act("ada", "experiment.add") as act:
@@ -151,13 +161,13 @@ def test_an_act_that_fails_among_others_undoes_itself_alone(reopen: Open) -> Non
 
     with ThreadPoolExecutor(9) as threads:
         holding = threads.submit(hold)
-        first_is_in.wait(10)
+        first_is_in.wait(60)
         good = [threads.submit(_add, opened, f"good-{number}") for number in range(4)]
         bad = [threads.submit(fail, f"bad-{number}") for number in range(4)]
-        time.sleep(0.1)
+        _until_waiting(opened, 8)
         all_wait.set()
-        assert all(isinstance(each.exception(10), ZeroDivisionError) for each in bad)
-        assert [each.result(10) for each in [holding, *good]] == [None] * 5
+        assert all(isinstance(each.exception(60), ZeroDivisionError) for each in bad)
+        assert [each.result(60) for each in [holding, *good]] == [None] * 5
     assert {record.name for record in opened.stores.experiments.all().items} == {f"good-{n}" for n in range(4)}
     assert verify(opened.stores.ledger) == 4
 
@@ -209,16 +219,16 @@ def test_a_read_together_sees_what_others_committed_and_nothing_that_they_have_n
         with opened.journal.together():
             _add(opened, "open")
             is_in.set()
-            may_end.wait(10)
+            may_end.wait(60)
 
     with ThreadPoolExecutor(1) as threads, opened.journal.together():
         assert experiments.named("before") is not None
         holding = threads.submit(hold)
-        is_in.wait(10)
+        is_in.wait(60)
         assert experiments.named("open") is None
         assert [each.name for each in experiments.all().items] == ["before"]
         may_end.set()
-        holding.result(10)
+        holding.result(60)
         assert experiments.named("open") is not None
         _add(opened, "mine")
     assert len(experiments.all().items) == 3
@@ -250,7 +260,7 @@ def test_others_are_not_kept_waiting_by_acts_together(reopen: Open) -> None:
     opened = reopen()
     with ThreadPoolExecutor(1) as threads, opened.journal.together():
         _add(opened, "mine")
-        threads.submit(_add, opened, "theirs").result(10)
+        threads.submit(_add, opened, "theirs").result(60)
         _add(opened, "mine-too")
     assert len(opened.stores.experiments.all().items) == 3
     assert verify(opened.stores.ledger) == 3
@@ -287,7 +297,7 @@ def test_a_writer_waits_for_another_process_and_goes_on(reopen: Open, home: Path
             assert not adding.done()
             assert opened.stores.experiments.named("patient") is None, "readers do not wait"
             other.execute("COMMIT")
-            adding.result(10)
+            adding.result(60)
     assert opened.stores.experiments.named("patient") is not None
 
 

@@ -15,6 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from headway.client.files.scanning import Found, Told
+from headway.kernel.records import UNREADABLE
 from headway.lifecycle.datasets.listing import Entry, entries_from
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
@@ -99,7 +100,7 @@ class IndexFile:
             if blake3(data[DIGEST_BYTES:]).digest() != data[:DIGEST_BYTES]:
                 return None
             index = _decode(data[DIGEST_BYTES:])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             return None
         return index if index.format == FORMAT else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from headway.client.client import Client
 from headway.client.mlflow.source import Points, Source, Told
 from headway.client.mlflow.translate import Place, metric_keys
+from headway.kernel.records import json_numbers
 
 _MOST_POINTS = 50_000
 """In one request."""
@@ -50,7 +50,7 @@ class _Parcel:
             )
             columns["steps"] += part.steps
             columns["at_us"] += [1000 * at_ms for at_ms in part.at_ms]
-            columns["values"] += map(_on_the_wire, part.values)
+            columns["values"] += json_numbers(part.values)
             self._waiting += len(part.steps)
 
     def send(self) -> int:
@@ -67,9 +67,3 @@ def _parts(points: Points) -> Iterator[Points]:
         yield Points(
             steps=points.steps[start:end], at_ms=points.at_ms[start:end], values=points.values[start:end]
         )  # fmt: skip
-
-
-def _on_the_wire(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

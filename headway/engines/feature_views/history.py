@@ -13,7 +13,7 @@ import re
 import polars as pl
 
 from headway.engines.tables.frames import kind_of_column
-from headway.errors import Invalid
+from headway.errors import Invalid, first_line
 from headway.kernel.naming import nearest
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.feature_views.records import FEATURE_KINDS, DefineFeatures, Feature
@@ -56,7 +56,7 @@ def features_of(frame: pl.DataFrame, view: DefineFeatures) -> pl.DataFrame:
         found = frame.select(**expressions)
         _check_rows_stand_alone(frame, found, expressions, view)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise Invalid(f"{view.name!r}: its features cannot be computed: {_first_line(error)}") from error
+        raise Invalid(f"{view.name!r}: its features cannot be computed: {first_line(error)}") from error
     for name, dtype in found.schema.items():
         _check_kind(name, dtype, view)
     return found.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in _floats(found))
@@ -116,13 +116,9 @@ def _parsed(feature: Feature) -> pl.Expr:
     try:
         return pl.sql_expr(feature.expression)
     except pl.exceptions.PolarsError as error:
-        raise Invalid(f"feature {feature.name!r}: {feature.expression!r}: {_first_line(error)}") from error
+        raise Invalid(f"feature {feature.name!r}: {feature.expression!r}: {first_line(error)}") from error
 
 
 def _check_kind(name: str, dtype: pl.DataType, view: DefineFeatures) -> None:
     if kind_of_column(dtype) not in FEATURE_KINDS:
         raise Invalid(f"{view.name!r}: {name!r} holds {dtype}; it must be a number, a text or a boolean")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

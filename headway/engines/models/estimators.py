@@ -25,7 +25,7 @@ from headway.engines.models.boosters import every_part, library_of, register_boo
 from headway.engines.models.doubles import exact_converters
 from headway.engines.models.features import datatype_of, feature_names
 from headway.engines.models.packing import INPUT
-from headway.errors import HeadwayError, Invalid
+from headway.errors import HeadwayError, Invalid, first_line
 from headway.lifecycle.models.records import Datatype
 
 _OPSET = {"": 18, "ai.onnx.ml": 3}
@@ -115,8 +115,9 @@ def _over_columns(estimator: Any, example: pl.DataFrame) -> Any:
 
 
 def _refusal(estimator: Any, error: Exception) -> Invalid:
-    told = str(error).strip() or type(error).__name__
     parts = (type(part).__name__ for part in every_part(estimator))
-    named = [name for name in dict.fromkeys(parts) if name in told and name not in ("Pipeline", "ColumnTransformer")]
+    named = [
+        name for name in dict.fromkeys(parts) if name in str(error) and name not in ("Pipeline", "ColumnTransformer")
+    ]
     culprit = " and ".join(named) or type(estimator).__name__
-    return Invalid(f"{culprit} cannot be converted to ONNX ({told.splitlines()[0][:300]}); {_WORKS}")
+    return Invalid(f"{culprit} cannot be converted to ONNX ({first_line(error)}); {_WORKS}")

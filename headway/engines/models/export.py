@@ -26,7 +26,7 @@ from headway.engines.models.variants import Candidate, fastest, refusal_of
 from headway.engines.runtimes.folders import laid_out
 from headway.engines.runtimes.python import Plan
 from headway.engines.runtimes.skops import ALLOWED_TYPES
-from headway.errors import Invalid, Unavailable
+from headway.errors import Invalid, Unavailable, first_line
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import Datatype, Form, Parity, Signature, Variant
 
@@ -119,7 +119,7 @@ def _tried(name: str, model: Any, make: Any, rows: pl.DataFrame) -> Candidate:
     try:
         return _proved(name, model, make(), rows)
     except Exception as error:  # converters and ONNX Runtime raise all sorts
-        return Candidate(name, reason=(str(error).strip() or type(error).__name__).splitlines()[0][:300])
+        return Candidate(name, reason=first_line(error))
 
 
 def _proved(name: str, model: Any, onnx: bytes, rows: pl.DataFrame) -> Candidate:

@@ -12,7 +12,7 @@ from headway.engines.models.adoption import adopt_folder, skops_signature
 from headway.engines.models.native import folder_of_file, form_of_file, native_signature
 from headway.engines.models.scoring import signature_of
 from headway.errors import Invalid
-from headway.kernel.records import digest
+from headway.kernel.records import UNREADABLE, digest
 from headway.lifecycle.models.records import ClassName, Feeding, Form, PythonRuntime, Signature
 
 SIGNATURE = "signature.json"
@@ -82,5 +82,5 @@ def _told(path: Path) -> Signature:
         )
     try:
         return msgspec.json.decode(file.read_bytes(), type=Signature)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"{file} is no signature: {error}") from None

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.errors import Invalid
+from headway.errors import Invalid, first_line
 from headway.lifecycle.datasets.contract import Contract, Use
 from headway.lifecycle.datasets.profile import Layout
 from headway.lifecycle.datasets.profiling import learn_layout, profile
@@ -46,8 +46,9 @@ def read_table(data: bytes) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(data))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise Invalid(f"this Parquet file cannot be read ({reason}); write it again and send that") from error
+        raise Invalid(
+            f"this Parquet file cannot be read ({first_line(error)}); write it again and send that"
+        ) from error
 
 
 def kind_of_column(dtype: pl.DataType) -> Kind:
@@ -224,7 +225,7 @@ def _read_segment(data: bytes) -> pl.DataFrame:
             pl.col(_CLASS_COLUMNS).cast(_CHANCES),
         )
     except pl.exceptions.PolarsError as error:
-        raise Invalid(f"this is no segment of captured predictions: {str(error).splitlines()[0][:200]}") from error
+        raise Invalid(f"this is no segment of captured predictions: {first_line(error)}") from error
     if nulls := [name for name in ("_event_at", "_status", "_latency_us") if frame[name].null_count()]:
         raise Invalid(f"the segment has rows without {', '.join(nulls)}; every captured request has them")
     return frame

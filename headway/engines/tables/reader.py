@@ -79,6 +79,7 @@ class Reader:
 
     def ask(self, question: Question, wanted: type[Wanted], limit_s: float) -> Wanted:
         """The answer, read as `wanted`. Raises what looking at the table raised, and `Gone`."""
+        self._forget_words()
         try:
             answer = read_answer(self._exchanged(question, limit_s))
             if not isinstance(answer, Failed):
@@ -104,10 +105,13 @@ class Reader:
                 self._last_words.close()
         return code
 
-    def _exchanged(self, question: Question | None, limit_s: float) -> bytes:
-        """Raises `Gone`, and `ValueError` for an answer that is too long."""
+    def _forget_words(self) -> None:
+        """Before a question, not before it is ready: what cannot start may have said why by then."""
         self._last_words.seek(0)
         self._last_words.truncate()
+
+    def _exchanged(self, question: Question | None, limit_s: float) -> bytes:
+        """Raises `Gone`, and `ValueError` for an answer that is too long."""
         began, body = time.monotonic(), None
         watchdog = threading.Timer(limit_s, self._process.kill)
         watchdog.daemon = True  # a process that ends does not wait for it

@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 
 from headway.engines.tables.frames import read_table
-from headway.errors import Invalid, TooLarge
+from headway.errors import Invalid, TooLarge, first_line
 
 MOST_CELLS = 2_000_000
 """Of a table before anything of it is read: a few bytes of Parquet can stand for billions of rows."""
@@ -52,8 +52,9 @@ def _size(data: bytes) -> tuple[int, int]:
         rows = pl.scan_parquet(io.BytesIO(data)).select(pl.len()).collect().item()
         return int(rows), len(pl.read_parquet_schema(io.BytesIO(data)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise Invalid(f"this Parquet file cannot be read ({reason}); write it again and send that") from error
+        raise Invalid(
+            f"this Parquet file cannot be read ({first_line(error)}); write it again and send that"
+        ) from error
 
 
 def _fits(dtype: pl.DataType) -> bool:

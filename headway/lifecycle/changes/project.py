@@ -20,6 +20,7 @@ from headway.lifecycle.changes.tables import (
     check_keys,
     check_values,
     convert,
+    must,
     named,
     sections,
     table,
@@ -124,7 +125,7 @@ def read_capture(text: str) -> CaptureSpec:
     Raises `BadSettings` as `read_project` does.
     """
     spec = convert(table(_whole(text).get("capture", {}), "[capture]"), CaptureSpec, "[capture]")
-    _must(spec.every_s >= 1, f"[capture] every_s must be at least 1, not {spec.every_s}")
+    must(spec.every_s >= 1, f"[capture] every_s must be at least 1, not {spec.every_s}")
     return spec
 
 
@@ -209,14 +210,14 @@ def _environment(given: Table, at: str, checks: Collection[str] | None) -> Envir
     policy = convert(table(given.get("rollout", {}), place), RolloutPolicy, place)
     _check_policy(policy, place)
     spec = convert({**given, "gate": [], "rollout": {}}, EnvironmentSpec, at)
-    _must(spec.approvals >= 0, f"{at} approvals must not be negative")
-    _must(len(set(spec.approvers)) == len(spec.approvers), f"{at} approvers names somebody twice")
+    must(spec.approvals >= 0, f"{at} approvals must not be negative")
+    must(len(set(spec.approvers)) == len(spec.approvers), f"{at} approvers names somebody twice")
     enough = not spec.approvers or spec.approvals <= len(spec.approvers)
-    _must(enough, f"{at} approvals: {spec.approvals} cannot come from {len(spec.approvers)} approvers")
+    must(enough, f"{at} approvals: {spec.approvals} cannot come from {len(spec.approvers)} approvers")
     demanded = tuple(_check_spec(item, f"{at} gate[{index}]", checks) for index, item in enumerate(gate))
     names = [each.check for each in demanded]
     twice = next((name for name in names if names.count(name) > 1), None)
-    _must(twice is None, f"{at} gate demands {twice!r} twice; give all its settings in one table")
+    must(twice is None, f"{at} gate demands {twice!r} twice; give all its settings in one table")
     return spec.but(gate=demanded, rollout=policy)
 
 
@@ -232,24 +233,24 @@ def _check_spec(item: Any, at: str, checks: Collection[str] | None) -> CheckSpec
 
 
 def _check_policy(policy: RolloutPolicy, at: str) -> None:
-    _must(rising(policy.steps), f"{at} steps must rise from at least 1 and end at 100, such as [10, 50, 100]")
+    must(rising(policy.steps), f"{at} steps must rise from at least 1 and end at 100, such as [10, 50, 100]")
     contest = policy.kind is RolloutKind.AB
-    _must(
+    must(
         not contest or (policy.mirror and len(policy.steps) == 2), f"{at} kind ab takes mirror and two steps: [50, 100]"
     )
-    _must(
+    must(
         policy.kind is not RolloutKind.BANDIT or len(policy.steps) == 2,
         f"{at} kind bandit takes two steps, the first share and all: [50, 100]",
     )
-    _must(1 <= policy.arm_floor <= 50, f"{at} arm_floor is a percentage from 1 to 50, not {policy.arm_floor}")
-    _must(0.5 < policy.best_chance < 1, f"{at} best_chance must be above 0.5 and below 1, not {policy.best_chance}")
-    _must(policy.arm_days >= 2, f"{at} arm_days must be at least 2: one day shows nothing of how days stray")
-    _must(0 < policy.alpha < 1, f"{at} alpha must be above 0 and below 1, not {policy.alpha}")
+    must(1 <= policy.arm_floor <= 50, f"{at} arm_floor is a percentage from 1 to 50, not {policy.arm_floor}")
+    must(0.5 < policy.best_chance < 1, f"{at} best_chance must be above 0.5 and below 1, not {policy.best_chance}")
+    must(policy.arm_days >= 2, f"{at} arm_days must be at least 2: one day shows nothing of how days stray")
+    must(0 < policy.alpha < 1, f"{at} alpha must be above 0 and below 1, not {policy.alpha}")
     for name in ("max_error_rate", "max_slow_rate"):
-        _must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
+        must(0 <= getattr(policy, name) <= 1, f"{at} {name} is a share from 0 to 1, not {getattr(policy, name)}")
     for name in ("min_requests", "min_labels", "quality_margin"):
-        _must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
-    _must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
+        must(getattr(policy, name) >= 0, f"{at} {name} must not be negative")
+    must(policy.label_lag_days >= 0, f"{at} label_lag_days must not be negative")
     for name in (
         "latency_budget_us",
         "patience_s",
@@ -259,7 +260,7 @@ def _check_policy(policy: RolloutPolicy, at: str) -> None:
         "batch_labels",
         "arm_labels",
     ):
-        _must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
+        must(getattr(policy, name) > 0, f"{at} {name} must be above 0")
 
 
 def _deployment(given: Table, at: str) -> DeploymentSpec:
@@ -283,17 +284,17 @@ def _monitor(given: Table, at: str) -> MonitorSpec:
         plain = all(
             isinstance(each, bool | int | float | str) for each in (value if isinstance(value, list) else [value])
         )
-        _must(plain, f"{at} {key} must be a number, text, true or false, or a list of these, not {told(value)}")
+        must(plain, f"{at} {key} must be a number, text, true or false, or a list of these, not {told(value)}")
     return convert({**own, "settings": settings}, MonitorSpec, at)
 
 
 def _runtime(given: Table, at: str) -> PythonRuntime:
     spec = convert(given, PythonRuntime, at)
-    _must(
+    must(
         not spec.python or spec.python.startswith("/"), f"{at} python must be a whole path, such as /opt/env/bin/python"
     )
     for name in ("memory_mb", "time_limit_s", "start_limit_s"):
-        _must(getattr(spec, name) > 0, f"{at} {name} must be above 0")
+        must(getattr(spec, name) > 0, f"{at} {name} must be above 0")
     return spec
 
 
@@ -301,7 +302,7 @@ def _ci(given: Table) -> CiSpec:
     params = table(given.get("params", {}), "[ci.params]")
     told = {name: texts(each, f"[ci.params.{name}]") for name, each in params.items()}
     spec = convert({**given, "params": told}, CiSpec, "[ci]")
-    _must(spec.sample_rows >= 1, f"[ci] sample_rows must be at least 1, not {spec.sample_rows}")
+    must(spec.sample_rows >= 1, f"[ci] sample_rows must be at least 1, not {spec.sample_rows}")
     return spec
 
 
@@ -335,9 +336,4 @@ def _check_references(project: Project) -> None:
 def _refers(name: str, known: Collection[str], section: str, at: str) -> None:
     what = section.removesuffix("s")
     meant = nearest(name, known) or f"; declare [{section}.{name or 'name'}]"
-    _must(name in known, f"{at}: there is no {what} {name[:100]!r}{meant}")
-
-
-def _must(holds: bool, message: str) -> None:
-    if not holds:
-        raise BadSettings(message)
+    must(name in known, f"{at}: there is no {what} {name[:100]!r}{meant}")

@@ -34,6 +34,11 @@ def table(value: Any, at: str) -> Table:
     return value
 
 
+def must(holds: bool, message: str) -> None:
+    if not holds:
+        raise BadSettings(message)
+
+
 def named(name: str, kind: str, at: str) -> str:
     try:
         return checked_name(name, kind)

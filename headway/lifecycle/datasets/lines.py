@@ -6,9 +6,9 @@ from typing import Any
 
 from headway.errors import NotFound
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, kind_of
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Act
-from headway.kernel.naming import split_reference
+from headway.kernel.naming import find_version
 from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.records import Dataset, DatasetVersion, facts
 from headway.lifecycle.datasets.store import DatasetStore, DatasetVersionStore
@@ -47,11 +47,7 @@ class DatasetLines:
         name, _, tag = reference.partition("@")
         if tag and not tag.isdecimal() and tag in (line.tagged if (line := self._store.named(name)) else {}):
             reference = f"{name}@{line.tagged[tag]}"  # type: ignore[union-attr]
-        if kind_of(reference) == DatasetVersion.prefix:
-            found = self._versions.get(reference)
-        else:
-            name, number = split_reference(reference)
-            found = self.newest(name) if number is None else self._versions.of(name, number)
+        found = find_version(reference, DatasetVersion.prefix, self._versions, self.newest)
         if found is None:
             raise NotFound(f"no dataset version {reference!r}; `headway dataset list` shows what there is")
         return found

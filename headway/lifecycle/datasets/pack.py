@@ -15,6 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from headway.errors import Invalid
+from headway.kernel.records import UNREADABLE
 
 HEAD, TAIL = b"HWPACK1\n", b"HWPACKI1"
 DIGEST_BYTES = 32
@@ -60,7 +61,7 @@ def read_tail(tail: bytes, size: int) -> Index:
         raise Invalid("this blob is no pack, or its index has another length; add the files again")
     try:
         index = _decode(tail[:-FOOT_BYTES])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"the index of a pack cannot be read: {error}") from error
     if len(index.digests) != DIGEST_BYTES * len(index.lengths) or min(index.lengths, default=0) < 0:
         raise Invalid("the index of a pack does not have a length for each digest")

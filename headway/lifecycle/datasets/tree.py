@@ -15,6 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from headway.errors import Invalid
+from headway.kernel.records import UNREADABLE
 from headway.lifecycle.datasets.listing import Entry, entries_from
 from headway.lifecycle.datasets.pack import DIGEST_BYTES
 
@@ -151,7 +152,7 @@ def read_node(data: bytes) -> Leaf | Branch | Chunks:
     """Raises `Invalid` for bytes that are no node, or one whose columns are of different lengths."""
     try:
         node = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"a node of a tree cannot be read: {error}") from error
     if isinstance(node, Leaf):
         even = len(node.paths) == len(node.sizes) == len(node.modes) and node.modes.strip(b"\0\1") == b""

@@ -8,9 +8,9 @@ from headway.errors import Conflict, Invalid, NotFound
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, must_be_kept
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, kind_of
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
-from headway.kernel.naming import split_reference
+from headway.kernel.naming import find_version
 from headway.kernel.paging import Page
 from headway.lifecycle.datasets.service import DatasetService
 from headway.lifecycle.feature_views.records import (
@@ -66,10 +66,7 @@ class FeatureViewService:
 
     def get(self, reference: str) -> FeatureView:
         """By id, `name` (the newest) or `name@number`."""
-        if kind_of(reference) == FeatureView.prefix:
-            view = self._store.get(reference)
-        else:
-            view = self._store.of(*split_reference(reference))
+        view = find_version(reference, FeatureView.prefix, self._store, self._store.of)
         if view is None:
             raise NotFound(f"no feature view {reference!r}; `headway feature-view list` shows what there is")
         return view

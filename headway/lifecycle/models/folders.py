@@ -9,6 +9,7 @@ import msgspec
 from headway.errors import Invalid
 from headway.kernel.blobs import checked_digest
 from headway.kernel.naming import checked_path
+from headway.kernel.records import UNREADABLE
 from headway.lifecycle.models.records import ModelFile, ModelFolder, Registration
 
 if TYPE_CHECKING:  # a model server needs nothing of runs, and a megabyte less
@@ -21,7 +22,7 @@ def read_folder(data: bytes) -> ModelFolder:
     """The folder whose encoding `data` is; raises `Invalid` for what is none, and for a path that leads elsewhere."""
     try:
         folder = _read(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"this blob is no list of a model's files: {error}") from None
     for file in folder.files:
         checked_path(file.name)

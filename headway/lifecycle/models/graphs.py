@@ -17,7 +17,7 @@ import msgspec
 
 from headway.errors import Invalid
 from headway.kernel.blobs import BlobDigest
-from headway.kernel.records import Value
+from headway.kernel.records import UNREADABLE, Value
 from headway.lifecycle.models.records import ClassName, Datatype, Feeding, Form, ModelVersion, Signature, TensorSpec
 
 MOST_NODES = 20
@@ -114,7 +114,7 @@ def read_graph(data: bytes) -> ModelGraph:
     """Raises `Invalid` for what is no graph."""
     try:
         return _read(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"this blob is no graph of models: {error}") from None
 
 

@@ -8,9 +8,9 @@ from headway.errors import AlreadyExists, Invalid, NotFound, NotTrusted
 from headway.kernel.access import Actor, Permission
 from headway.kernel.blobs import BlobStore, checked_digest, must_be_kept
 from headway.kernel.clock import Clock
-from headway.kernel.ids import Ids, kind_of
+from headway.kernel.ids import Ids
 from headway.kernel.journal import Journal
-from headway.kernel.naming import checked_name, split_reference
+from headway.kernel.naming import checked_name, find_version, split_reference
 from headway.kernel.paging import Page, every
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.service import DatasetService
@@ -229,11 +229,7 @@ class ModelService:
 
     def version(self, reference: str) -> ModelVersion:
         """By id, `name` (the newest) or `name@number`."""
-        if kind_of(reference) == ModelVersion.prefix:
-            found = self._versions.get(reference)
-        else:
-            name, number = split_reference(reference)
-            found = self._newest(name) if number is None else self._versions.of(name, number)
+        found = find_version(reference, ModelVersion.prefix, self._versions, self._newest)
         if found is None:
             raise NotFound(f"no model version {reference!r}; `headway model list` shows what there is")
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headway.kernel.records import Value, digest, encode
+from headway.kernel.records import UNREADABLE, Value, digest, encode
 
 SYSTEM = "system/"
 """What the keys of metrics that describe the machine begin with, as MLflow has them."""
@@ -59,5 +59,5 @@ def decode_lock(data: bytes) -> PackageLock | None:
     """What `encode` made of a lock; None for what another client has kept under its name."""
     try:
         return msgspec.json.decode(data, type=PackageLock)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None

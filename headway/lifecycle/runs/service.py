@@ -12,7 +12,7 @@ from headway.kernel.clock import Clock
 from headway.kernel.ids import Ids
 from headway.kernel.journal import Act, Journal
 from headway.kernel.leases import Lease, LeaseStore
-from headway.kernel.naming import checked_name, nearest
+from headway.kernel.naming import checked_name, checked_path, nearest
 from headway.kernel.paging import MOST, Page, checked
 from headway.lifecycle.runs.curve import curves
 from headway.lifecycle.runs.records import (
@@ -270,8 +270,10 @@ class RunService:
         return self._store.logs(identifier, step=step, after=after, limit=checked(limit))
 
     def add_artifact(self, identifier: str, name: str, blob: str, *, by: Actor, media_type: str = "") -> Artifact:
-        """Name a blob as an output of a run; the same name again replaces."""
+        """Name a blob as an output of a run; the same name again replaces. Raises `Invalid` for a name that leads
+        elsewhere, because clients may write files by it."""
         by.must(Permission.WRITE)
+        checked_path(name)
         size = len(self._blobs.get(checked_digest(blob)))
         with self._journal.act(by.name, "run.artifact") as act:
             self.get(identifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headway.errors import Invalid, NotFound
+from headway.kernel.records import json_number
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.logged import LoggedModel, LoggedModelState, LogModel, ModelMetric
 from headway.lifecycle.runs.matching import fits
@@ -20,7 +21,6 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     ms,
-    number,
     page_of,
     pairs,
     present,
@@ -181,7 +181,7 @@ def shown(platform: Platform, model: LoggedModel) -> Answer:
 def _metric(metric: ModelMetric, model: str) -> Answer:
     return present(
         key=metric.key,
-        value=number(float(metric.value)),
+        value=json_number(float(metric.value)),
         timestamp=ms(metric.at),
         step=metric.step,
         model_id=model,

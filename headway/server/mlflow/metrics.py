@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from headway.errors import Invalid
+from headway.kernel.records import json_numbers
 from headway.lifecycle.runs.curve import FEWEST, Curve
 from headway.lifecycle.runs.logged import ModelMetric
 from headway.lifecycle.runs.records import AmendRun, LogBatch, Metric
@@ -18,7 +18,6 @@ from headway.server.mlflow.wire import (
     KeyValue,
     checked_most,
     moment,
-    number,
     number_token,
     offset_of,
     tags_of,
@@ -227,11 +226,9 @@ def _points(desk: Desk, run: str, key: str, most: int, after: int) -> list[Metri
 
 
 def _rows(key: str, curve: Curve) -> list[Answer]:
-    finite = math.isfinite(sum(map(abs, curve.values)))
-    values: Sequence[float | str] = curve.values if finite else [number(value) for value in curve.values]
     return [
         {"key": key, "value": value, "timestamp": at_us // 1000, "step": step}
-        for step, at_us, value in zip(curve.steps, curve.at_us, values, strict=True)
+        for step, at_us, value in zip(curve.steps, curve.at_us, json_numbers(curve.values), strict=True)
     ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 import struct
 import sys
@@ -18,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from headway.errors import Invalid
+from headway.kernel.records import json_number
 
 _DEEPEST = 100
 """Messages within messages: the limit that the format's own libraries have."""
@@ -138,7 +138,7 @@ class _Reader:
             return _text_or_bytes(kind, self._data[start:place]), place
         data, place = self._fixed(4 if wire == _FIXED32 else 8, place, end)
         if kind is Scalar.DOUBLE:
-            return _double(struct.unpack("<d", data)[0]), place
+            return json_number(struct.unpack("<d", data)[0]), place
         return int.from_bytes(data, "little"), place
 
     def _past(self, number: int, wire: int, place: int, end: int, depth: int) -> int:
@@ -191,12 +191,6 @@ def _text_or_bytes(kind: Scalar, data: bytes) -> str:
         raise Invalid("the protocol buffer holds a text that is not UTF-8") from error
 
 
-def _double(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
 def from_json(value: Any, message: Message) -> dict[str, Any]:
     """A message from JSON as OTLP writes it; raises `Invalid` naming the member that is wrong."""
     return _from_json(value, message, "the request", 0)
@@ -231,7 +225,7 @@ def _one(given: Any, member: Member, depth: int) -> Any:
     if kind is Scalar.BOOL and isinstance(given, bool):
         return given
     if kind is Scalar.DOUBLE and (given in ("NaN", "Infinity", "-Infinity") or _is_number(given)):
-        return given if isinstance(given, str) else _double(float(given))
+        return given if isinstance(given, str) else json_number(float(given))
     if kind in (Scalar.TEXT, Scalar.BYTES, Scalar.IDENTIFIER) and isinstance(given, str):
         return _written(kind, given, member.name)
     raise Invalid(f"{member.name} must be of type {kind}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from headway.errors import Invalid, NotFound
 from headway.kernel.paging import Page
+from headway.kernel.records import json_number
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.runs.records import AmendRun, Experiment, Input, Metric, ModelUse, Run, RunState, StartRun
 from headway.lifecycle.runs.rules import must_be_active
@@ -22,7 +23,6 @@ from headway.server.mlflow.wire import (
     checked_most,
     moment,
     ms,
-    number,
     pairs,
     present,
     tags_of,
@@ -279,7 +279,7 @@ def _shown(run: Run, experiment: Experiment, latest: Sequence[Metric]) -> Answer
 
 
 def shown_metric(metric: Metric) -> Answer:
-    return {"key": metric.key, "value": number(metric.value), "timestamp": ms(metric.at), "step": metric.step}
+    return {"key": metric.key, "value": json_number(metric.value), "timestamp": ms(metric.at), "step": metric.step}
 
 
 def _head(run: Run, experiment: Experiment) -> Answer:

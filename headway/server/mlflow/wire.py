@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -120,15 +119,6 @@ def ms(at: datetime | None) -> int | None:
 def timestamp(at: datetime) -> str:
     """A time as protocol buffers write it in JSON."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def number(value: float) -> float | str:
-    """A metric's value: JSON has no NaN and no infinity."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def pairs(values: dict[str, str]) -> list[dict[str, str]]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Literal
 
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from headway.kernel.access import Actor
 from headway.kernel.clock import Instant, from_us
-from headway.kernel.records import Value
+from headway.kernel.records import JsonNumber, Value, json_number, json_numbers
 from headway.lifecycle.runs.curve import Curve, Summary, curves
 from headway.lifecycle.runs.metrics import Logged
 from headway.lifecycle.runs.records import LogBatch, Metric
 from headway.server.routing import App, By, get, post
-
-Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
 class LoggedMetric(Value):
     """A point of a series."""
 
     key: str
-    value: Number
+    value: JsonNumber
     at: Instant
     step: int = 0
 
@@ -46,7 +42,7 @@ class Columns(Value):
     steps: list[int]
     at_us: list[int]
     """Microseconds since 1970."""
-    values: list[Number]
+    values: list[JsonNumber]
 
 
 class AddPoints(Value):
@@ -76,9 +72,9 @@ class Points(Value):
 class MetricSummary(Value):
     """`lowest` and `highest` leave NaN out."""
 
-    last: Number
-    lowest: Number
-    highest: Number
+    last: JsonNumber
+    lowest: JsonNumber
+    highest: JsonNumber
     points: int
     last_step: int
 
@@ -116,7 +112,7 @@ def logged_points(run: str, data: AddPoints, by: Actor) -> Logged:
 
 
 @get("/v1/runs/{identifier:str}/metrics")
-def last_values(identifier: FromPath[str], app: App) -> dict[str, Number]:
+def last_values(identifier: FromPath[str], app: App) -> dict[str, JsonNumber]:
     """The last value of each metric of a run."""
     app.platform.runs.get(identifier)
     return _numbers(app.platform.runs.metrics([identifier]).get(identifier, {}))
@@ -129,7 +125,7 @@ def history(
     """The points of one metric, in the order of writing."""
     name = key.removeprefix("/")
     found = app.platform.metrics.curve(identifier, name, limit=limit, after=after)
-    columns = zip(found.steps, found.at_us, _all_numbers(found.values), strict=True)
+    columns = zip(found.steps, found.at_us, json_numbers(found.values), strict=True)
     points = tuple(
         Point(number=number, key=name, value=value, at=from_us(at), step=step)
         for number, (step, at, value) in enumerate(columns, after + 1)
@@ -146,7 +142,7 @@ def curve(
     found = app.platform.metrics.sample(
         identifier, key.removeprefix("/"), most=most, first_step=first_step, last_step=last_step
     )
-    return Columns(steps=found.steps, at_us=found.at_us, values=_all_numbers(found.values))
+    return Columns(steps=found.steps, at_us=found.at_us, values=json_numbers(found.values))
 
 
 @get("/v1/runs/{identifier:str}/summary")
@@ -156,35 +152,23 @@ def summary(identifier: FromPath[str], app: App) -> dict[str, MetricSummary]:
 
 
 @post("/v1/runs/metrics", status_code=200)
-def last_values_of(data: JSONBody[RunIds], app: App) -> dict[str, dict[str, Number]]:
+def last_values_of(data: JSONBody[RunIds], app: App) -> dict[str, dict[str, JsonNumber]]:
     """The last value of each metric of several runs, by run and key."""
     return {run: _numbers(values) for run, values in app.platform.runs.metrics(data.runs).items()}
 
 
-def _numbers(values: Mapping[str, float]) -> dict[str, Number]:
-    return {key: _number(value) for key, value in values.items()}
-
-
-def _number(value: float) -> Number:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+def _numbers(values: Mapping[str, float]) -> dict[str, JsonNumber]:
+    return {key: json_number(value) for key, value in values.items()}
 
 
 def _summary(found: Summary) -> MetricSummary:
     return MetricSummary(
-        last=_number(found.last),
-        lowest=_number(found.lowest),
-        highest=_number(found.highest),
+        last=json_number(found.last),
+        lowest=json_number(found.lowest),
+        highest=json_number(found.highest),
         points=found.points,
         last_step=found.last_step,
     )
-
-
-def _all_numbers(values: list[float]) -> list[Number]:
-    return list(values) if math.isfinite(sum(map(abs, values))) else [_number(value) for value in values]
 
 
 ROUTES = (log, add_points, last_values, history, curve, summary, last_values_of)

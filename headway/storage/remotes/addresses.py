@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from headway.errors import BadSettings
+from headway.errors import BadSettings, first_line
 
 Advance = Callable[[int], None]
 """Is told of bytes that have gone over the line."""
@@ -86,7 +86,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]

@@ -14,7 +14,7 @@ import msgspec
 
 from headway.errors import Invalid
 from headway.kernel.blobs import blob_place
-from headway.kernel.records import Value
+from headway.kernel.records import UNREADABLE, Value
 from headway.lifecycle.datasets.contract import Contract
 from headway.lifecycle.datasets.records import DatasetVersion, Form, Pack, Part
 from headway.lifecycle.datasets.schema import Column
@@ -98,7 +98,7 @@ def number_of(path: str) -> int | None:
 def read_version(data: bytes, where: str) -> RemoteVersion:
     try:
         return msgspec.json.decode(data, type=RemoteVersion)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"{where} is no version that this Headway can read: {error}") from error
 
 
@@ -106,7 +106,7 @@ def check_head(data: bytes, where: str) -> None:
     """Raises `Invalid` for what is no remote, or one of another format."""
     try:
         head = msgspec.json.decode(data, type=Head)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Invalid(f"{where} is no remote of Headway: {error}") from error
     if head.format != FORMAT or head.version != VERSION:
         raise Invalid(f"{where} is {head.format} {head.version}; this Headway reads {FORMAT} {VERSION}")

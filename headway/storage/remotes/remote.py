@@ -14,12 +14,12 @@ from secrets import token_hex
 from blake3 import blake3
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 
-from headway.errors import LedgerBroken, NotFound, Unavailable
+from headway.errors import LedgerBroken, NotFound, Unavailable, first_line
 from headway.kernel.records import encode
 from headway.lifecycle.datasets.records import DatasetVersion
 from headway.storage.blobs import sync_file
 from headway.storage.remotes import layout
-from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, first_line, open_store
+from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, open_store
 from headway.storage.remotes.layout import RemoteVersion
 
 _MOST_TRIES = 10_000

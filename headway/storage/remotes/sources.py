@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
-from headway.errors import Invalid, NotFound, Unavailable
+from headway.errors import Invalid, NotFound, Unavailable, first_line
 from headway.lifecycle.datasets.listing import checked_paths
-from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, checked_address, first_line, open_store
+from headway.storage.remotes.addresses import CHUNK_BYTES, Advance, checked_address, open_store
 
 _PARALLEL = 8
 _WEB = ("http", "https")

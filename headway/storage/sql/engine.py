@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 
-from headway.errors import AlreadyExists, HeadwayError, Invalid, Unavailable
+from headway.errors import AlreadyExists, HeadwayError, Invalid, Unavailable, first_line
 from headway.kernel.ledger import Anchor
 from headway.kernel.patience import PATIENCE
 from headway.storage.sql.anchor import AnchorFile
@@ -338,13 +338,13 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
 def _named(error: Exception) -> HeadwayError | None:
     """What it means for who asked; None for an error that is not the database's doing."""
     if isinstance(error, (DataError, OverflowError, UnicodeError)):
-        return Invalid(f"the database cannot keep this value: {_first_line(error)}")
+        return Invalid(f"the database cannot keep this value: {_reason(error)}")
     if isinstance(error, IntegrityError):
-        return AlreadyExists(f"it is there already: {_first_line(error)}")
+        return AlreadyExists(f"it is there already: {_reason(error)}")
     if type(error) in (OperationalError, DatabaseError):
-        return Unavailable(f"the database does not answer, or is damaged: {_first_line(error)}")
+        return Unavailable(f"the database does not answer, or is damaged: {_reason(error)}")
     return None
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+def _reason(error: Exception) -> str:
+    return first_line(getattr(error, "orig", None) or error)

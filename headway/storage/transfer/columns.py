@@ -14,7 +14,7 @@ import msgspec
 
 from headway.errors import ExtraMissing, Invalid
 from headway.kernel.clock import from_us, to_us
-from headway.kernel.records import encode
+from headway.kernel.records import UNREADABLE, encode
 from headway.storage.sql.portable import PlainColumn
 
 MOST_ROWS = 1_000_000
@@ -113,7 +113,7 @@ def _read_lines(name: str, columns: Sequence[PlainColumn], opened: IO[bytes]) ->
     for line in opened:
         try:
             row = decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Invalid(f"{name} has a row that is another version's: {error}") from error
         yield tuple(_read(column.kind, getattr(row, column.name)) for column in columns)
 

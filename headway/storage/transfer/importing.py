@@ -15,6 +15,7 @@ from headway.errors import Conflict, Invalid, LedgerBroken, Unavailable
 from headway.kernel.blobs import BlobStore, checked_digest
 from headway.kernel.ledger import Entry, verify
 from headway.kernel.lineage import Edge
+from headway.kernel.records import UNREADABLE
 from headway.storage.sql import schema
 from headway.storage.sql.portable import Filling, PortableDatabase
 from headway.storage.transfer import layout
@@ -133,7 +134,7 @@ def _decoded(reader: Reader, name: str, kind: type[Kind]) -> Iterable[Kind]:
         for line in file:
             try:
                 yield decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 raise Invalid(f"{name} has a line that is no {kind.__name__}: {error}") from error
 
 

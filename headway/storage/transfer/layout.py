@@ -6,7 +6,7 @@ import msgspec
 
 from headway.errors import Invalid
 from headway.kernel.ledger import Anchor
-from headway.kernel.records import Value
+from headway.kernel.records import UNREADABLE, Value
 
 FORMAT, VERSION = "headway-export", 1
 MANIFEST = "manifest.json"
@@ -55,7 +55,7 @@ def read_manifest(data: bytes) -> Manifest:
     """Raises `Invalid` for what is no manifest, or one of a version that is not known here."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid(f"{MANIFEST} is damaged, or of no export: {error}") from error
     if manifest.format != FORMAT or manifest.version != VERSION:
         raise Invalid(f"{MANIFEST} is of {manifest.format} {manifest.version}; this Headway reads {FORMAT} {VERSION}")

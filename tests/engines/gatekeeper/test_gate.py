@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.linear_model import Ridge
 from headway.engines.gates.gatekeeper import BUILT_IN, Measured, measure
 from headway.engines.gates.trial import Trial
 from headway.engines.models.export import parity, to_onnx
+from headway.engines.models.opening import opener
 from headway.engines.tables.contracts import infer_contract
 from headway.errors import BadSettings
 from headway.kernel.records import digest
@@ -22,7 +25,7 @@ from headway.lifecycle.gates.check import Check, Subject
 from headway.lifecycle.gates.names import CHECKS
 from headway.lifecycle.gates.records import Outcome
 from headway.lifecycle.models.origins import Origins, Tagged
-from headway.lifecycle.models.records import Task
+from headway.lifecycle.models.records import Form, PythonRuntime, Task
 from tests.engines.gatekeeper.trials import (
     INPUTS,
     dataset,
@@ -101,6 +104,19 @@ def test_everything_that_is_scored_is_scored_once(sound: Trial, monkeypatch: pyt
 def test_a_gate_that_asks_for_nonsense_is_refused(sound: Trial, gate: CheckSpec, message: str) -> None:
     with pytest.raises(BadSettings, match=message):
         measure(sound, [gate])
+
+
+def test_a_lock_whose_environment_is_missing_is_told_by_every_check_that_runs_the_model(
+    sound: Trial, tmp_path: Path
+) -> None:
+    locked = sound.version.but(form=Form.MLFLOW, lock=digest(b"numpy==2.4.6"))
+    own = {"own": Check(lambda subject: True, name="own")}
+    with ExitStack() as open_until:
+        opened = opener({}.__getitem__, PythonRuntime(), tmp_path, open_until)
+        gate = [CheckSpec(check=name) for name in ("parity", "latency", "better-than-baseline", "own")]
+        found = measure(replace(sound, version=locked, opened=opened), gate, own).findings
+    told = "the environment of lateness@2 is not on this machine; `headway model prepare lateness@2` makes it"
+    assert {(each.outcome, each.reason) for each in found.values()} == {(Outcome.UNPROVEN, told)}
 
 
 def test_a_check_of_the_project_gets_all_rows_with_scores_and_labels(sound: Trial, held_out: pl.DataFrame) -> None:

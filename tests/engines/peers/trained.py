@@ -23,11 +23,12 @@ from headway.engines.pipelines.outputs import Stored, pack
 from headway.errors import BadPipeline
 from headway.kernel.blobs import blob_place
 from headway.kernel.clock import SystemClock
-from headway.kernel.records import digest
 from headway.lifecycle.runs.pipeline import Pipeline
+from headway.storage.blobs import open_blobs
 from headway.testing.session import MemorySession
 
 FOLDER, LIBRARY = Path(sys.argv[1]), sys.argv[2]
+BLOBS = open_blobs(FOLDER)
 ROWS = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
 TRUTH = (ROWS[:, 0] > 0).astype(float)
 
@@ -106,25 +107,9 @@ def run(session: MemorySession, of: Pipeline) -> tuple[Any, dict[str, str]]:
     return executor.run(of, {}).value, steps
 
 
-class Blobs:
-    """As a home keeps them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.file = root, BlobFiles(root).path
-
-    def put(self, data: bytes) -> str:
-        path = self.root / blob_place(digest(data))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return digest(data)
-
-    def get(self, blob: str) -> bytes:
-        return (self.root / blob_place(blob)).read_bytes()
-
-
 def refused(value: Any) -> str:
     try:
-        pack(value, Blobs(FOLDER).put)
+        pack(value, BLOBS.put)
     except BadPipeline as error:
         return str(error)
     raise AssertionError("it was kept")
@@ -133,22 +118,21 @@ def refused(value: Any) -> str:
 def tensors() -> dict[str, Any]:
     """Tensors of all sorts come back as they were, and large ones are mapped from their file."""
     lib: Any = import_module("torch")
-    blobs = Blobs(FOLDER)
     kinds = [lib.randn(3, 4).T, lib.randn(3).to(lib.bfloat16), lib.tensor(3), lib.zeros(0, 2), lib.tensor([True])]
     kinds += [lib.randn(2, dtype=lib.complex64), lib.tensor([1], dtype=lib.uint16)]
     value = {"all": kinds, "state": OrderedDict(b=kinds[0], a=kinds[1])}
-    outputs = pack(value, blobs.put)
-    found = Stored(outputs, blobs.get).load()
+    outputs = pack(value, BLOBS.put)
+    found = Stored(outputs, BLOBS.get).load()
     same = [lib.equal(a, b) and a.dtype == b.dtype for a, b in zip(found["all"], kinds, strict=True)]
     large = lib.arange(2**19, dtype=lib.float32)
-    stored = Stored(pack(large, blobs.put), blobs.get, file=blobs.file)
+    stored = Stored(pack(large, BLOBS.put), BLOBS.get, file=BlobFiles(FOLDER).path)
     mapped = stored.load()
-    lies = str(blobs.root / blob_place(stored.outputs[0].blob))
+    lies = str(FOLDER / blob_place(stored.outputs[0].blob))
     maps = Path("/proc/self/maps")
     is_mapped = not maps.exists() or lies in maps.read_text()
     mapped[0] = -1
     return {
-        "same": all(same), "names": list(found["state"]), "again": pack(found, blobs.put) == outputs,
+        "same": all(same), "names": list(found["state"]), "again": pack(found, BLOBS.put) == outputs,
         "formats": sorted({output.format for output in outputs}), "mapped": is_mapped,
         "kept": float(stored.load()[0]), "net": refused(net()),
         "grows": refused({"w": lib.ones(1, requires_grad=True)}), "sparse": refused(lib.eye(3).to_sparse()),
@@ -159,10 +143,10 @@ def main() -> dict[str, Any]:
     model, session = TRAINERS[LIBRARY](), MemorySession()
     first, steps = run(session, trained)
     again, cached = run(session, trained)
-    outputs = pack(model, Blobs(FOLDER).put)
+    outputs = pack(model, BLOBS.put)
     told = {
         "format": [output.format for output in outputs], "first": steps, "again": cached,
-        "same": first == again == answers(model), "kind": type(Stored(outputs, Blobs(FOLDER).get).load()).__name__,
+        "same": first == again == answers(model), "kind": type(Stored(outputs, BLOBS.get).load()).__name__,
     }  # fmt: skip
     if LIBRARY in ("lightgbm", "xgboost"):
         lib: Any = import_module(LIBRARY)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from blake3 import blake3
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headway.errors import Invalid
@@ -71,6 +71,7 @@ def test_a_chunk_that_changes_touches_one_list() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\x91\xa8not-utf\x80")
 def test_bytes_that_are_no_node(data: bytes) -> None:
     try:
         node = read_node(data)
