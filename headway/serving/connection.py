@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         self._owed -= 1
         if self._answering is not None:
             self._wait(answer)
-        elif isinstance(answer, Answer) and answer.status == 200 and not answer.headers:
+        elif type(answer) is Answer and answer.status == 200 and not answer.headers:
             self._out.append(_USUAL % (answer.content_type, len(answer.body), answer.body))
         else:
             self._give(answer, _PUT_OFF)

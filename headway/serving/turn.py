@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from headway.serving.answered import Answered, JoinedIds
 from headway.serving.encodings import packed, packed_later
 from headway.serving.inference import Inference
-from headway.serving.loaded import LoadedTable
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
-from headway.serving.quick import QuickDialect, QuickRoute, Telling, quick_route
+from headway.serving.quick import QuickDialect, QuickRequest, QuickRoute, Telling, quick_route
 
 MOST_BYTES = 16 * 1024
 """A larger body is answered at once: it costs so much that sharing a run saves nothing."""
@@ -170,9 +170,14 @@ def _sort(groups: dict[tuple[int, Telling, bool], Group], place: int, put_off: P
     key = identifier = asked.id or fresh
     if asked.parameters is not None and asked.parameters.key is not None:
         key = str(asked.parameters.key)
-    elif head.key or head.named:
-        key = table.key_in(head) or key
-    route = _route(table, key)
+    elif (head.key or head.named) and (brought := table.key_in(head)):
+        key = brought
+    elif table.keyed is not None:
+        found = _key_in_row(table, table.keyed, asked, blob)
+        if found is None:
+            return
+        key = found
+    route = _quick(table, table.choose(key))
     if route is None:
         return
     row = route.values(asked) if blob is None else route.blob(asked, blob)
@@ -192,8 +197,13 @@ def _sort(groups: dict[tuple[int, Telling, bool], Group], place: int, put_off: P
     group.rows.append(row)
 
 
-def _route(table: LoadedTable, key: str) -> QuickRoute | None:
-    loaded = table.choose(key)
+def _key_in_row(table: LoadedTable, keyed: LoadedRoute, asked: QuickRequest, blob: bytes | None) -> str | None:
+    """As `LoadedTable.key_of` has it of a batch; None where only the general way can tell."""
+    reader = _quick(table, keyed)
+    return reader.key(asked, blob, table.table.sticky.feature) if reader else None
+
+
+def _quick(table: LoadedTable, loaded: LoadedRoute) -> QuickRoute | None:
     release = loaded.route.release
     found: QuickRoute | None = table.quick.get(release, _UNKNOWN)
     if found is _UNKNOWN:
