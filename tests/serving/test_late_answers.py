@@ -213,7 +213,7 @@ def test_what_is_owed_is_answered_before_the_end(begin: Begin) -> None:
 
 
 def test_one_that_waits_is_not_taken_for_silent_and_one_that_is_not_whole_is(begin: Begin) -> None:
-    server = begin("--request-timeout-s", "0.2")
+    server = begin("--request-timeout-s", "0.4")
     with opened(server) as connection:
         connection.sendall(asks([SLOW, 1, SLOW, 2]) + asks([3])[:-5])
         answers = rest(connection)
