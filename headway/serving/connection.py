@@ -22,6 +22,7 @@ from headway.serving.core import Core
 from headway.serving.heads import END, MOST_BYTES, Heads
 from headway.serving.messages import Answer, Head, note_header
 from headway.serving.protocol import encode_error
+from headway.serving.turn import Said
 
 MOST_HEADERS = 64
 MOST_HEAD_BYTES = 32 * 1024
@@ -77,7 +78,8 @@ class Connection(asyncio.Protocol):
         self._arrived_ns, self._peer = listener.responder.door.arrived_ns, b""
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[Request | Said] = deque()
+        """What comes behind an answer that is still awaited: requests, and what was said of those that were put off."""
         self._answering: asyncio.Task[None] | None = None
         self._in_head = self._unfinished = self._refused = self._closing = self._overlarge = False
         self._timed = self._is_lost = False
@@ -97,9 +99,9 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + self._listener.request_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._refused = True
-        self._waiting.clear()
-        self._is_lost = True
+        self._refused = self._is_lost = True
+        asked = (each for each in self._waiting if not isinstance(each, Request))
+        self._waiting = deque(asked)  # what a model was asked is still counted and captured
         self._listener.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -219,15 +221,20 @@ class Connection(asyncio.Protocol):
             self._end_turn()
         if self._answering is None:
             self._answer(request)
-            return
-        self._waiting.append(request)
+        else:
+            self._wait(request)
+
+    def _wait(self, behind: Request | Said) -> None:
+        self._waiting.append(behind)
         if len(self._waiting) == _MOST_WAITING:
             self._transport.pause_reading()
 
     def _answer(self, request: Request) -> None:
         url = request.url
         path = url.decode("latin-1") if _is_plain(url) else path_of(url)
-        answer = self._respond(request.method, path, request.head, request.body)
+        self._give(self._respond(request.method, path, request.head, request.body), request)
+
+    def _give(self, answer: Said, request: Request) -> None:
         if isinstance(answer, Answer):
             self._say(answer, request)
         else:
@@ -244,20 +251,28 @@ class Connection(asyncio.Protocol):
         self._answering = None
         waited = len(self._waiting)
         while self._waiting and self._answering is None:
-            self._answer(self._waiting.popleft())
+            behind = self._waiting.popleft()
+            if isinstance(behind, Request):
+                self._answer(behind)
+            else:
+                self._give(behind, _PUT_OFF)
+        if self._answering is None:
+            listener = self._listener
+            patience_s = listener.request_timeout_s if self._unfinished else listener.keep_alive_s
+            self.deadline = self._loop.time() + patience_s
         self._flush()
         if waited >= _MOST_WAITING > len(self._waiting):
             self._transport.resume_reading()
-        if self._answering is None and not self._unfinished:
-            self.deadline = self._loop.time() + self._listener.keep_alive_s
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(self, answer: Said) -> None:
         """Say what was put off."""
         self._owed -= 1
-        if answer.status == 200 and not answer.headers:
+        if self._answering is not None:
+            self._wait(answer)
+        elif type(answer) is Answer and answer.status == 200 and not answer.headers:
             self._out.append(_USUAL % (answer.content_type, len(answer.body), answer.body))
         else:
-            self._say(answer, _PUT_OFF)
+            self._give(answer, _PUT_OFF)
         if not self._owed:
             self._flush()
 

@@ -24,8 +24,9 @@ class Core(Protocol):
     async def stop(self) -> None: ...
 
     def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
-        """Whether a POST is answered at the end of this turn of the event loop, by `tell`. The head may be that of
-        other requests, too, so that the address of the client, `peer`, stands beside it."""
+        """Whether `tell` is given the answer to a POST at the end of this turn of the event loop, which may then still
+        have to be waited for. The head may be that of other requests, too, so that the address of the client, `peer`,
+        stands beside it."""
         ...
 
     def respond(self, method: str, path: str, head: Head, body: bytes | None) -> Answer | Awaitable[Answer]: ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import Awaitable
 
 from headway.errors import BadTensor, TooLarge, UnsupportedMedia
 from headway.serving.messages import Answer
@@ -56,6 +58,14 @@ def packed(answer: Answer, accepted: bytes) -> Answer:
         return answer
     more = ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
     return answer._replace(body=encoded(answer.body, encoding), headers=(*answer.headers, *more))
+
+
+async def packed_later(answer: Answer | Awaitable[Answer], accepted: bytes) -> Answer:
+    """`packed`, without keeping others waiting."""
+    found = answer if isinstance(answer, Answer) else await answer
+    if len(found.body) < LEAST_BYTES:
+        return found
+    return await asyncio.to_thread(packed, found, accepted)
 
 
 def _weight(parameters: str) -> float:

@@ -135,8 +135,8 @@ class LoadedTable:
         feature = table.sticky.feature
         self.keyed = next((loaded for loaded in routes if feature and feature in loaded.inputs.columns), None)
         """What reads the feature that keys are taken from, if one is."""
-        self.by_turn = bool(routes) and not self.waits and not self.falls_back_apart and self.keyed is None
-        """Whether answers can be given at the end of a turn of the event loop (`turn.py`)."""
+        self.by_turn = bool(routes) and not self.waits
+        """Whether models can be asked at the end of a turn of the event loop (`turn.py`)."""
         if table.mirror and len(routes) > 1:
             self.mirrors = {loaded.route.release: routes[0] for loaded in routes}
             self.mirrors[routes[0].route.release] = routes[1]

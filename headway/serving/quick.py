@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import ge, itemgetter, le
+from struct import Struct
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -113,6 +114,8 @@ class QuickRoute:
         element = ELEMENTS[specs[0].datatype]
         self._dtype: np.dtype[Any] = np.dtype(element.dtype)
         self._wire = self._dtype.newbyteorder("<")
+        self._number = Struct(f"<{self._dtype.char}")
+        self._places = {name: at for at, name in enumerate(loaded.inputs.columns)}
         bounds = [loaded.inputs.bounds(name) for name in loaded.inputs.columns]
         self._low = np.array([max(element.low or 0.0, low) for low, _ in bounds])
         self._high = np.array([min(element.high or 0.0, high) for _, high in bounds])
@@ -148,6 +151,18 @@ class QuickRoute:
             if tensor.name != name or tensor.datatype != datatype:
                 return None
         return blob if len(blob) == self._width * self._wire.itemsize else None
+
+    def key(self, asked: QuickRequest, blob: bytes | None, feature: str) -> str | None:
+        """The value of a feature as the model takes it, in words; None where it may be missing, or where not all fits
+        this model."""
+        row = self.values(asked) if blob is None else self.blob(asked, blob)
+        if row is None:
+            return None
+        number, at = self._number, self._places[feature]
+        value = number.unpack_from(row, at * number.size)[0] if isinstance(row, bytes) else row[at]
+        if value is None or not self._least[at] <= value <= self._most[at]:  # gRPC has None for NaN
+            return None
+        return str(number.unpack(number.pack(value))[0])
 
     def numbers(self, rows: Sequence[Any], *, blobs: bool) -> NDArray[np.float64]:
         """The rows in one array: of `values`, or of `blob`."""

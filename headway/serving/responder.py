@@ -11,7 +11,7 @@ from headway.errors import HeadwayError, TooLarge, Unavailable
 from headway.serving.capture import Capture
 from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
 from headway.serving.dialects import Dialect
-from headway.serving.encodings import LEAST_BYTES, decoded, packed
+from headway.serving.encodings import LEAST_BYTES, decoded, packed_later
 from headway.serving.heap import resident_bytes
 from headway.serving.inference import Inference, status_of
 from headway.serving.loaded import LoadedTable
@@ -81,7 +81,7 @@ class Responder:
             await self._siblings.stop()
 
     def put_off(self, path: str, head: Head, body: bytes, peer: bytes, tell: Tell) -> bool:
-        """Whether a POST is answered at the end of this turn of the event loop, by `tell`."""
+        """Whether `tell` is given the answer to a POST at the end of this turn of the event loop, as `Core` has it."""
         table = self._router.active
         if table is None or path != table.infer_path or not table.by_turn or len(body) > TURN_BYTES:
             return False
@@ -103,7 +103,7 @@ class Responder:
         except HeadwayError as error:
             answer = Answer(status_of(error), encode_error(str(error)))
         if head.accept_encoding and (not isinstance(answer, Answer) or len(answer.body) >= LEAST_BYTES):
-            return _packed(answer, head.accept_encoding)
+            return packed_later(answer, head.accept_encoding)
         return answer
 
     def snapshot(self) -> Snapshot:
@@ -220,10 +220,3 @@ class Responder:
                 text = totals.counters.prometheus(totals.capture, totals.workers, self._router.sizes())
                 return Answer(200, text.encode(), METRICS)
         return Pages(self._router, totals.counters).page(path, method)
-
-
-async def _packed(answer: Answer | Awaitable[Answer], accepted: bytes) -> Answer:
-    found = answer if isinstance(answer, Answer) else await answer
-    if len(found.body) < LEAST_BYTES:
-        return found
-    return await asyncio.to_thread(packed, found, accepted)

@@ -1,7 +1,8 @@
 """What one turn of the event loop has read is answered together at its end: no timer, nobody waits for a later one.
 
 Requests of one row of numbers are scored in one run for each release (`quick.py`); every other one that was put off is
-answered by itself, in the order in which they came.
+answered by itself, in the order in which they came. Where a model failed and what stands in for it runs in a worker,
+who asked is told so, and waits for the answer without keeping the others of its turn.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import compress
 from typing import Any
 
@@ -19,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.serving.answered import Answered, JoinedIds
-from headway.serving.encodings import packed
+from headway.serving.encodings import packed, packed_later
 from headway.serving.inference import Inference
-from headway.serving.loaded import LoadedTable
+from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
-from headway.serving.quick import QuickDialect, QuickRoute, Telling, quick_route
+from headway.serving.quick import QuickDialect, QuickRequest, QuickRoute, Telling, quick_route
 
 MOST_BYTES = 16 * 1024
 """A larger body is answered at once: it costs so much that sharing a run saves nothing."""
@@ -32,7 +33,9 @@ _ID_BYTES, _ID_LETTERS = 16, 32
 _UNKNOWN: Any = object()
 
 log = logging.getLogger(__name__)
-Tell = Callable[[Answer], None]
+Said = Answer | Awaitable[Answer]
+"""An answer, or one that has to be waited for."""
+Tell = Callable[[Said], None]
 PutOff = tuple[Inference, LoadedTable, Head, bytes, bytes, Tell, QuickDialect]
 """Head, body, and the client's address, who waits, and the language; the head may be that of other requests, too."""
 
@@ -96,8 +99,8 @@ class Turn:
                 except Exception:  # whatever has become of one connection, the others wait for theirs
                     log.exception("answer not sent")
 
-    def _answers(self, part: list[PutOff]) -> list[Answer]:
-        answers: dict[int, Answer] = {}
+    def _answers(self, part: list[PutOff]) -> list[Said]:
+        answers: dict[int, Said] = {}
         for place, (inference, table, head, _, peer, _, dialect) in enumerate(part):
             if head.deadline or not inference.door.is_open(table.table.limits):
                 refusal = inference.turn_away(table, self._own(head, peer), dialect)
@@ -110,14 +113,12 @@ class Turn:
             log.exception("turn failed")
         for place, (inference, table, head, body, peer, _, dialect) in enumerate(part):
             if place not in answers:
-                answer = inference.answer(table, body, self._own(head, peer), dialect)
-                assert isinstance(answer, Answer), "what may have to be waited for is not put off"
-                answers[place] = answer
+                answers[place] = inference.answer(table, body, self._own(head, peer), dialect)
             if head.accept_encoding:
-                answers[place] = packed(answers[place], head.accept_encoding)
+                answers[place] = _packed(answers[place], head.accept_encoding)
         return [answers[place] for place in range(len(part))]
 
-    def _answer(self, group: Group, part: list[PutOff], answers: dict[int, Answer]) -> None:
+    def _answer(self, group: Group, part: list[PutOff], answers: dict[int, Said]) -> None:
         route, numbers = group.route, group.numbers()
         if numbers is None:
             return
@@ -145,7 +146,11 @@ class Turn:
         return head if head.arrived_ns else msgspec.structs.replace(head, peer=peer, arrived_ns=self._began_ns)
 
 
-def _groups(part: list[PutOff], answers: dict[int, Answer]) -> Iterable[Group]:
+def _packed(answer: Said, accepted: bytes) -> Said:
+    return packed(answer, accepted) if isinstance(answer, Answer) else packed_later(answer, accepted)
+
+
+def _groups(part: list[PutOff], answers: dict[int, Said]) -> Iterable[Group]:
     """The usual requests among those without an answer."""
     groups: dict[tuple[int, Telling, bool], Group] = {}
     fresh = os.urandom(_ID_BYTES * len(part)).hex()
@@ -165,9 +170,14 @@ def _sort(groups: dict[tuple[int, Telling, bool], Group], place: int, put_off: P
     key = identifier = asked.id or fresh
     if asked.parameters is not None and asked.parameters.key is not None:
         key = str(asked.parameters.key)
-    elif head.key or head.named:
-        key = table.key_in(head) or key
-    route = _route(table, key)
+    elif (head.key or head.named) and (brought := table.key_in(head)):
+        key = brought
+    elif table.keyed is not None:
+        found = _key_in_row(table, table.keyed, asked, blob)
+        if found is None:
+            return
+        key = found
+    route = _quick(table, table.choose(key))
     if route is None:
         return
     row = route.values(asked) if blob is None else route.blob(asked, blob)
@@ -187,8 +197,13 @@ def _sort(groups: dict[tuple[int, Telling, bool], Group], place: int, put_off: P
     group.rows.append(row)
 
 
-def _route(table: LoadedTable, key: str) -> QuickRoute | None:
-    loaded = table.choose(key)
+def _key_in_row(table: LoadedTable, keyed: LoadedRoute, asked: QuickRequest, blob: bytes | None) -> str | None:
+    """As `LoadedTable.key_of` has it of a batch; None where only the general way can tell."""
+    reader = _quick(table, keyed)
+    return reader.key(asked, blob, table.table.sticky.feature) if reader else None
+
+
+def _quick(table: LoadedTable, loaded: LoadedRoute) -> QuickRoute | None:
     release = loaded.route.release
     found: QuickRoute | None = table.quick.get(release, _UNKNOWN)
     if found is _UNKNOWN:

@@ -128,3 +128,12 @@ def test_it_says_what_is_said_over_http() -> None:
     assert sorted(row["_request"] for row in sinks[0].rows() if row["_status"] == 200) == sorted(e.id for e in told)
     scores = [np.frombuffer(each.raw_output_contents[1], "<f4")[1] for each in told]
     assert sorted(scores) == pytest.approx(sorted(score for _, score in rows[0]))
+
+
+def test_one_whose_key_is_missing_keeps_nobody_from_a_shared_run(caplog: pytest.LogCaptureFixture) -> None:
+    sink, table = Sink(), TABLES["feature"]
+    rows = [[0.5, 7.0, 0.0, 0.0], [0.5, float("nan"), 0.0, 0.0], [1.5, 7.0, 0.0, 0.0]]
+    answers, _ = together(table, [(request(row, raw=False), Head()) for row in rows], sink)
+    assert [answer.status for answer in answers] == [200, 422, 200]
+    assert [kept.rows for kept in sink.kept if isinstance(kept, Answered)] == [2]
+    assert not caplog.records

@@ -61,6 +61,9 @@ CLASSIFIED = Signature(
     score="probabilities",
     classes=(0, 1, 2),
 )
+NAMED = SIGNATURE.but(inputs=(SIGNATURE.inputs[0].but(features=("x_2", "a", "x_3", "b")),))
+"""Some of the same features, at other places."""
+TIGHT = Contract(columns=(ColumnRule(name="x_3", kind=Kind.FLOAT, low=-5, high=5, default=2.5),))
 CONSTANT = {"label": 1, "probabilities": [0.25, 0.75]}
 TIMES = ("_received_at", "_event_at", "_latency_us")
 
@@ -107,9 +110,11 @@ def failing() -> bytes:
 FAILING = failing()
 
 
-def loaded(model: bytes, release: str, percent: int, signature: Signature = SIGNATURE) -> LoadedRoute:
+def loaded(
+    model: bytes, release: str, percent: int, signature: Signature = SIGNATURE, contract: Contract | None = CONTRACT
+) -> LoadedRoute:
     route = Route(
-        release=release, model="m", version=1, blob="", signature=signature, percent=percent, contract=CONTRACT
+        release=release, model="m", version=1, blob="", signature=signature, percent=percent, contract=contract
     )
     return LoadedRoute(route, OnnxRuntime(model, signature))
 
@@ -117,6 +122,13 @@ def loaded(model: bytes, release: str, percent: int, signature: Signature = SIGN
 def table_of(*models: bytes, **options: Any) -> LoadedTable:
     routes = tuple(loaded(model, f"rl_{at}", 100 // len(models)) for at, model in enumerate(models))
     table = RoutingTable(deployment="50%", generation=1, routes=tuple(each.route for each in routes), **options)
+    return LoadedTable(table, routes)
+
+
+def keyed_by(feature: str, *routes: LoadedRoute) -> LoadedTable:
+    table = RoutingTable(
+        deployment="50%", generation=1, routes=tuple(each.route for each in routes), sticky=Sticky(feature=feature)
+    )
     return LoadedTable(table, routes)
 
 
@@ -137,6 +149,14 @@ TABLES = {
     "linear": table_of(LINEAR),
     "two": table_of(TREES, OTHER_TREES),
     "sticky": table_of(TREES, OTHER_TREES, sticky=Sticky(header="x-customer")),
+    "feature": table_of(TREES, OTHER_TREES, sticky=Sticky(feature="x_1")),
+    "lone feature": keyed_by("a", loaded(TREES, "rl_0", 50), loaded(OTHER_TREES, "rl_1", 50, NAMED, None)),
+    "feature elsewhere": keyed_by(
+        "x_3", loaded(LINEAR, "rl_0", 50, NAMED, TIGHT), loaded(TREES, "rl_1", 50, contract=None)
+    ),
+    "classes by feature": keyed_by(
+        "x_0", loaded(CLASS_TREES, "rl_0", 50, CLASSIFIED), loaded(CLASS_TREES, "rl_1", 50, CLASSIFIED)
+    ),
     "classes": table_beside(loaded(CLASS_TREES, "rl_0", 100, CLASSIFIED)),
     "failing": table_of(FAILING),
     "spare": table_beside(
@@ -147,8 +167,9 @@ TABLES = {
 
 
 class Sink:
-    def __init__(self) -> None:
+    def __init__(self, inputs: tuple[TensorSpec, ...] = SIGNATURE.inputs) -> None:
         self.kept: list[Kept] = []
+        self._inputs = inputs
 
     def add(self, exchange: Kept) -> None:
         self.kept.append(exchange)
@@ -156,7 +177,7 @@ class Sink:
     def rows(self) -> list[dict[str, Any]]:
         if not self.kept:
             return []
-        data = segment(self.kept, SIGNATURE.inputs).data
+        data = segment(self.kept, self._inputs).data
         return pl.read_parquet(io.BytesIO(data)).drop(TIMES).sort("_request", maintain_order=True).to_dicts()
 
 

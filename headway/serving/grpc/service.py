@@ -135,7 +135,7 @@ class GrpcService:
             )
         if by_turn:
             self._turn.put_off(
-                (inference, table, head, message, stream.peer, lambda said: stream.tell(_reply(said)), dialect)
+                (inference, table, head, message, stream.peer, lambda said: stream.tell(_reply_to(said)), dialect)
             )
             return None
         refused = inference.turn_away(table, head, dialect) if table.routes else None
@@ -143,8 +143,7 @@ class GrpcService:
             return _reply(refused)
         if late or table.waits:
             return _reply_later(inference.answer_apart(table, message, head, dialect))
-        answer = inference.answer(table, message, head, dialect)
-        return _reply(answer) if isinstance(answer, Answer) else _reply_later(answer)
+        return _reply_to(inference.answer(table, message, head, dialect))
 
     def _server_live(self, message: bytes, head: Head, stream: Stream, late: bool) -> Said:
         return _said("ServerLiveResponse", live=True)
@@ -182,6 +181,10 @@ def _read(kind: str, message: bytes) -> Any:
 
 def _said(kind: str, /, **fields: Any) -> Reply:
     return success(MESSAGES[kind](**fields).SerializeToString())
+
+
+def _reply_to(answer: Answer | Awaitable[Answer]) -> Reply | Awaitable[Reply]:
+    return _reply(answer) if isinstance(answer, Answer) else _reply_later(answer)
 
 
 def _reply(answer: Answer) -> Reply:

@@ -29,7 +29,8 @@ class Application(Protocol):
         ...
 
     def answer(self, asked: Any, body: bytes, stream: Stream) -> Reply | Awaitable[Reply] | None:
-        """None when `stream.tell` will be called at the end of this turn of the event loop."""
+        """None when `stream.tell` will be called at the end of this turn of the event loop, maybe with a reply that
+        has to be waited for."""
         ...
 
     def refuse(self, status: int, reason: str) -> Reply:
@@ -44,7 +45,7 @@ class Application(Protocol):
 
 
 class Telling(Protocol):
-    def tell(self, stream: Stream, reply: Reply) -> None: ...
+    def tell(self, stream: Stream, reply: Reply | Awaitable[Reply]) -> None: ...
 
 
 class Stream:
@@ -71,6 +72,6 @@ class Stream:
         self.since: Since | None = None
         """Since when it has not moved, once somebody has looked."""
 
-    def tell(self, reply: Reply) -> None:
+    def tell(self, reply: Reply | Awaitable[Reply]) -> None:
         """The reply to a request that was put off."""
         self._to.tell(self, reply)

@@ -121,12 +121,16 @@ class Streams:
             said = self._failed()
         if said is None:
             self.owed += 1
-        elif isinstance(said, Reply):
-            self._say(stream, said)
         else:
-            self._tasks.add(asyncio.get_running_loop().create_task(self._answer_later(stream, said)))
+            self._give(stream, said)
 
     # What it is answered.
+
+    def _give(self, stream: Stream, reply: Reply | Awaitable[Reply]) -> None:
+        if isinstance(reply, Reply):
+            self._say(stream, reply)
+        else:
+            self._tasks.add(asyncio.get_running_loop().create_task(self._answer_later(stream, reply)))
 
     async def _answer_later(self, stream: Stream, answer: Awaitable[Reply]) -> None:
         try:
@@ -142,10 +146,10 @@ class Streams:
         log.exception("request failed")
         return self._application.refuse(500, "the server failed on this request")
 
-    def tell(self, stream: Stream, reply: Reply) -> None:
+    def tell(self, stream: Stream, reply: Reply | Awaitable[Reply]) -> None:
         """Say what was put off."""
         self.owed -= 1
-        self._say(stream, reply)
+        self._give(stream, reply)
         if not self.owed:
             self._flush()
 

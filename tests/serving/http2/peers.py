@@ -70,7 +70,7 @@ class Echo:
     def __init__(self, most_bytes: int = BODY_BYTES) -> None:
         self.most_bytes = most_bytes
         self.heads, self.answered = 0, list[bytes]()
-        self.put_off = list[tuple[Stream, bytes]]()
+        self.put_off = list[tuple[Stream, bytes, bool]]()
         self.later = list[asyncio.Future[Reply]]()
 
     def asked(self, request: Request) -> Any:
@@ -82,23 +82,26 @@ class Echo:
         match asked:
             case b"/fails":
                 raise RuntimeError("something unforeseen")
-            case b"/turn":
-                self.put_off.append((stream, body))
+            case b"/turn" | b"/turn-later":
+                self.put_off.append((stream, body, asked == b"/turn-later"))
                 return None
             case b"/later":
-                self.later.append(asyncio.get_running_loop().create_future())
-                return self.later[-1]
+                return self._later()
             case b"/size":
                 return echoed(b"x" * int(body))
         return echoed(body)
+
+    def _later(self) -> Awaitable[Reply]:
+        self.later.append(asyncio.get_running_loop().create_future())
+        return self.later[-1]
 
     def refuse(self, status: int, reason: str) -> Reply:
         return Reply(hpack.encode([(b":status", b"%d" % status), (b"reason", reason.encode())]))
 
     def end_turn(self) -> None:
         put_off, self.put_off = self.put_off, []
-        for stream, body in put_off:
-            stream.tell(echoed(body))
+        for stream, body, later in put_off:
+            stream.tell(self._later() if later else echoed(body))
 
     def arrived_ns(self) -> int:
         return 1

@@ -344,6 +344,41 @@ def test_answers_that_take_longer_come_when_they_are_there() -> None:
     asyncio.run(ask())
 
 
+def test_what_a_turn_owes_may_come_later_and_keeps_nobody() -> None:
+    async def ask() -> None:
+        line = Line(Echo())
+        line.say(asks(1, b"", b"/turn-later") + asks(3, b"b", b"/turn") + asks(5, b"", b"/turn-later"))
+        line.application.end_turn()
+        assert answers_in(line.heard()) == {3: (200, b"b", True)}
+        await asyncio.sleep(0)
+        assert line.say(reset(1, Code.CANCEL)) == []
+        first, second = line.application.later
+        second.set_result(echoed(b"second"))
+        first.set_result(echoed(b"first"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert answers_in(line.heard()) == {5: (200, b"second", True)}
+        assert line.is_clean()
+
+    asyncio.run(ask())
+
+
+def test_a_client_that_goes_while_a_turn_owes_it_something_keeps_nothing() -> None:
+    async def ask() -> None:
+        line = Line(Echo())
+        line.say(asks(1, b"", b"/turn-later"))
+        line.lose()
+        line.application.end_turn()
+        await asyncio.sleep(0)
+        line.application.later[0].set_result(echoed(b"first"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert line.heard() == []
+        assert line.is_clean()
+
+    asyncio.run(ask())
+
+
 def test_one_that_is_cancelled_while_it_is_answered_counts_until_it_is() -> None:
     async def ask() -> None:
         line = Line(Echo())
@@ -363,7 +398,7 @@ def test_one_that_is_cancelled_while_it_is_answered_counts_until_it_is() -> None
 def test_a_client_that_half_closes_gets_its_answers() -> None:
     async def ask() -> None:
         line = Line(Echo())
-        line.say(asks(1, b"a", b"/turn") + asks(3, b"", b"/later"))
+        line.say(asks(1, b"a", b"/turn") + asks(3, b"", b"/turn-later"))
         await asyncio.sleep(0)
         assert line.connection.eof_received()
         assert answers_in(line.heard()) == {1: (200, b"a", True)}
