@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from headway.errors import Conflict, Invalid
+from headway.errors import Conflict, Invalid, Unavailable
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.batch import score_file
 from headway.serving.loaded import LoadedRoute
@@ -69,6 +71,37 @@ def test_parts_of_another_job_are_not_taken(loaded: LoadedRoute, source: Path, t
     pl.read_parquet(source).head(10).write_parquet(source)
     with pytest.raises(Conflict, match="another job"):
         score_file(loaded, source, target, part_rows=100)
+
+
+def test_one_process_at_a_time(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
+    target, refused = tmp_path / "out.parquet", list[str]()
+
+    def again(_: int) -> None:
+        with pytest.raises(Conflict) as refusal:
+            score_file(loaded, source, target, part_rows=500)
+        refused.append(str(refusal.value))
+
+    assert score_file(loaded, source, target, part_rows=500, progress=again).rows == 1000
+    assert len(refused) == 2
+    assert "another process" in refused[0]
+    assert pl.read_parquet(target).height == 1000
+
+
+def test_where_there_is_no_room(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
+    """A limit on the size of files ends a write half way, as a full disk does."""
+    target, (soft, hard) = tmp_path / "out.parquet", resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(Unavailable, match="make room"):
+            score_file(loaded, source, target, part_rows=500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert score_file(loaded, source, target, part_rows=500).rows == 1000
+    with pytest.raises(Invalid, match="No such file or directory"):
+        score_file(loaded, source, tmp_path / "nowhere" / "out.parquet")
 
 
 def test_rows_that_do_not_fit(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
