@@ -145,3 +145,22 @@ def test_a_table_without_rows(loaded: LoadedRoute, source: Path, tmp_path: Path)
         "_error",
         "_skewed",
     ]
+
+
+def test_a_null_is_what_the_default_says(source: Path, tmp_path: Path) -> None:
+    """As in a request; a column that is not there may be a mistake in its name."""
+    columns = tuple(
+        column.but(default="UA") if column.name == "carrier" else column for column in CONTRACT.columns
+    )  # fmt: skip
+    route = Route(
+        release="rl_a", model="late", version=1, blob="b3:00", signature=SIGNATURE, percent=100,
+        contract=CONTRACT.but(columns=columns),
+    )  # fmt: skip
+    filling = LoadedRoute(route, OnnxRuntime(train(1), SIGNATURE))
+    rows = pl.DataFrame({"temp": [60.0, 60.0], "carrier": ["UA", None]})
+    rows.write_parquet(source)
+    assert score_file(filling, source, tmp_path / "out.parquet").refused == 0
+    assert pl.read_parquet(tmp_path / "out.parquet")["_score"].n_unique() == 1
+    rows.drop("carrier").write_parquet(source)
+    with pytest.raises(Invalid, match="no column carrier"):
+        score_file(filling, source, tmp_path / "other.parquet")
