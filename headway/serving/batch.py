@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.engines.runtimes.python import Raised
 from headway.errors import BadTensor, Conflict, ContractBroken, Invalid, Unavailable
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import Datatype
@@ -41,7 +42,8 @@ class Job(Value):
 
 
 class Scored(Value):
-    """`refused` rows broke the contract or did not fit the model: they have no score, and `_error` says why."""
+    """`refused` rows broke the contract, did not fit the model or made it raise an error: they have no score, and
+    `_error` says why."""
 
     release: str
     rows: int
@@ -183,7 +185,8 @@ class _Told(NamedTuple):
 
 
 def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, told: _Told) -> None:
-    """All rows at once if none is refused, else in halves: a refused row must not take others with it."""
+    """All rows at once if none is refused, else in halves: a row that is refused, or that the model fails on, must not
+    take others with it."""
     spans = [(0, rows.height)]
     columns = _columns(loaded, rows)
     while spans:
@@ -191,14 +194,15 @@ def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, told: _Told) -> None:
         try:
             batch = by_name(loaded.inputs, {name: values[start:end] for name, values in columns.items()})
             skewed = loaded.inputs.check(batch)
-        except (BadTensor, ContractBroken) as refusal:
+            outputs = loaded.runtime.run(batch.feed)
+        except (BadTensor, ContractBroken, Raised) as refusal:
             if end - start == 1:
-                told.errors[start] = str(refusal)
+                raised = isinstance(refusal, Raised)
+                told.errors[start] = f"the model failed on this row: {refusal}" if raised else str(refusal)
             else:
                 middle = (start + end) // 2
                 spans += [(start, middle), (middle, end)]
             continue
-        outputs = loaded.runtime.run(batch.feed)
         told.scores[start:end] = loaded.scores(outputs, end - start)
         told.skewed[start:end] = by_row(skewed, end - start)
         if loaded.classes:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from headway.engines.runtimes.python import Raised
 from headway.errors import Conflict, Invalid, Unavailable
 from headway.lifecycle.rollouts.routing import Route
 from headway.serving.batch import score_file
 from headway.serving.loaded import LoadedRoute
 from headway.serving.runtimes import OnnxRuntime
+from headway.serving.tensors import Feed
 from tests.serving.processes import CARRIERS, CONTRACT, SIGNATURE, train
 
 
@@ -117,6 +120,25 @@ def test_rows_that_do_not_fit(loaded: LoadedRoute, source: Path, tmp_path: Path)
     assert found.refused == 4
     assert out.filter(pl.col("_error").is_not_null())["place"].to_list() == [3, 77, 500, 999]
     assert out["_score"].null_count() == 5  # a missing number scores NaN with this model
+
+
+class Picky(OnnxRuntime):
+    """Raises as a Python function in a worker does: on all of its rows, for one of them."""
+
+    def run(self, feed: Feed) -> list[Any]:
+        if (feed["temp"] == 61).any():
+            raise Raised("ValueError: 61")
+        return super().run(feed)
+
+
+def test_a_row_that_the_model_fails_on(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
+    picky = LoadedRoute(loaded.route, Picky(train(1), SIGNATURE))
+    pl.DataFrame({"temp": [60.0, 61.0, 62.0, 61.0], "carrier": ["UA"] * 4}).write_parquet(source)
+    assert score_file(picky, source, tmp_path / "out.parquet").refused == 2
+    out = pl.read_parquet(tmp_path / "out.parquet")
+    failed = "the model failed on this row: ValueError: 61"
+    assert out["_error"].to_list() == [None, failed, None, failed]
+    assert out["_score"].is_null().to_list() == [False, True, False, True]
 
 
 def test_files_that_are_refused(loaded: LoadedRoute, source: Path, tmp_path: Path) -> None:
