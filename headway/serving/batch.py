@@ -5,9 +5,11 @@ Each part is a file of its own beside the output, whole or not there; the last s
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.errors import BadTensor, Conflict, ContractBroken, Invalid
+from headway.engines.runtimes.python import Raised
+from headway.errors import BadTensor, Conflict, ContractBroken, Invalid, Unavailable
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import Datatype
 from headway.serving.exchange import by_row
@@ -39,7 +42,8 @@ class Job(Value):
 
 
 class Scored(Value):
-    """`refused` rows broke the contract or did not fit the model: they have no score, and `_error` says why."""
+    """`refused` rows broke the contract, did not fit the model or made it raise an error: they have no score, and
+    `_error` says why."""
 
     release: str
     rows: int
@@ -62,12 +66,21 @@ def score_file(
     breaks a rule that the contract lets pass, else null.
 
     Raises `Invalid` for a file that is no Parquet, lacks a feature or has one of these columns; `Conflict` when the
-    target is there, or is half made from something else.
+    target is there, is half made from something else, or is being made by another process; `Unavailable` when there is
+    no room for it.
     """
     if target.exists():
         raise Conflict(f"{target} is there; move it away or name another file")
     job = _job(loaded, source, part_rows)
-    folder = _folder(target, job)
+    with _folder(target, job) as folder:
+        return _score_parts(loaded, source, target, job, folder, begin, progress)
+
+
+def _score_parts(
+    loaded: LoadedRoute, source: Path, target: Path, job: Job, folder: Path, begin: Callable[[int, int], None],
+    progress: Callable[[int], None],
+) -> Scored:  # fmt: skip
+    part_rows = job.part_rows
     parts = [folder / f"{start:012}.parquet" for start in range(0, job.rows, part_rows)]
     resumed = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts if part.exists())
     begin(job.rows, resumed)
@@ -107,22 +120,37 @@ def _job(loaded: LoadedRoute, source: Path, part_rows: int) -> Job:
     )
 
 
-def _folder(target: Path, job: Job) -> Path:
-    """Where the parts go; raises `Conflict` when parts of another job are there."""
+@contextmanager
+def _folder(target: Path, job: Job) -> Iterator[Path]:
+    """Where the parts go, for this process alone; raises `Conflict` when parts of another job are there."""
     folder = target.with_name(f"{target.name}.parts")
     try:
-        folder.mkdir()
-    except FileExistsError:
+        folder.mkdir(exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Invalid(f"{target} cannot be made: {error.strerror}: {error.filename}") from None
+    try:
+        _lock(opened, target)
         known = folder / "job.json"
         if known.exists() and msgspec.json.decode(known.read_bytes(), type=Job) != job:
             raise Conflict(
                 f"{folder} has parts of another job: the input, the release or the size of parts is not the same; "
                 "remove the folder to begin anew"
-            ) from None
-    except OSError as error:
-        raise Invalid(f"{folder} cannot be made: {error}") from None
-    _write(lambda path: path.write_bytes(encode(job)), folder / "job.json")
-    return folder
+            )
+        _write(lambda path: path.write_bytes(encode(job)), known)
+        yield folder
+    finally:
+        os.close(opened)
+
+
+def _lock(folder: int, target: Path) -> None:
+    """Until the folder is closed; the system frees what a dead process held."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict(f"{target} is being made by another process; wait for it, or name another file") from None
+    if target.exists():  # made by whoever had the lock before
+        raise Conflict(f"{target} is there; move it away or name another file")
 
 
 def _scored(loaded: LoadedRoute, rows: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +185,8 @@ class _Told(NamedTuple):
 
 
 def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, told: _Told) -> None:
-    """All rows at once if none is refused, else in halves: a refused row must not take others with it."""
+    """All rows at once if none is refused, else in halves: a row that is refused, or that the model fails on, must not
+    take others with it."""
     spans = [(0, rows.height)]
     columns = _columns(loaded, rows)
     while spans:
@@ -165,14 +194,15 @@ def _score_into(loaded: LoadedRoute, rows: pl.DataFrame, told: _Told) -> None:
         try:
             batch = by_name(loaded.inputs, {name: values[start:end] for name, values in columns.items()})
             skewed = loaded.inputs.check(batch)
-        except (BadTensor, ContractBroken) as refusal:
+            outputs = loaded.runtime.run(batch.feed)
+        except (BadTensor, ContractBroken, Raised) as refusal:
             if end - start == 1:
-                told.errors[start] = str(refusal)
+                raised = isinstance(refusal, Raised)
+                told.errors[start] = f"the model failed on this row: {refusal}" if raised else str(refusal)
             else:
                 middle = (start + end) // 2
                 spans += [(start, middle), (middle, end)]
             continue
-        outputs = loaded.runtime.run(batch.feed)
         told.scores[start:end] = loaded.scores(outputs, end - start)
         told.skewed[start:end] = by_row(skewed, end - start)
         if loaded.classes:
@@ -195,9 +225,13 @@ def _columns(loaded: LoadedRoute, rows: pl.DataFrame) -> Mapping[str, list[Any]]
 
 
 def _write(make: Callable[[Path], Any], path: Path) -> None:
-    """The file appears whole or not at all, and stays when the power goes."""
+    """The file appears whole or not at all, and stays when the power goes; raises `Unavailable` where it cannot."""
     unfinished = path.with_name(f"{path.name}.tmp")
-    make(unfinished)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    try:
+        make(unfinished)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise Unavailable(f"{path} cannot be written: {error}; what is done stays: make room, then try again") from None

@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_EVENT_US = 2**53
 _LONGEST_ERROR = 2000
-_OK = 200
+_OK, _FAILED = 200, 500
 _NO_PARAMETERS = RequestParameters()
 NO_HEAD = Head()
 OPEN_INFERENCE = OpenInference()
@@ -192,10 +192,13 @@ def _trace(telemetry: Telemetry, exchange: Exchange, head: Head) -> None:
         "headway.rows": exchange.rows,
         "http.response.status_code": exchange.status,
     }
+    if exchange.error:
+        facts["headway.error"] = exchange.error
     began_ns = exchange.received_ns
     telemetry.record(
         f"infer {table.deployment}", began_ns, began_ns + round(exchange.latency_us * 1000), facts,
-        error=exchange.error, traceparent=head.traceparent.decode("latin-1"), serving=True,
+        error=exchange.error if exchange.status >= _FAILED else "", traceparent=head.traceparent.decode("latin-1"),
+        serving=True,
     )  # fmt: skip
 
 

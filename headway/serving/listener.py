@@ -20,6 +20,9 @@ DRAIN_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 75.0
 _MOST_SWEEP_S = 1.0
 _DRAIN_PAUSE_S = 0.01
+_LAST_WORD_S = 0.2
+"""How long a connection without a request stays when the server stops: one that is in use hears with its next answer
+that it ends, while a request that is on its way to a closed one is lost."""
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +83,9 @@ class Listener:
 
     async def _drain(self) -> None:
         self.draining = True
-        end = self.loop.time() + DRAIN_TIMEOUT_S
-        while self.connections and self.loop.time() < end:
-            for connection in [each for each in self.connections if each.is_idle()]:
+        begin = self.loop.time()
+        while self.connections and (passed_s := self.loop.time() - begin) < DRAIN_TIMEOUT_S:
+            for connection in [each for each in self.connections if each.is_idle() and passed_s >= _LAST_WORD_S]:
                 connection.end()
             await asyncio.sleep(_DRAIN_PAUSE_S)
         if self.connections:

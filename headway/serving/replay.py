@@ -32,6 +32,8 @@ from headway.serving.loaded import LoadedRoute
 from headway.serving.releases import Releases
 
 _LABELS = 10_000
+_REQUEST = ("_request", "_received_at")
+"""What the rows of one request have in common; a client may have given its id to several."""
 
 
 class Replayed(Value):
@@ -86,16 +88,17 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
     request of several rows, each of which is a prediction.
     """
     found = _found(client, prediction)
-    frame = _frame(client, client.predictions.segment(found.segment))[found.row]
-    row = frame.row(0, named=True)
+    segment = _frame(client, client.predictions.segment(found.segment))
+    row = segment.row(found.row, named=True)
     if row["_status"] != 200:
         raise Invalid(f"prediction {prediction} was refused then: {row['_error']}")
     if row.get("_fallback") == CONSTANT and not release:
         raise Invalid(f"prediction {prediction} was answered by a constant: {row['_error']}; name a release to ask")
     with Releases(client, client.deployments.get(found.deployment).python) as releases:
         loaded = releases.get(release or found.release)
-        outputs = _outputs(loaded, frame)
-        steady = _bits(outputs) == _bits(_outputs(loaded, frame))
+        frame, place = _asked_with(segment, found.row)
+        outputs = _one_row(_outputs(loaded, frame), place)
+        steady = _bits(outputs) == _bits(_one_row(_outputs(loaded, frame), place))
     score = loaded.scores(outputs, 1)[0]
     names = [spec.name for spec in loaded.route.signature.outputs]
     chances = tuple(loaded.probabilities(outputs, 1)[0].tolist()) if loaded.classes else ()
@@ -114,6 +117,17 @@ def replay_one(client: Client, prediction: str, release: str = "") -> Replayed:
         features={name: row[name] for name in loaded.inputs.columns},
         outputs={name: output.ravel().tolist() for name, output in zip(names, outputs, strict=True)},
     )
+
+
+def _asked_with(segment: pl.DataFrame, row: int) -> tuple[pl.DataFrame, int]:
+    """The rows of the request that `row` was part of, and its place among them: see `_as_asked`."""
+    same = [pl.col(name).eq_missing(segment[name][row]) for name in _REQUEST]
+    whole = segment.with_row_index("_place").filter(*same)
+    return whole, whole["_place"].to_list().index(row)
+
+
+def _one_row(outputs: list[Any], place: int) -> list[Any]:
+    return [output[place : place + 1] for output in outputs]
 
 
 def _found(client: Client, prediction: str) -> Prediction:
@@ -278,7 +292,7 @@ def _as_asked(loaded: LoadedRoute, part: pl.DataFrame, answers: Answers, sums: _
     if not apart:
         return answers
     whole = part.with_row_index("_place").filter(pl.col("_request").is_in(apart))
-    for _, rows in whole.group_by("_request", maintain_order=True):
+    for _, rows in whole.group_by(_REQUEST, maintain_order=True):
         outputs = _outputs(loaded, rows)
         one = _answers(loaded, outputs, rows.height)
         if (_gaps(rows, one) > 0).any() and _bits(outputs) != _bits(_outputs(loaded, rows)):

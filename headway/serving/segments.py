@@ -91,15 +91,22 @@ def segment(kept: Iterable[Kept], inputs: tuple[TensorSpec, ...]) -> Segment:
 
 
 def write(data: bytes, spool: Path) -> Path:
-    """Keep `data` in `spool` under its digest; the file appears whole or not at all."""
+    """Keep `data` in `spool` under its digest; the file appears whole or not at all.
+
+    Raises OSError, and then leaves nothing behind: on a full disk each further try would take some more of it.
+    """
     path = spool / f"{digest(data).removeprefix('b3:')}.parquet"
     unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # shows that its writer lives
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    try:
+        with unfinished.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # shows that its writer lives
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     folder = os.open(spool, os.O_RDONLY)
     try:
         os.fsync(folder)

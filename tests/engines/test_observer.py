@@ -70,6 +70,22 @@ def serving(world: World) -> str:
     return release
 
 
+def test_an_event_that_is_yet_to_come_closes_no_day(world: World) -> None:
+    """Else one caller whose clock is ahead would end the watch until then: a day is judged once."""
+    days = Days(d2026_01_02=9.0)
+    observer = Observer(world.platform, days, no_skew)
+    world.capture(serving(world), at=world.at_noon(400), ahead=True)
+    observer.step()
+    assert windows(world) == []
+    for day in (1, 2):
+        world.capture(serving(world), at=world.at_noon(day))
+        observer.step()
+    assert [window.day for window in windows(world)] == ["2026-01-01", "2026-01-02"]
+    newest = world.platform.predictions.last_event_at(DEPLOYMENT)
+    assert newest
+    assert newest <= world.clock.now()
+
+
 def test_a_day_is_closed_by_an_event_of_a_later_one(world: World) -> None:
     days = Days()
     observer = Observer(world.platform, days, no_skew)

@@ -123,9 +123,13 @@ class World:
         """As the supervisor does: apply what should be served."""
         self.target.apply(self.platform.deployments.routing(DEPLOYMENT))
 
-    def capture(self, release: str, rows: int = 100, errors: int = 0, at: datetime = NOON) -> Segment:
-        """A segment of requests to a release has come in."""
+    def capture(
+        self, release: str, rows: int = 100, errors: int = 0, at: datetime = NOON, *, ahead: bool = False
+    ) -> Segment:
+        """A segment of requests to a release has come in; after they happened, unless their clock is `ahead`."""
         self.made += 1
+        if not ahead:
+            self.clock.advance(max(0.0, (at - self.clock.now()).total_seconds()))
         content = SegmentContent(
             captured=tuple(self._captured(row, release, at) for row in range(rows)),
             counts=(Counts(release=release, requests=rows, errors=errors, latency={1000: rows}),),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import resource
 import signal
 import threading
 import time
@@ -98,6 +99,24 @@ def test_what_cannot_be_written_waits(tmp_path: Path) -> None:
     spool.mkdir()
     asyncio.run(capture.flush())
     assert (capture.status().captured, capture.status().queued, capture.status().error) == (1, 0, "")
+
+
+def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files ends a write half way, as a full disk does."""
+    capture = Capture(tmp_path, Shipper(tmp_path, str, None, str))
+    capture.add(exchange("kept"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        asyncio.run(capture.flush())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert capture.status().queued == 1
+    assert list(tmp_path.iterdir()) == []
+    asyncio.run(capture.flush())
+    assert (capture.status().captured, capture.status().error) == (1, "")
 
 
 class Waiting(Pace):

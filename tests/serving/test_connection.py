@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS, Connection
 from headway.serving.door import Door
 from headway.serving.listener import Listener
 from headway.serving.messages import Answer, Head
+from headway.serving.sockets import listening_socket
 from headway.serving.turn import Tell, Turn
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Server, request
@@ -341,3 +344,35 @@ def test_a_core_that_fails_still_answers_and_the_connection_goes_on() -> None:
         return answers
 
     assert statuses(asyncio.run(asked())) == [500, 200, 200]
+
+
+class Stopping(Failing):
+    async def start(self) -> None: ...
+
+    async def meet(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def test_what_is_asked_on_an_open_connection_while_the_server_stops_is_answered() -> None:
+    """And the answer says that the connection ends, so that the next request goes elsewhere."""
+
+    async def asked() -> bytes:
+        listener = Listener(Stopping(), request_timeout_s=5)  # type: ignore[arg-type]
+        listening = listening_socket("127.0.0.1", 0)
+        served = asyncio.create_task(listener.serve(listening))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"GET /works HTTP/1.1\r\nhost: x\r\n\r\n")
+        first = await reader.readuntil(b"{}")
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not listener.draining:
+            await asyncio.sleep(0)
+        writer.write(b"GET /works HTTP/1.1\r\nhost: x\r\n\r\n")
+        last = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await served
+        return first + last
+
+    answers = asyncio.run(asked())
+    assert statuses(answers) == [200, 200]
+    assert answers.lower().count(b"connection: close") == 1

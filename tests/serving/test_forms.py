@@ -44,6 +44,11 @@ import random
 def predict(inputs):
     return {"cost": inputs["far"][:, 0] + random.random(), "kind": ["any"] * len(inputs["far"])}
 """
+CROWDED = """
+def predict(inputs):
+    rows = len(inputs["far"])
+    return {"cost": inputs["far"][:, 0] + rows / 7, "kind": ["any"] * rows}
+"""
 
 
 def folder_of(path: Path, source: str, signature: Signature | None = None) -> Path:
@@ -119,6 +124,27 @@ def test_a_model_that_is_not_deterministic_is_told(world: Delivered, tmp_path: P
     assert (one.identical, one.steady) == (False, False)
     every = replay_all(world.client, "dice")
     assert (every.rows, every.identical, every.unsteady) == (1, 0, 1)
+
+
+def test_a_row_is_replayed_among_those_that_it_was_asked_with(world: Delivered, tmp_path: Path) -> None:
+    """Sums that are taken over many rows at once may differ in their last bits; this model differs in the first. The
+    same id twice is two requests."""
+    version = logged(world, folder_of(tmp_path / "model", CROWDED, SIGNATURE), "crowd")
+    world.declare("crowd", "crowd")
+    world.platform.models.trust(version.id, "it was read", by=OWNER)
+    world.ship(version, "crowd")
+    server = world.serve("crowd")
+    for rows in (2, 3):
+        columns = [
+            {"name": name, "datatype": "FP64", "shape": [rows, 1], "data": [1.0] * rows} for name in ("far", "fare")
+        ]
+        assert server.call("POST", "/v2/models/crowd/infer", {"id": "w", "inputs": columns})[0] == 200
+    world.bring_back(server, "crowd")
+    for place in range(3):
+        one = replay_one(world.client, f"w-{place}")
+        assert (one.identical, one.steady, len(one.outputs["cost"])) == (True, True, 1)
+    every = replay_all(world.client, "crowd")
+    assert (every.rows, every.identical, every.unsteady) == (5, 5, 0)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,8 +21,15 @@ from headway.server.api import asgi
 from headway.server.app import compose
 from headway.server.settings import Settings
 from headway.server.traced import Traced
+from headway.serving.capture import Capture
+from headway.serving.counters import ServerCounters
+from headway.serving.exchange import Exchange
+from headway.serving.inference import Inference
+from headway.serving.messages import Answer, Head
+from headway.serving.shipping import Shipper
 from tests.serving.conftest import StartServer
 from tests.serving.processes import request
+from tests.serving.test_tensors import TABLE
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 KEPT, DROPPED = f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-00"
@@ -99,8 +107,21 @@ def test_a_model_server_tells_of_requests_whose_trace_is_kept(collector: Collect
         "headway.deployment": "flights", "headway.release": "rl_a", "headway.request": "kept", "headway.rows": 1,
         "http.response.status_code": 200,
     }  # fmt: skip
-    assert spans["refused"].status.code == 2
-    assert "column 'temp'" in spans["refused"].status.message
+    assert spans["refused"].status.code == 0  # the caller's mistake is none of the server's
+    assert "column 'temp'" in facts(spans["refused"])["headway.error"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(422, 0), (503, 2)])
+def test_only_what_the_server_fails_at_is_an_error(collector: Collector, status: int, code: int) -> None:
+    telemetry = open_telemetry("headway-model-server")
+    capture = Capture(Path(), Shipper(Path(), str, None, str))
+    exchange = Exchange(TABLE, time.time_ns(), 1, request="r", status=status, error="bad")
+    inference = Inference(ServerCounters(), capture, telemetry)
+    inference._over(exchange, Answer(status, b""), time.perf_counter_ns(), Head(traceparent=KEPT.encode()))
+    assert telemetry
+    telemetry.close()
+    [span] = collector.spans
+    assert (span.status.code, facts(span)["headway.error"]) == (code, "bad")
 
 
 def test_the_control_plane_tells_of_requests(collector: Collector, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ class PredictionService:
         """
         shadow = self._deployments.get(deployment).shadow
         tolerance = shadow.tolerance if shadow and shadow.release == rival else Shadow(release="").tolerance
-        newest = self._predictions.last_event_at(deployment)
+        newest = self.last_event_at(deployment)
         if day is None and newest is None:
             return []
         start = datetime.combine(day or newest, time(), UTC)  # type: ignore[arg-type]
@@ -195,7 +195,10 @@ class PredictionService:
         return found
 
     def last_event_at(self, deployment: str) -> datetime | None:
-        return self._predictions.last_event_at(deployment)
+        """When the newest event was, at most the present: one caller whose clock is ahead must not close days that
+        are still to come, after which nobody would look at them any more."""
+        found = self._predictions.last_event_at(deployment)
+        return found and min(found, self._clock.now())
 
     def segment(self, identifier: str) -> Segment:
         found = self._segments.get(identifier)
