@@ -55,10 +55,12 @@ def serve(
     try:
         from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
         from headway.serving.main import main  # noqa: PLC0415
+        from headway.serving.sockets import must_be_free  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None
     if python and not Path(python).is_absolute():
         raise BadSettings(f"--python {python!r} must be a whole path")
+    must_be_free(host, [port] if grpc_port is None else [port, grpc_port])
     runtime = PythonRuntime(python=python)
     with _blobs() as blobs:
         route = _route(invocation, model, score, blobs, runtime)
@@ -68,11 +70,24 @@ def serve(
             raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
         routing = blobs.folder / "routing.json"
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
-        click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
+        at = f"[{host}]" if ":" in host else host
+        click.echo(f"Serving {model} at http://{at}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
         shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / FOLDER))
-        main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
+        main(
+            [
+                *map(str, told),
+                "--must-load",
+                "--host",
+                host,
+                "--port",
+                str(port),
+                *shared,
+                *grpc,
+                *(() if spool else _UNCAPTURED),
+            ]
+        )
 
 
 class _Blobs:

@@ -14,13 +14,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from headway.errors import HeadwayError
 from headway.serving.budget import MOST_BYTES
 from headway.serving.log import log_to_stderr
-from headway.serving.sockets import reserved_port
+from headway.serving.sockets import must_be_free, reserved_port
 from headway.serving.supervisor import Supervisor
 
 REQUEST_TIMEOUT_S = 30.0
 MOST_WORKERS = 64
+_BAD_SETTINGS = 2
+"""The exit code, as that of a command line."""
 
 log = logging.getLogger("headway.serving")
 
@@ -29,16 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = list(sys.argv[1:] if arguments is None else arguments)
     settings = _parser().parse_args(told)
     log_to_stderr()
+    ports = [port for port in (settings.port, settings.grpc_port) if port is not None]
+    if settings.slot is None:
+        must_be_free(settings.host, ports)
     if settings.workers > 1 and settings.slot is None:
-        sys.exit(_supervise(settings, told))
+        sys.exit(_supervise(settings, told, ports))
     # Not above: a parent of workers needs a tenth of the memory without it.
     from headway.serving.process import serve  # noqa: PLC0415
 
     serve(settings)
 
 
-def _supervise(settings: argparse.Namespace, told: Sequence[str]) -> int:
-    ports = [port for port in (settings.port, settings.grpc_port) if port is not None]
+def _supervise(settings: argparse.Namespace, told: Sequence[str], ports: Sequence[int]) -> int:
     with ExitStack() as held:
         for port in ports:
             held.enter_context(reserved_port(settings.host, port))
@@ -63,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         "--request-timeout-s", type=float, default=REQUEST_TIMEOUT_S,
         help="how long a client may take to send a request or to take its answer",
     )  # fmt: skip
+    parser.add_argument(
+        "--must-load", action="store_true", help="end when the first routing table cannot be loaded; else wait for more"
+    )
     parser.add_argument("--capture-rows", type=int, default=200_000, help="most rows that wait in memory")
     parser.add_argument(
         "--capture-bytes", type=int, default=MOST_BYTES, help="most that they take there, over all deployments"
@@ -80,4 +88,8 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HeadwayError as error:
+        log.error("not started", extra={"facts": {"error": str(error)}})
+        sys.exit(_BAD_SETTINGS)

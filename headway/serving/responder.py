@@ -49,7 +49,9 @@ class Responder:
         parquet: ParquetRequests | None = None,
         turn: Turn | None = None,
         watch: Watch | None = None,
+        must_load: bool = False,
     ) -> None:
+        self._must_load = must_load
         self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
@@ -57,11 +59,14 @@ class Responder:
         self.about = Pages(router, counters)
 
     async def start(self) -> None:
-        """Load the routing table, then keep watching it and keep writing what is captured."""
+        """Load the routing table, then keep watching it and keep writing what is captured. Raises what is wrong with
+        the table if the first one must load."""
         if self._siblings and (before := self._siblings.before()):
             self._counters.resume(before.releases)
             self._capture.resume(before.capture)
         await self._router.refresh()
+        if self._must_load and self._router.failure is not None:
+            raise self._router.failure
         self._watch.add(self._router)
         self._flushing = asyncio.create_task(self._capture.run())
 
