@@ -23,6 +23,8 @@ Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 class TensorParameters(msgspec.Struct, gc=False):
     binary_data_size: int | None = None
     """Bytes of this tensor behind the JSON, in place of `data`."""
+    shared_memory_region: str | None = None
+    """Triton's extension of memory that client and server share; it is refused, not overlooked."""
 
 
 class Tensor(msgspec.Struct, gc=False):
@@ -54,6 +56,8 @@ class OutputParameters(msgspec.Struct, gc=False):
     binary_data: bool | None = None
     classification: int = 0
     """Triton's extension that names classes; it is refused, not overlooked."""
+    shared_memory_region: str | None = None
+    """As that of an input: a client would take what lies there already for the answer."""
 
 
 class WantedOutput(msgspec.Struct, gc=False):
@@ -68,6 +72,10 @@ class InferRequest(msgspec.Struct, gc=False):
     outputs: list[WantedOutput] | None = None
 
 
+class BinarySize(msgspec.Struct, gc=False):
+    binary_data_size: int
+
+
 class OutputTensor(msgspec.Struct, gc=False, omit_defaults=True):
     """An output; `data` is flat, row-major; a number that is not finite stands as null. In binary, `parameters` has
     the size instead."""
@@ -76,7 +84,7 @@ class OutputTensor(msgspec.Struct, gc=False, omit_defaults=True):
     datatype: str
     shape: Sequence[int]
     data: list[Any] | None = None
-    parameters: TensorParameters | None = None
+    parameters: BinarySize | None = None
 
 
 class InferResponse(msgspec.Struct, gc=False):
@@ -87,6 +95,7 @@ class InferResponse(msgspec.Struct, gc=False):
     parameters: dict[str, str]
 
 
+NOT_SHARED = "lies in shared memory, which is not read here: send its data"
 _decoder = msgspec.json.Decoder(InferRequest)
 encode = msgspec.json.Encoder().encode
 _LONGEST_NUMBER = 12

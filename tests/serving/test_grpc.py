@@ -49,6 +49,21 @@ def question(temp: float = 70.0, carrier: str = "UA", **fields: Any) -> Any:
     return asked
 
 
+def wanting(**parameters: int | str) -> Any:
+    asked = question()
+    output = asked.outputs.add(name="probabilities")
+    for name, value in parameters.items():
+        setattr(output.parameters[name], "int64_param" if isinstance(value, int) else "string_param", value)
+    return asked
+
+
+def shared() -> Any:
+    asked = question(raw_input_contents=[b"1234"])
+    asked.inputs[0].ClearField("contents")
+    asked.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    return asked
+
+
 def test_typed_contents_are_answered_in_kind(both: Server, channel: grpc.Channel) -> None:
     said = call(channel, "ModelInfer", question(id="a"))
     wanted = both.infer(request(70.0))[1]["outputs"]
@@ -100,6 +115,9 @@ def test_a_header_of_the_deployments_own_is_the_key(
         (lambda: question(raw_input_contents=[b"1234"]), "INVALID_ARGUMENT", "raw_input_contents"),
         (lambda: question(raw_input_contents=[b"1234", b"1234"]), "INVALID_ARGUMENT", "both"),
         (lambda: b"\xff\xff\xff", "INVALID_ARGUMENT", "ModelInferRequest"),
+        (lambda: wanting(classification=2), "INVALID_ARGUMENT", "not classified"),
+        (lambda: wanting(shared_memory_region="r"), "INVALID_ARGUMENT", "shared memory"),
+        (lambda: shared(), "INVALID_ARGUMENT", "input 'temp' lies in shared memory"),
     ],
 )
 def test_refusals(channel: grpc.Channel, wrong: Any, code: str, says: str) -> None:
@@ -220,7 +238,7 @@ def test_it_goes_on_after_all_that(both: Server, channel: grpc.Channel) -> None:
 
 
 def test_a_port_that_is_taken_ends_the_start(start_server: StartServer, both: Server, address: str) -> None:
-    with pytest.raises(AssertionError, match="grpc"):
+    with pytest.raises(AssertionError, match=f"{address}: address already in use"):
         start_server(None, "--grpc-port", address.rpartition(":")[2])
 
 
