@@ -136,7 +136,7 @@ def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
     from headway.serving.grpc.service import GrpcService  # noqa: PLC0415
 
     bound = _bound(settings, settings.grpc_port)
-    return (GrpcService(core.inference, core.about, core.turn, bound, core.most_bytes, settings.request_timeout_s),)
+    return (GrpcService(core.inference, core.about, core, bound, settings.request_timeout_s),)
 
 
 def _bound(settings: argparse.Namespace, port: int) -> socket.socket:

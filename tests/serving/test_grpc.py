@@ -139,6 +139,21 @@ def test_pages(channel: grpc.Channel) -> None:
     ]  # fmt: skip
     with pytest.raises(grpc.RpcError, match="nix"):
         call(channel, "ModelMetadata", MESSAGES["ModelMetadataRequest"](name="nix"))
+    with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED") as refusal:
+        call(channel, "TraceSetting", b"", "ServerLiveResponse")
+    assert "ModelStatistics" in refusal.value.details()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["ModelMetadata", "ModelReady", "ModelConfig", "ModelStatistics"])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("stats", ""), ("flights/ready", ""), ("flights/config", ""), ("flights", "1/ready"), ("flights", "../1")],
+)
+def test_a_name_with_a_slash_leads_to_no_other_page(
+    channel: grpc.Channel, method: str, name: str, version: str
+) -> None:
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        call(channel, method, MESSAGES["ModelReadyRequest"](name=name, version=version))
 
 
 @settings(max_examples=200, deadline=None)
@@ -245,6 +260,19 @@ def test_a_port_that_is_taken_ends_the_start(start_server: StartServer, both: Se
 @pytest.mark.slow
 def test_tritonclient(both: Server, address: str) -> None:
     said = Environment("tritonclient[grpc]==2.73.0").run("triton_grpc.py", address)
+    assert {"name": "flights", "platform": "onnxruntime_onnx", "backend": "onnxruntime"}.items() <= said[
+        "config"
+    ].items()
+    types = [(tensor["name"], tensor["data_type"], tensor["dims"]) for tensor in said["config"]["input"]]
+    assert types == [("temp", "TYPE_FP32", ["-1", "1"]), ("carrier", "TYPE_STRING", ["-1", "1"])]
+    assert [tensor["name"] for tensor in said["config"]["output"]] == ["label", "probabilities"]
+    assert said["index"] == {"models": [{"name": "flights", "version": "1", "state": "READY"}]}
+    [counted], [in_all] = said["statistics"], said["all statistics"]
+    assert (counted["name"], counted["version"]) == (in_all["name"], in_all["version"]) == ("flights", "1")
+    success = counted["inference_stats"]["success"]
+    assert int(success["count"]) == int(counted["execution_count"]) > 0 < int(success["ns"])
+    assert int(counted["inference_count"]) > int(counted["execution_count"])
+    assert all("headway ship" in said["not here"][verb] for verb in ("load", "unload"))
     data = both.infer(request([20.0, 70.0], ["AA", "UA"]))[1]["outputs"][1]["data"]
     for name, scores in said["scores"].items():
         assert [score for row in scores for score in row] == pytest.approx(data, abs=1e-6), name
