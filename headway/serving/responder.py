@@ -17,7 +17,7 @@ from headway.serving.inference import Inference, status_of
 from headway.serving.loaded import LoadedTable
 from headway.serving.messages import JSON, Answer, Head
 from headway.serving.mlflow import MLFLOW, is_parquet
-from headway.serving.pages import Pages, model_path
+from headway.serving.pages import Pages, model_path, not_allowed
 from headway.serving.parquet import ParquetRequests
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
@@ -100,7 +100,7 @@ class Responder:
         table = self._router.active
         try:
             if method != "POST":
-                answer: Answer | Awaitable[Answer] = self._page(path, method)
+                answer: Answer | Awaitable[Answer] = self._page(path, "GET" if method == "HEAD" else method)
             elif table is not None and path == table.infer_path:
                 answer = self._infer(table, head, body)
             else:
@@ -199,7 +199,7 @@ class Responder:
 
     def _page(self, path: str, method: str) -> Answer | Awaitable[Answer]:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
-            return Answer(405, encode_error(f"{path} takes POST"))
+            return not_allowed(path, "POST")
         if not (path in TOTALS or path.endswith("/stats")):
             return self.about.page(path, method)
         if self._siblings is None:
@@ -217,7 +217,7 @@ class Responder:
     def _page_of(self, totals: Totals, path: str, method: str) -> Answer:
         """What tells of all workers."""
         if path in TOTALS and method != "GET":
-            return Answer(405, encode_error(f"{path} takes GET"))
+            return not_allowed(path, "GET")
         match path:
             case "/v1/status":
                 return self._status(totals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 from typing import Any
@@ -245,3 +246,31 @@ def test_nothing_deployed_yet(traffic: Server) -> None:
     status, answer = traffic.infer(request())
     assert status == 503
     assert "no release" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/ready", "/v2/models/flights/ready", "/ping", "/metrics", "/v1/status"]
+)
+def test_head_is_get_without_a_body(server: Server, path: str) -> None:
+    """What looks after servers often asks so whether they live."""
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line.request("HEAD", path)
+    with line.getresponse() as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    line.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/v2", "GET, HEAD"), ("PUT", "/metrics", "GET, HEAD"), ("GET", "/invocations", "POST"),
+        ("HEAD", "/v2/models/flights/infer", "POST"), ("OPTIONS", "/v1/predict/flights", "POST"),
+    ],
+)  # fmt: skip
+def test_the_methods_that_a_path_takes_are_told(server: Server, method: str, path: str, allowed: str) -> None:
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line.request(method, path)
+    with line.getresponse() as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+    line.close()
