@@ -7,6 +7,7 @@ ignored, as they demand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -95,6 +96,7 @@ class InferResponse(msgspec.Struct, gc=False):
     parameters: dict[str, str]
 
 
+_NO_NUMBER = re.compile(rb"[\[:,\s-](NaN|Infinity)[\]},\s]").search
 NOT_SHARED = "lies in shared memory, which is not read here: send its data"
 _decoder = msgspec.json.Decoder(InferRequest)
 encode = msgspec.json.Encoder().encode
@@ -111,7 +113,14 @@ def decode(body: bytes, json_size: bytes = b"") -> InferRequest:
     try:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadTensor(f"the body is not an inference request: {error}") from None
+        raise BadTensor(f"the body is not an inference request: {error}{hint(body)}") from None
+
+
+def hint(body: bytes) -> str:
+    """What is often wrong with a body that is no JSON: Python writes numbers that JSON does not have."""
+    if _NO_NUMBER(body):
+        return "; JSON has neither NaN nor Infinity: a missing number is null, and none is infinite"
+    return ""
 
 
 def encode_error(message: str) -> bytes:

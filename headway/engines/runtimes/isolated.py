@@ -268,6 +268,8 @@ class Mlflow:
         return pandas.DataFrame(_columns(feed))
 
     def _named(self, answer: Any) -> Tensors:
+        if answer is None:
+            raise ValueError("`predict` gave None: it must return its outputs")
         names = [output["name"] for output in self._outputs]
         columns = getattr(answer, "columns", None)
         if isinstance(answer, dict) or (columns is not None and set(names) <= set(columns)):

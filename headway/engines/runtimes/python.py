@@ -130,7 +130,11 @@ class PythonWorker:
         answer, _ = self._exchanged(told, {}, plan.runtime.start_limit_s)
         if "failed" in answer:
             self.end()
-            raise Invalid(f"the model does not load: {answer['failed']}"[:1000])
+            why = f"the model does not load: {answer['failed']}"[:1000]
+            if answer["failed"].startswith("ModuleNotFoundError"):
+                python = plan.runtime.python or sys.executable
+                why += f"; install it for {python}, or choose an interpreter that has it"
+            raise Invalid(why)
         return answer["ready"]
 
     def _exchanged(
