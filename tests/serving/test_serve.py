@@ -97,7 +97,8 @@ def test_one_port_is_not_for_both_protocols(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
-    ("code", "named", "exit_code"), [("1 / 0", "division by zero", 2), ("import os; os._exit(5)", "code 5", 3)]
+    ("code", "named", "exit_code"),
+    [("\n1 / 0", "division by zero (model.py, line 2)", 2), ("import os; os._exit(5)", "code 5", 3)],
 )
 def test_a_model_that_does_not_load_ends_it(
     tmp_path: Path, code: str, named: str, exit_code: int, workers: str

@@ -148,6 +148,10 @@ def test_an_error_of_the_model_is_not_the_end_of_it(both: Server, first: float, 
     before = worker_of(both).pid
     status, answer = ask(both, (first, 0))
     assert (status, named in answer["error"]) == (500, True), answer
+    logged = [json.loads(line) for line in both.log.read_text().splitlines() if '"model raised"' in line]
+    assert named in logged[-1]["error"]
+    assert "Traceback" not in answer["error"]
+    assert ("Traceback" in logged[-1]["error"]) == (first != 7006)  # of which the model knows nothing
     assert ask(both, (7007, 1))[0] == 200  # what it prints is no answer, and fills nothing up
     assert worker_of(both).pid == before
 

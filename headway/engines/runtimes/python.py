@@ -34,7 +34,12 @@ _LARGEST_PART = 1 << 20
 
 
 class Raised(Exception):
-    """The model raised an error on these rows; it is there for the next ones."""
+    """The model raised an error on these rows; it is there for the next ones. `trace` says where, for those who look
+    after it."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class PythonWorker:
         assert self._plan.signature
         header, outputs = self._exchanged({}, dict(feed), self._plan.runtime.time_limit_s)
         if "failed" in header:
-            raise Raised(header["failed"])
+            raise Raised(header["failed"], str(header.get("trace", "")))
         rows = len(next(iter(feed.values())))
         try:
             return [_checked(outputs, spec.name, spec.datatype, rows) for spec in self._plan.signature.outputs]
