@@ -12,7 +12,7 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
 from headway.client.home import find_home
-from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
+from headway.errors import BadSettings, ExtraMissing, Invalid, NotFound, NotTrusted
 from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
 from headway.kernel.records import digest, encode
@@ -112,8 +112,13 @@ def _blobs() -> Iterator[_Blobs]:
 
 def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
     path = Path(model)
-    if path.exists():
-        return _given(path, score, blobs, runtime)
+    try:
+        if path.exists():
+            return _given(path, score, blobs, runtime)
+    except OSError as error:
+        raise Invalid(
+            f"{model[:200]} cannot be read: {error.strerror}; let this user read it, or name another"
+        ) from None
     if kind_of(model) == ModelVersion.prefix or "@" in model:
         return _version(invocation, model, blobs)
     try:

@@ -119,6 +119,13 @@ def test_a_model_that_does_not_load_ends_it(
     assert list(tmp_path.glob("headway-serve-*")) == []
 
 
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to("/proc/self/mem")  # nobody may read its beginning, not even root
+    for model in (str(tmp_path / "model.onnx"), "a" * 300):
+        done = CliRunner().invoke(main, ["serve", "--model", model])
+        assert (done.exit_code, "cannot be read" in done.stderr) == (2, True), done.stderr
+
+
 SIGNED = {
     "inputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]),
     "outputs": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]),
