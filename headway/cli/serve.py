@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +58,6 @@ def serve(
     checked_name(name, "model")
     try:
         from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
-        from headway.serving.main import main  # noqa: PLC0415
         from headway.serving.sockets import must_be_free  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None
@@ -75,7 +78,7 @@ def serve(
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
         shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / FOLDER))
-        main(
+        _become_server(
             [
                 *map(str, told),
                 "--must-load",
@@ -86,7 +89,8 @@ def serve(
                 *shared,
                 *grpc,
                 *(() if spool else _UNCAPTURED),
-            ]
+            ],
+            blobs.folder,
         )
 
 
@@ -106,8 +110,22 @@ class _Blobs:
 
 @contextmanager
 def _blobs() -> Iterator[_Blobs]:
-    with tempfile.TemporaryDirectory(prefix="headway-serve-") as temporary:
-        yield _Blobs(Path(temporary))
+    """Taken away again where it does not come to serving: the server does so itself."""
+    folder = Path(tempfile.mkdtemp(prefix="headway-serve-"))
+    try:
+        yield _Blobs(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _become_server(arguments: Sequence[str], scratch: Path) -> None:
+    """Go on as a process that has imported nothing but what serving takes: to look at a model takes 200 MiB more.
+
+    Signals wait meanwhile, so that none meets a process that does not yet know what it has to tidy up.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    command = [sys.executable, "-m", "headway.serving.main", *arguments, "--scratch", str(scratch)]
+    os.execv(sys.executable, command)
 
 
 def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:

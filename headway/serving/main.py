@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, Unavailable
 from headway.serving.budget import MOST_BYTES
 from headway.serving.log import log_to_stderr
 from headway.serving.sockets import must_be_free, reserved_port
@@ -22,8 +25,8 @@ from headway.serving.supervisor import Supervisor
 
 REQUEST_TIMEOUT_S = 30.0
 MOST_WORKERS = 64
-_BAD_SETTINGS = 2
-"""The exit code, as that of a command line."""
+_BAD_SETTINGS, _UNAVAILABLE, _INTERRUPTED = 2, 3, 130
+"""The exit codes, as those of the command line."""
 
 log = logging.getLogger("headway.serving")
 
@@ -32,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = list(sys.argv[1:] if arguments is None else arguments)
     settings = _parser().parse_args(told)
     log_to_stderr()
+    with _scratch(settings.scratch if settings.slot is None else None):
+        _serve(settings, told)
+
+
+def _serve(settings: argparse.Namespace, told: Sequence[str]) -> None:
     ports = [port for port in (settings.port, settings.grpc_port) if port is not None]
     if settings.slot is None:
         must_be_free(settings.host, ports)
@@ -51,6 +59,24 @@ def _supervise(settings: argparse.Namespace, told: Sequence[str], ports: Sequenc
         return Supervisor([sys.executable, "-m", "headway.serving.main", *told], settings.workers).run()
 
 
+@contextmanager
+def _scratch(folder: Path | None) -> Iterator[None]:
+    """Takes the folder away at the end. Who hands one over has put signals off until here."""
+    if folder is None:
+        yield
+        return
+    try:
+        signal.signal(signal.SIGTERM, _leave)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m headway.serving.main", description="Serve one deployment.")
     parser.add_argument("--routing", type=Path, required=True, help="the routing table, or a folder of them, watched")
@@ -68,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--request-timeout-s", type=float, default=REQUEST_TIMEOUT_S,
         help="how long a client may take to send a request or to take its answer",
     )  # fmt: skip
+    parser.add_argument("--scratch", type=Path, help="a folder to remove at the end")
     parser.add_argument(
         "--must-load", action="store_true", help="end when the first routing table cannot be loaded; else wait for more"
     )
@@ -91,5 +118,10 @@ if __name__ == "__main__":
     try:
         main()
     except HeadwayError as error:
-        log.error("not started", extra={"facts": {"error": str(error)}})
-        sys.exit(_BAD_SETTINGS)
+        if "--scratch" in sys.argv:  # a person has started it
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            log.error("not started", extra={"facts": {"error": str(error)}})
+        sys.exit(_UNAVAILABLE if isinstance(error, Unavailable) else _BAD_SETTINGS)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
