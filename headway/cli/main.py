@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "init": Entry("Begin", "Write a new project."),
     "up": Entry("Begin", "Start the server for this project."),
-    "serve": Entry("Begin", "Serve one ONNX file, and nothing else."),
+    "serve": Entry("Begin", "Serve one model, without project or control plane."),
     "demo": Entry("Begin", "Play the whole story on real data."),
     "status": Entry("Begin", "Show what is going on, on one screen."),
     "sync": Entry("Begin", "Send what runs logged while the server was away."),

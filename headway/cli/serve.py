@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import click
 from headway.cli.invocation import Invocation
 from headway.cli.nouns import Verb, pass_invocation
 from headway.client.home import find_home
-from headway.errors import BadSettings, ExtraMissing, NotFound, NotTrusted
+from headway.errors import BadSettings, ExtraMissing, Invalid, NotFound, NotTrusted
 from headway.kernel.ids import kind_of
 from headway.kernel.naming import checked_name
 from headway.kernel.records import digest, encode
@@ -54,11 +58,12 @@ def serve(
     checked_name(name, "model")
     try:
         from headway.engines.runtimes.environments import FOLDER  # noqa: PLC0415
-        from headway.serving.main import main  # noqa: PLC0415
+        from headway.serving.sockets import must_be_free  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"serving needs {error.name}: pip install 'headway[ml]'") from None
     if python and not Path(python).is_absolute():
         raise BadSettings(f"--python {python!r} must be a whole path")
+    must_be_free(host, [port] if grpc_port is None else [port, grpc_port])
     runtime = PythonRuntime(python=python)
     with _blobs() as blobs:
         route = _route(invocation, model, score, blobs, runtime)
@@ -68,11 +73,25 @@ def serve(
             raise NotTrusted(f"{model} may hold any code; who knows where it comes from runs it with --trust")
         routing = blobs.folder / "routing.json"
         routing.write_bytes(encode(RoutingTable(deployment=name, generation=1, routes=(route.but(model=name),))))
-        click.echo(f"Serving {model} at http://{host}:{port}/v2/models/{name}; Ctrl-C stops it.")
+        at = f"[{host}]" if ":" in host else host
+        click.echo(f"Serving {model} at http://{at}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
         grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
         shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / FOLDER))
-        main([*map(str, told), "--host", host, "--port", str(port), *shared, *grpc, *(() if spool else _UNCAPTURED)])
+        _become_server(
+            [
+                *map(str, told),
+                "--must-load",
+                "--host",
+                host,
+                "--port",
+                str(port),
+                *shared,
+                *grpc,
+                *(() if spool else _UNCAPTURED),
+            ],
+            blobs.folder,
+        )
 
 
 class _Blobs:
@@ -91,14 +110,33 @@ class _Blobs:
 
 @contextmanager
 def _blobs() -> Iterator[_Blobs]:
-    with tempfile.TemporaryDirectory(prefix="headway-serve-") as temporary:
-        yield _Blobs(Path(temporary))
+    """Taken away again where it does not come to serving: the server does so itself."""
+    folder = Path(tempfile.mkdtemp(prefix="headway-serve-"))
+    try:
+        yield _Blobs(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _become_server(arguments: Sequence[str], scratch: Path) -> None:
+    """Go on as a process that has imported nothing but what serving takes: to look at a model takes 200 MiB more.
+
+    Signals wait meanwhile, so that none meets a process that does not yet know what it has to tidy up.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    command = [sys.executable, "-m", "headway.serving.main", *arguments, "--scratch", str(scratch)]
+    os.execv(sys.executable, command)
 
 
 def _route(invocation: Invocation, model: str, score: str | None, blobs: _Blobs, runtime: PythonRuntime) -> Route:
     path = Path(model)
-    if path.exists():
-        return _given(path, score, blobs, runtime)
+    try:
+        if path.exists():
+            return _given(path, score, blobs, runtime)
+    except OSError as error:
+        raise Invalid(
+            f"{model[:200]} cannot be read: {error.strerror}; let this user read it, or name another"
+        ) from None
     if kind_of(model) == ModelVersion.prefix or "@" in model:
         return _version(invocation, model, blobs)
     try:

@@ -13,11 +13,11 @@ from headway.serving.exchange import Exchange
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import BINARY, Answer, Head
 from headway.serving.protocol import (
+    BinarySize,
     InferRequest,
     InferResponse,
     OutputTensor,
     RequestParameters,
-    TensorParameters,
     WantedOutput,
     decode,
     encode,
@@ -101,7 +101,7 @@ def _tensors(asked: InferRequest, signature: Signature, outputs: Outputs) -> tup
         if binary:
             blob = packed(output, spec.datatype)
             blobs.append(blob)
-            tensors.append(OutputTensor(spec.name, spec.datatype, output.shape, None, TensorParameters(len(blob))))
+            tensors.append(OutputTensor(spec.name, spec.datatype, output.shape, None, BinarySize(len(blob))))
         else:
             tensors.append(_in_json(spec, output))
     return tensors, blobs
@@ -132,4 +132,6 @@ def places(outputs: list[WantedOutput], signature: Signature) -> list[int]:
             raise BadTensor(f"there is no output {output.name[:200]!r}; the model has {names}")
         if output.parameters and output.parameters.classification:
             raise BadTensor("outputs are not classified here; ask without class_count and take the largest yourself")
+        if output.parameters and output.parameters.shared_memory_region is not None:
+            raise BadTensor("outputs are not written to shared memory here; ask for them in the answer")
     return [names.index(output.name) for output in outputs]

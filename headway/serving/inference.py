@@ -206,6 +206,7 @@ def _failed(exchange: Exchange, dialect: Dialect[Any], error: Exception) -> Answ
     if isinstance(error, HeadwayError):
         return _with_delay(_refused(exchange, dialect, status_of(error), str(error), error), error)
     if isinstance(error, Raised):
+        log.warning("model raised", extra={"facts": {"release": exchange.release, "error": error.trace or str(error)}})
         return _refused(exchange, dialect, 500, f"the model failed on this request: {error}", error)
     log.error("inference failed", exc_info=error, extra={"facts": {"release": exchange.release}})
     return _refused(exchange, dialect, 500, f"the model failed on this request: {type(error).__name__}", error)

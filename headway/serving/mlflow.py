@@ -20,7 +20,7 @@ from headway.serving.exchange import Exchange
 from headway.serving.features import by_name, by_place, by_record
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import RequestParameters, encode
+from headway.serving.protocol import RequestParameters, encode, hint
 from headway.serving.tensors import Batch, Inputs
 
 _CODES = {404: "RESOURCE_DOES_NOT_EXIST", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | dict.fromkeys(
@@ -99,7 +99,7 @@ def _from_json(body: bytes) -> Scoring:
     try:
         asked = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadTensor(f"the body is not a scoring request: {error}") from None
+        raise BadTensor(f"the body is not a scoring request: {error}{hint(body)}") from None
     forms: dict[str, Any] = {
         "dataframe_split": asked.dataframe_split,
         "dataframe_records": asked.dataframe_records,
@@ -138,11 +138,15 @@ def _split(inputs: Inputs, split: Split) -> Batch:
 
 def _from_csv(body: bytes) -> Scoring:
     try:
-        names, *rows = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        names, *rows = [*csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)] or [[]]
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise BadTensor(f"the body is not CSV with a line of names: {error}") from None
     rows = [row for row in rows if row]
-    if not rows or any(len(row) != len(names) for row in rows):
+    if not names:
+        raise BadTensor("the body is not CSV with a line of names: its first line is empty")
+    if not rows:
+        raise BadTensor("the CSV has a line of names, but no rows to score")
+    if any(len(row) != len(names) for row in rows):
         raise BadTensor(f"the CSV must have rows of {len(names)} cells, as there are names in its first line")
     columns = _columns(names, rows)
     return Scoring(lambda inputs: by_name(inputs, _typed(inputs, columns)))

@@ -45,7 +45,7 @@ class Pages:
     def page(self, path: str, method: str) -> Answer:
         """Raises `NotFound`, or `Unavailable` while there is no routing table."""
         taken, page = self.fixed.get(path) or self._model_page(path)
-        return page() if method == taken else Answer(405, encode_error(f"{path[:200]} takes {taken}"))
+        return page() if method == taken else not_allowed(path, taken)
 
     def serving(self, name: str) -> LoadedTable:
         """The table, if it is the one of deployment `name`."""
@@ -67,7 +67,7 @@ class Pages:
         table = self.serving(name)
         routes = (table.named(number),) if number else table.routes
         if rest == "infer":
-            return "POST", lambda: Answer(405, b"")
+            return "POST", lambda: not_allowed(path, "POST")
         return "GET", lambda: self._about(table, routes, rest)
 
     def _about(self, table: LoadedTable, routes: tuple[LoadedRoute, ...], what: str) -> Answer:
@@ -107,6 +107,12 @@ class Pages:
 
     def is_ready(self) -> bool:
         return bool(self._all())
+
+
+def not_allowed(path: str, taken: str) -> Answer:
+    """The answer to a method that a path does not take, with the header that RFC 9110 (15.5.6) asks for."""
+    methods = b"GET, HEAD" if taken == "GET" else taken.encode()
+    return Answer(405, encode_error(f"{path[:200]} takes {taken}"), headers=((b"allow", methods),))
 
 
 def model_path(path: str) -> tuple[str, str, str]:

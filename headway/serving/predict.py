@@ -22,7 +22,7 @@ from headway.serving.features import by_name
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.lookups import LookUps
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import Aware, Name, RequestParameters, encode
+from headway.serving.protocol import Aware, Name, RequestParameters, encode, hint
 from headway.serving.tensors import Batch
 
 _TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "integer", Datatype.BYTES: "string"}
@@ -69,7 +69,7 @@ class NamedPrediction:
         try:
             asked = _decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Invalid(f"the body is not a prediction request: {error}; {_DESCRIBED}") from None
+            raise Invalid(f"the body is not a prediction request: {error}{hint(body)}; {_DESCRIBED}") from None
         if asked.features is msgspec.UNSET and not asked.entities:
             raise Invalid(f"the body is not a prediction request: it lacks `features`; {_DESCRIBED}")
         return asked

@@ -65,7 +65,12 @@ def serve(settings: argparse.Namespace) -> None:
     return_early()
     # The thread that writes segments must not hold the interpreter for the usual 5 ms while requests wait.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    settings.spool.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.spool.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(
+            f"--spool {str(settings.spool)!r} cannot be a folder: {error.strerror}; name another"
+        ) from None
     shared = settings.slot is not None
     listening = _bound(settings, settings.port)
     telemetry = open_telemetry("headway-model-server", SERVED_SHARE)
@@ -117,7 +122,10 @@ def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
     door = Door(buckets=None if settings.slot is None else SharedBuckets(settings.siblings / "buckets"))
     inference = Inference(counters, capture, shared.telemetry, door)
     limit = settings.body_bytes
-    return Responder(router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn, shared.watch)
+    return Responder(
+        router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn, shared.watch,
+        must_load=settings.must_load,
+    )  # fmt: skip
 
 
 def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
@@ -128,7 +136,7 @@ def _beside(core: Core, settings: argparse.Namespace) -> tuple[Service, ...]:
     from headway.serving.grpc.service import GrpcService  # noqa: PLC0415
 
     bound = _bound(settings, settings.grpc_port)
-    return (GrpcService(core.inference, core.about, core.turn, bound, core.most_bytes, settings.request_timeout_s),)
+    return (GrpcService(core.inference, core.about, core, bound, settings.request_timeout_s),)
 
 
 def _bound(settings: argparse.Namespace, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ ignored, as they demand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 class TensorParameters(msgspec.Struct, gc=False):
     binary_data_size: int | None = None
     """Bytes of this tensor behind the JSON, in place of `data`."""
+    shared_memory_region: str | None = None
+    """Triton's extension of memory that client and server share; it is refused, not overlooked."""
 
 
 class Tensor(msgspec.Struct, gc=False):
@@ -54,6 +57,8 @@ class OutputParameters(msgspec.Struct, gc=False):
     binary_data: bool | None = None
     classification: int = 0
     """Triton's extension that names classes; it is refused, not overlooked."""
+    shared_memory_region: str | None = None
+    """As that of an input: a client would take what lies there already for the answer."""
 
 
 class WantedOutput(msgspec.Struct, gc=False):
@@ -68,6 +73,10 @@ class InferRequest(msgspec.Struct, gc=False):
     outputs: list[WantedOutput] | None = None
 
 
+class BinarySize(msgspec.Struct, gc=False):
+    binary_data_size: int
+
+
 class OutputTensor(msgspec.Struct, gc=False, omit_defaults=True):
     """An output; `data` is flat, row-major; a number that is not finite stands as null. In binary, `parameters` has
     the size instead."""
@@ -76,7 +85,7 @@ class OutputTensor(msgspec.Struct, gc=False, omit_defaults=True):
     datatype: str
     shape: Sequence[int]
     data: list[Any] | None = None
-    parameters: TensorParameters | None = None
+    parameters: BinarySize | None = None
 
 
 class InferResponse(msgspec.Struct, gc=False):
@@ -87,6 +96,8 @@ class InferResponse(msgspec.Struct, gc=False):
     parameters: dict[str, str]
 
 
+_NO_NUMBER = re.compile(rb"[\[:,\s-](NaN|Infinity)[\]},\s]").search
+NOT_SHARED = "lies in shared memory, which is not read here: send its data"
 _decoder = msgspec.json.Decoder(InferRequest)
 encode = msgspec.json.Encoder().encode
 _LONGEST_NUMBER = 12
@@ -102,7 +113,14 @@ def decode(body: bytes, json_size: bytes = b"") -> InferRequest:
     try:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadTensor(f"the body is not an inference request: {error}") from None
+        raise BadTensor(f"the body is not an inference request: {error}{hint(body)}") from None
+
+
+def hint(body: bytes) -> str:
+    """What is often wrong with a body that is no JSON: Python writes numbers that JSON does not have."""
+    if _NO_NUMBER(body):
+        return "; JSON has neither NaN nor Infinity: a missing number is null, and none is infinite"
+    return ""
 
 
 def encode_error(message: str) -> bytes:

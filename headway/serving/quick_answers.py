@@ -13,7 +13,7 @@ from headway.lifecycle.models.records import TensorSpec
 from headway.serving.dialects import Outputs
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import BINARY, Answer
-from headway.serving.protocol import InferResponse, OutputTensor, TensorParameters, encode
+from headway.serving.protocol import BinarySize, InferResponse, OutputTensor, encode
 from headway.serving.tensors import ELEMENTS
 
 _GAP = msgspec.Raw(b"\x00")
@@ -68,4 +68,4 @@ def _described(spec: TensorSpec, *, binary: bool) -> OutputTensor:
     if not binary:
         return OutputTensor(spec.name, spec.datatype, shape, [_GAP])
     size = int(np.prod(shape)) * np.dtype(ELEMENTS[spec.datatype].dtype).itemsize
-    return OutputTensor(spec.name, spec.datatype, shape, None, TensorParameters(size))
+    return OutputTensor(spec.name, spec.datatype, shape, None, BinarySize(size))

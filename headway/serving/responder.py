@@ -17,7 +17,7 @@ from headway.serving.inference import Inference, status_of
 from headway.serving.loaded import LoadedTable
 from headway.serving.messages import JSON, Answer, Head
 from headway.serving.mlflow import MLFLOW, is_parquet
-from headway.serving.pages import Pages, model_path
+from headway.serving.pages import Pages, model_path, not_allowed
 from headway.serving.parquet import ParquetRequests
 from headway.serving.predict import PREDICTION
 from headway.serving.protocol import encode, encode_error
@@ -49,7 +49,9 @@ class Responder:
         parquet: ParquetRequests | None = None,
         turn: Turn | None = None,
         watch: Watch | None = None,
+        must_load: bool = False,
     ) -> None:
+        self._must_load = must_load
         self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
@@ -57,11 +59,14 @@ class Responder:
         self.about = Pages(router, counters)
 
     async def start(self) -> None:
-        """Load the routing table, then keep watching it and keep writing what is captured."""
+        """Load the routing table, then keep watching it and keep writing what is captured. Raises what is wrong with
+        the table if the first one must load."""
         if self._siblings and (before := self._siblings.before()):
             self._counters.resume(before.releases)
             self._capture.resume(before.capture)
         await self._router.refresh()
+        if self._must_load and self._router.failure is not None:
+            raise self._router.failure
         self._watch.add(self._router)
         self._flushing = asyncio.create_task(self._capture.run())
 
@@ -95,7 +100,7 @@ class Responder:
         table = self._router.active
         try:
             if method != "POST":
-                answer: Answer | Awaitable[Answer] = self._page(path, method)
+                answer: Answer | Awaitable[Answer] = self._page(path, "GET" if method == "HEAD" else method)
             elif table is not None and path == table.infer_path:
                 answer = self._infer(table, head, body)
             else:
@@ -194,7 +199,7 @@ class Responder:
 
     def _page(self, path: str, method: str) -> Answer | Awaitable[Answer]:
         if method != "POST" and (path in ("/v1/flush", "/invocations") or path.startswith(_PREDICT)):
-            return Answer(405, encode_error(f"{path} takes POST"))
+            return not_allowed(path, "POST")
         if not (path in TOTALS or path.endswith("/stats")):
             return self.about.page(path, method)
         if self._siblings is None:
@@ -212,7 +217,7 @@ class Responder:
     def _page_of(self, totals: Totals, path: str, method: str) -> Answer:
         """What tells of all workers."""
         if path in TOTALS and method != "GET":
-            return Answer(405, encode_error(f"{path} takes GET"))
+            return not_allowed(path, "GET")
         match path:
             case "/v1/status":
                 return self._status(totals)

@@ -46,6 +46,8 @@ class Router:
         self._seen: tuple[int, int, int] | None = None
         self.active: LoadedTable | None = None
         self.error = ""
+        self.failure: Exception | None = None
+        """What is wrong with the table that was read last, if it was refused."""
 
     def is_stale(self) -> bool:
         """Whether `refresh` would have something to do."""
@@ -73,15 +75,17 @@ class Router:
         try:
             fresh = await asyncio.to_thread(self._load)
         except Unavailable as error:
+            self.failure = error
             self.error = f"routing table refused for now: {error}"
             log.error("table refused", extra={"facts": {"error": str(error)}})
             asyncio.get_running_loop().call_later(_RETRY_S, self._forget, seen)
             return
         except Exception as error:  # whatever is wrong with a table must not end the watch
+            self.failure = error
             self.error = f"routing table refused: {error}"
             log.error("table refused", extra={"facts": {"error": str(error)}})
             return
-        self.active, self.error = fresh, ""
+        self.active, self.error, self.failure = fresh, "", None
         self._let_go(before)
         table = fresh.table
         if table.sticky.header:

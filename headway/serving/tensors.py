@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed, request_violations, rows_out
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
-from headway.serving.protocol import Tensor
+from headway.serving.protocol import NOT_SHARED, Tensor
 from headway.serving.wire import Numbers, must_convert
 
 Feed = dict[str, NDArray[Any]]
@@ -80,7 +80,8 @@ class InputTensor:
         """The elements of `rows` rows in one list, defaults in the place of nulls; their types are not looked at."""
         shape, data, width = tensor.shape, tensor.data, self.width
         if data is None:
-            raise self.bad("has no data")
+            shared = tensor.parameters and tensor.parameters.shared_memory_region is not None
+            raise self.bad(NOT_SHARED if shared else "has no data")
         if not ((len(shape) == 2 and shape[1] == width) or len(shape) == width == 1) or shape[0] < 1:
             raise self.bad(f"has shape {shape}, but the model takes {list(self.shape)} with at least one row")
         if shape[0] != rows:

@@ -78,6 +78,8 @@ def must_convert(values: list[Any], datatype: str, wanted: Datatype) -> None:
     """
     if datatype == "FP32" and wanted is Datatype.FP64:
         return
+    if datatype in ("FP16", "BF16") and wanted in _EXACT_BELOW:
+        raise ValueError(f"is {datatype}, which goes in binary only; in JSON send {wanted}")
     if datatype not in INTEGERS or wanted in (Datatype.BOOL, Datatype.BYTES):
         raise ValueError(f"has datatype {datatype[:100]!r}, but the model takes {wanted}")
     if strange := {type(value).__name__ for value in values} - {"int"}:

@@ -132,6 +132,18 @@ def test_accepted_encodings(accepted: str, encoding: str) -> None:
     assert chosen(accepted.encode()) == encoding
 
 
+def test_memory_is_not_shared(server: Server) -> None:
+    """Triton's clients would read what lies there already, and take it for the answer."""
+    region = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
+    status, said = server.infer(request(outputs=[{"name": "label", "parameters": region}]))
+    assert (status, "not written to shared memory" in said["error"]) == (400, True)
+    asked = request()
+    asked["inputs"][0]["parameters"] = region
+    del asked["inputs"][0]["data"]
+    status, said = server.infer(asked)
+    assert (status, "'temp' lies in shared memory" in said["error"]) == (400, True)
+
+
 WRONG: dict[str, tuple[Any, tuple[bytes, ...], str]] = {
     "cut": (HEADER, (TEMPS, CARRIERS[:-1]), "left in the body"),
     "too much": (HEADER, (TEMPS, CARRIERS, b"x"), "follow the last"),

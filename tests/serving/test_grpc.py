@@ -49,6 +49,21 @@ def question(temp: float = 70.0, carrier: str = "UA", **fields: Any) -> Any:
     return asked
 
 
+def wanting(**parameters: int | str) -> Any:
+    asked = question()
+    output = asked.outputs.add(name="probabilities")
+    for name, value in parameters.items():
+        setattr(output.parameters[name], "int64_param" if isinstance(value, int) else "string_param", value)
+    return asked
+
+
+def shared() -> Any:
+    asked = question(raw_input_contents=[b"1234"])
+    asked.inputs[0].ClearField("contents")
+    asked.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    return asked
+
+
 def test_typed_contents_are_answered_in_kind(both: Server, channel: grpc.Channel) -> None:
     said = call(channel, "ModelInfer", question(id="a"))
     wanted = both.infer(request(70.0))[1]["outputs"]
@@ -100,6 +115,9 @@ def test_a_header_of_the_deployments_own_is_the_key(
         (lambda: question(raw_input_contents=[b"1234"]), "INVALID_ARGUMENT", "raw_input_contents"),
         (lambda: question(raw_input_contents=[b"1234", b"1234"]), "INVALID_ARGUMENT", "both"),
         (lambda: b"\xff\xff\xff", "INVALID_ARGUMENT", "ModelInferRequest"),
+        (lambda: wanting(classification=2), "INVALID_ARGUMENT", "not classified"),
+        (lambda: wanting(shared_memory_region="r"), "INVALID_ARGUMENT", "shared memory"),
+        (lambda: shared(), "INVALID_ARGUMENT", "input 'temp' lies in shared memory"),
     ],
 )
 def test_refusals(channel: grpc.Channel, wrong: Any, code: str, says: str) -> None:
@@ -121,6 +139,21 @@ def test_pages(channel: grpc.Channel) -> None:
     ]  # fmt: skip
     with pytest.raises(grpc.RpcError, match="nix"):
         call(channel, "ModelMetadata", MESSAGES["ModelMetadataRequest"](name="nix"))
+    with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED") as refusal:
+        call(channel, "TraceSetting", b"", "ServerLiveResponse")
+    assert "ModelStatistics" in refusal.value.details()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["ModelMetadata", "ModelReady", "ModelConfig", "ModelStatistics"])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("stats", ""), ("flights/ready", ""), ("flights/config", ""), ("flights", "1/ready"), ("flights", "../1")],
+)
+def test_a_name_with_a_slash_leads_to_no_other_page(
+    channel: grpc.Channel, method: str, name: str, version: str
+) -> None:
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        call(channel, method, MESSAGES["ModelReadyRequest"](name=name, version=version))
 
 
 @settings(max_examples=200, deadline=None)
@@ -220,13 +253,26 @@ def test_it_goes_on_after_all_that(both: Server, channel: grpc.Channel) -> None:
 
 
 def test_a_port_that_is_taken_ends_the_start(start_server: StartServer, both: Server, address: str) -> None:
-    with pytest.raises(AssertionError, match="grpc"):
+    with pytest.raises(AssertionError, match=f"{address}: address already in use"):
         start_server(None, "--grpc-port", address.rpartition(":")[2])
 
 
 @pytest.mark.slow
 def test_tritonclient(both: Server, address: str) -> None:
     said = Environment("tritonclient[grpc]==2.73.0").run("triton_grpc.py", address)
+    assert {"name": "flights", "platform": "onnxruntime_onnx", "backend": "onnxruntime"}.items() <= said[
+        "config"
+    ].items()
+    types = [(tensor["name"], tensor["data_type"], tensor["dims"]) for tensor in said["config"]["input"]]
+    assert types == [("temp", "TYPE_FP32", ["-1", "1"]), ("carrier", "TYPE_STRING", ["-1", "1"])]
+    assert [tensor["name"] for tensor in said["config"]["output"]] == ["label", "probabilities"]
+    assert said["index"] == {"models": [{"name": "flights", "version": "1", "state": "READY"}]}
+    [counted], [in_all] = said["statistics"], said["all statistics"]
+    assert (counted["name"], counted["version"]) == (in_all["name"], in_all["version"]) == ("flights", "1")
+    success = counted["inference_stats"]["success"]
+    assert int(success["count"]) == int(counted["execution_count"]) > 0 < int(success["ns"])
+    assert int(counted["inference_count"]) > int(counted["execution_count"])
+    assert all("headway ship" in said["not here"][verb] for verb in ("load", "unload"))
     data = both.infer(request([20.0, 70.0], ["AA", "UA"]))[1]["outputs"][1]["data"]
     for name, scores in said["scores"].items():
         assert [score for row in scores for score in row] == pytest.approx(data, abs=1e-6), name

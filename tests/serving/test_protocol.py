@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 from typing import Any
@@ -122,8 +123,8 @@ WRONG: dict[str, tuple[Any, int, str]] = {
     "cut": (json.dumps(request()).encode()[:-5], 400, "truncated"),
     "no JSON": (b"temp=70", 400, "malformed"),
     "not UTF-8": (b'{"inputs": [{"name": "\xff"}]}', 400, "utf-8"),
-    "NaN literal": (json.dumps(changed(0, data=[float("nan")])).encode(), 400, "malformed"),
-    "Infinity literal": (json.dumps(changed(0, data=[float("inf")])).encode(), 400, "malformed"),
+    "NaN literal": (json.dumps(changed(0, data=[float("nan")])).encode(), 400, "a missing number is null"),
+    "Infinity literal": (json.dumps(changed(0, data=[float("-inf")])).encode(), 400, "neither NaN nor Infinity"),
     "lone surrogate": (b'{"inputs": [], "id": "\\ud800"}', 400, "not an inference request"),
     "deep": (b'{"inputs": [{"name": "temp", "data": ' + b"[" * 100_000, 400, "recursion"),
     "a list": ([1], 400, "object"),
@@ -137,7 +138,9 @@ WRONG: dict[str, tuple[Any, int, str]] = {
     "no shape": (without(0, "shape"), 400, "shape"),
     "no data": (without(1, "data"), 400, "data"),
     "other datatype": (changed(0, datatype="FP64"), 400, "temp"),
-    "unknown datatype": (changed(0, datatype="FP16"), 400, "FP16"),
+    "unknown datatype": (changed(0, datatype="X"), 400, "'X', but the model takes FP32"),
+    "FP16 in JSON": (changed(0, datatype="FP16"), 400, "in binary only; in JSON send FP32"),
+    "BF16 in JSON": (changed(0, datatype="BF16"), 400, "in binary only"),
     "text as number": (changed(0, data=["70"]), 400, "temp"),
     "bool as number": (changed(0, data=[True]), 400, "temp"),
     "number as text": (changed(1, data=[1]), 400, "carrier"),
@@ -245,3 +248,31 @@ def test_nothing_deployed_yet(traffic: Server) -> None:
     status, answer = traffic.infer(request())
     assert status == 503
     assert "no release" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2", "/v2/health/ready", "/v2/models/flights/ready", "/ping", "/metrics", "/v1/status"]
+)
+def test_head_is_get_without_a_body(server: Server, path: str) -> None:
+    """What looks after servers often asks so whether they live."""
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line.request("HEAD", path)
+    with line.getresponse() as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    line.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/v2", "GET, HEAD"), ("PUT", "/metrics", "GET, HEAD"), ("GET", "/invocations", "POST"),
+        ("HEAD", "/v2/models/flights/infer", "POST"), ("OPTIONS", "/v1/predict/flights", "POST"),
+    ],
+)  # fmt: skip
+def test_the_methods_that_a_path_takes_are_told(server: Server, method: str, path: str, allowed: str) -> None:
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line.request(method, path)
+    with line.getresponse() as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+    line.close()

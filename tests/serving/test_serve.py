@@ -38,6 +38,8 @@ def test_a_file_is_served(tmp_path: Path) -> None:
         with urlopen(f"http://127.0.0.1:{port}/v1/predict/late", body, timeout=10) as answer:
             said = json.load(answer)
         assert (said["model"], said["version"], said["label"]) == ("late", 1, 1)
+        imported = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "sklearn" not in imported  # what it takes to look at a model is not kept while it is served
     finally:
         process.send_signal(signal.SIGINT)
         output, log = process.communicate(timeout=20)
@@ -72,6 +74,58 @@ def test_what_cannot_be_served(tmp_path: Path, data: bytes | None, arguments: li
     file.write_bytes(data or train(1))
     done = CliRunner().invoke(main, ["serve", "--model", str(file), *arguments])
     assert (done.exit_code, named in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("option", ["--port", "--grpc-port"])
+def test_a_port_that_is_taken_is_told_before_anything_is_served(tmp_path: Path, option: str, workers: str) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(train(1))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = CliRunner().invoke(main, ["serve", "--model", str(file), "--workers", workers, option, port])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"127.0.0.1:{port}: address already in use" in done.stderr
+
+
+def test_one_port_is_not_for_both_protocols(tmp_path: Path) -> None:
+    """Workers that share their ports could both listen there, and a client would meet either."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(train(1))
+    ports = ["--port", "45321", "--grpc-port", "45321", "--workers", "2"]
+    done = CliRunner().invoke(main, ["serve", "--model", str(file), *ports])
+    assert (done.exit_code, "a port of its own" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("code", "named", "exit_code"),
+    [("\n1 / 0", "division by zero (model.py, line 2)", 2), ("import os; os._exit(5)", "code 5", 3)],
+)
+def test_a_model_that_does_not_load_ends_it(
+    tmp_path: Path, code: str, named: str, exit_code: int, workers: str
+) -> None:
+    """It has no other one to wait for."""
+    folder = folder_of(code, tmp_path / "model")
+    tensor = {"name": "x", "datatype": "FP64", "shape": [-1]}
+    signature = {"inputs": [tensor], "outputs": [tensor | {"name": "y"}], "score": "y"}
+    (folder / "signature.json").write_text(json.dumps(signature))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["--model", str(folder), "--trust", "--port", str(port), "--workers", workers]
+    done = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, named in done.stderr) == (exit_code, True)
+    assert list(tmp_path.glob("headway-serve-*")) == []
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to("/proc/self/mem")  # nobody may read its beginning, not even root
+    for model in (str(tmp_path / "model.onnx"), "a" * 300):
+        done = CliRunner().invoke(main, ["serve", "--model", model])
+        assert (done.exit_code, "cannot be read" in done.stderr) == (2, True), done.stderr
 
 
 SIGNED = {

@@ -226,7 +226,7 @@ def test_settings_that_no_worker_can_start_with_end_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "headway.serving.main", "--routing", str(tmp_path / "routing.json")]
     command += ["--blobs", str(tmp_path), "--spool", str(spool), "--port", str(port), "--workers", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert str(spool) in done.stderr
 
 

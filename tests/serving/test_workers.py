@@ -139,12 +139,18 @@ def test_a_worker_that_is_killed_under_load_is_replaced(both: Server) -> None:
     assert statuses[0] == statuses[-1] == 200
 
 
-@pytest.mark.parametrize(("first", "named"), [(7004, "MemoryError"), (7005, "not these rows"), (7006, "is declared")])
+@pytest.mark.parametrize(
+    ("first", "named"), [(7004, "MemoryError"), (7005, "not these rows"), (7006, "is declared"), (7009, "gave None")]
+)
 def test_an_error_of_the_model_is_not_the_end_of_it(both: Server, first: float, named: str) -> None:
     recovered(both)
     before = worker_of(both).pid
     status, answer = ask(both, (first, 0))
     assert (status, named in answer["error"]) == (500, True), answer
+    logged = [json.loads(line) for line in both.log.read_text().splitlines() if '"model raised"' in line]
+    assert named in logged[-1]["error"]
+    assert "Traceback" not in answer["error"]
+    assert ("Traceback" in logged[-1]["error"]) == (first != 7006)  # of which the model knows nothing
     assert ask(both, (7007, 1))[0] == 200  # what it prints is no answer, and fills nothing up
     assert worker_of(both).pid == before
 
@@ -220,6 +226,7 @@ def test_a_model_that_does_not_load_is_refused(
     server = start_server()
     for bad, named in (
         (route(kept(blobs, "raise KeyError('nix')"), python), "nix"),
+        (route(kept(blobs, "import nixmod"), python), f"No module named 'nixmod'; install it for {python}"),
         (route(kept(blobs), "/nowhere/python"), "cannot be started"),
     ):
         server.route(table().but(routes=(bad,)))

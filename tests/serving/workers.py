@@ -47,6 +47,8 @@ class Model:
             raise ValueError("not these rows")
         if asked == 7006:
             return np.ones(5)
+        if asked == 7009:
+            return None
         if asked == 7007:
             print("said " * 100_000)
         if asked == 7008:

@@ -33,6 +33,7 @@ MOST_HEADER_BYTES = 4 * 2**20
 DTYPES = {"BOOL": "?", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 _LENGTH = struct.Struct("<I")
 _ALIGNED = 64
+_LONGEST_TRACE = 2000
 Tensors = dict[str, "np.ndarray[Any, Any]"]
 
 
@@ -268,6 +269,8 @@ class Mlflow:
         return pandas.DataFrame(_columns(feed))
 
     def _named(self, answer: Any) -> Tensors:
+        if answer is None:
+            raise ValueError("`predict` gave None: it must return its outputs")
         names = [output["name"] for output in self._outputs]
         columns = getattr(answer, "columns", None)
         if isinstance(answer, dict) or (columns is not None and set(names) <= set(columns)):
@@ -322,7 +325,7 @@ def serve(stream: socket.socket, asked: Memory, answered: Memory, bounds: list[i
         answer = model.about()
     except BaseException as error:
         traceback.print_exc()
-        send(stream, {"failed": _said(error)}, {}, answered)
+        send(stream, {"failed": _said(error) + _where(error, told["path"])}, {}, answered)
         return
     send(stream, {"ready": answer}, {}, answered)
     while True:
@@ -331,8 +334,8 @@ def serve(stream: socket.socket, asked: Memory, answered: Memory, bounds: list[i
             outputs = model.run(feed)
             send(stream, {}, outputs, answered)
         except Exception as error:
-            traceback.print_exc()
-            send(stream, {"failed": _said(error)}, {}, answered)
+            trace = traceback.format_exc()[-_LONGEST_TRACE:]
+            send(stream, {"failed": _said(error), "trace": trace}, {}, answered)
 
 
 def _beside(name: str) -> Any:
@@ -345,6 +348,12 @@ def _beside(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _where(error: BaseException, path: str) -> str:
+    """The last line of the model's own files that was run; nothing where there is none."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(path)]
+    return f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
 
 
 def _said(error: BaseException) -> str:

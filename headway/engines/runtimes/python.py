@@ -34,7 +34,12 @@ _LARGEST_PART = 1 << 20
 
 
 class Raised(Exception):
-    """The model raised an error on these rows; it is there for the next ones."""
+    """The model raised an error on these rows; it is there for the next ones. `trace` says where, for those who look
+    after it."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class PythonWorker:
         assert self._plan.signature
         header, outputs = self._exchanged({}, dict(feed), self._plan.runtime.time_limit_s)
         if "failed" in header:
-            raise Raised(header["failed"])
+            raise Raised(header["failed"], str(header.get("trace", "")))
         rows = len(next(iter(feed.values())))
         try:
             return [_checked(outputs, spec.name, spec.datatype, rows) for spec in self._plan.signature.outputs]
@@ -130,7 +135,11 @@ class PythonWorker:
         answer, _ = self._exchanged(told, {}, plan.runtime.start_limit_s)
         if "failed" in answer:
             self.end()
-            raise Invalid(f"the model does not load: {answer['failed']}"[:1000])
+            why = f"the model does not load: {answer['failed']}"[:1000]
+            if answer["failed"].startswith("ModuleNotFoundError"):
+                python = plan.runtime.python or sys.executable
+                why += f"; install it for {python}, or choose an interpreter that has it"
+            raise Invalid(why)
         return answer["ready"]
 
     def _exchanged(

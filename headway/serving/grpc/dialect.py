@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,12 +14,22 @@ from headway.serving.grpc.answers import RawAnswers, TypedAnswers
 from headway.serving.grpc.messages import CONTENTS, MESSAGES
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import InferRequest, RequestParameters, Tensor, TensorParameters, WantedOutput, fill
+from headway.serving.protocol import (
+    NOT_SHARED,
+    InferRequest,
+    OutputParameters,
+    RequestParameters,
+    Tensor,
+    TensorParameters,
+    WantedOutput,
+    fill,
+)
 from headway.serving.quick import QuickRequest, QuickTensor, Usual, is_usual
 from headway.serving.tensors import Batch
 from headway.serving.wire import packed
 
 _LONGEST_NAME = 200
+Parameters = TypeVar("Parameters", RequestParameters, OutputParameters)
 
 
 class GrpcInference:
@@ -30,6 +40,9 @@ class GrpcInference:
 
     def read(self, body: bytes, head: Head) -> InferRequest:
         request, raw = self._request, self._request.raw_input_contents
+        for given in request.inputs:
+            if "shared_memory_region" in given.parameters:
+                raise BadTensor(f"input {given.name[:_LONGEST_NAME]!r} {NOT_SHARED}")
         if raw and len(raw) != len(request.inputs):
             raise BadTensor(f"there are {len(request.inputs)} inputs, but {len(raw)} raw_input_contents; send one each")
         tensors = [Tensor(each.name, list(each.shape), each.datatype) for each in request.inputs]
@@ -40,8 +53,9 @@ class GrpcInference:
                 raise BadTensor(f"input {tensor.name[:_LONGEST_NAME]!r} has both contents and raw_input_contents")
             else:
                 fill(tensor, memoryview(raw[place]))
-        outputs = [WantedOutput(each.name) for each in request.outputs] or None
-        return InferRequest(tensors, request.id[:_LONGEST_NAME] or None, _parameters(request), outputs)
+        outputs = [WantedOutput(each.name, _said(each, OutputParameters)) for each in request.outputs] or None
+        parameters = _said(request, RequestParameters)
+        return InferRequest(tensors, request.id[:_LONGEST_NAME] or None, parameters, outputs)
 
     def usual(self, body: bytes, head: Head) -> Usual | None:
         request, raw = self._request, self._request.raw_input_contents
@@ -51,7 +65,7 @@ class GrpcInference:
             asked = QuickRequest(
                 [_quick_tensor(each, raw[place] if raw else None) for place, each in enumerate(request.inputs)],
                 request.id[:_LONGEST_NAME] or None,
-                _parameters(request),
+                _said(request, RequestParameters),
             )
         except BadTensor:
             return None
@@ -121,12 +135,13 @@ def _contents(tensor: Any) -> list[Any]:
     return values
 
 
-def _parameters(request: Any) -> RequestParameters | None:
-    if not request.parameters:
+def _said(owner: Any, kind: type[Parameters]) -> Parameters | None:
+    """The parameters of a message, as far as they are known."""
+    if not owner.parameters:
         return None
     given = {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in
-             request.parameters.items()}  # fmt: skip
+             owner.parameters.items()}  # fmt: skip
     try:
-        return msgspec.convert(given, RequestParameters)
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         raise BadTensor(f"the parameters cannot be read: {error}") from None

@@ -11,6 +11,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from headway.serving.grpc.triton import FIELDS
+
 PACKAGE = "inference"
 CONTENTS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
@@ -79,6 +81,7 @@ _FILE: dict[str, dict[str, tuple[int, str]]] = {
         "outputs": (5, "repeated InferTensor"),
         "raw_output_contents": (6, "repeated bytes"),
     },
+    **FIELDS,
 }
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {

@@ -1,4 +1,5 @@
-"""The Open Inference Protocol over gRPC: the six methods of `inference.GRPCInferenceService`, on the same core."""
+"""The Open Inference Protocol over gRPC: the six methods of `inference.GRPCInferenceService`, and five of Triton's, on
+the same core."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headway.errors import BadTensor, HeadwayError
+from headway.serving.core import Core
 from headway.serving.grpc.calls import (
     PREFIX_BYTES,
     STATUSES,
@@ -22,14 +24,14 @@ from headway.serving.grpc.calls import (
 )
 from headway.serving.grpc.dialect import GrpcInference
 from headway.serving.grpc.messages import MESSAGES, PACKAGE, DecodeError
+from headway.serving.grpc.triton import METHODS, Asking, path_of
 from headway.serving.http2.listener import Listener
 from headway.serving.http2.requests import Request
 from headway.serving.http2.stream import Reply, Stream
-from headway.serving.inference import Inference, status_of
+from headway.serving.inference import NO_HEAD, Inference, status_of
 from headway.serving.messages import KEY_HEADERS, Answer, Head
 from headway.serving.pages import Pages
 from headway.serving.turn import MOST_BYTES as TURN_BYTES
-from headway.serving.turn import Turn
 
 _KEEP_ALIVE_S = 300.0
 _DRAIN_S = 10.0
@@ -52,11 +54,11 @@ class GrpcService:
     event loop, as over HTTP."""
 
     def __init__(
-        self, inference: Inference, pages: Pages, turn: Turn, bound: socket.socket, body_bytes: int,
-        request_timeout_s: float,
-    ) -> None:  # fmt: skip
-        self._inference, self._pages, self._turn, self._bound = inference, pages, turn, bound
-        self._body_bytes, self.most_bytes = body_bytes, body_bytes + PREFIX_BYTES
+        self, inference: Inference, pages: Pages, core: Core, bound: socket.socket, request_timeout_s: float
+    ) -> None:
+        self._inference, self._pages, self._core, self._bound = inference, pages, core, bound
+        self._turn = turn = core.turn
+        self._body_bytes, self.most_bytes = core.most_bytes, core.most_bytes + PREFIX_BYTES
         self.arrived_ns, self.end_turn = inference.door.arrived_ns, turn.end
         self._methods: dict[bytes, Method] = {
             f"{_METHODS}{name}".encode(): method
@@ -67,6 +69,7 @@ class GrpcService:
                 "ServerMetadata": self._server_metadata,
                 "ModelMetadata": self._model_metadata,
                 "ModelInfer": self._infer,
+                **{name: self._as_triton(name, asking) for name, asking in METHODS.items()},
             }.items()
         }
         self._listener = Listener(
@@ -90,7 +93,8 @@ class GrpcService:
         method = self._methods.get(request.path)
         if method is None:
             path = request.path[:200].decode("latin-1")
-            return refusal(Status.UNIMPLEMENTED, f"there is no method {path}; they begin with {_METHODS}")
+            names = ", ".join(each.decode().removeprefix(_METHODS) for each in self._methods)
+            return refusal(Status.UNIMPLEMENTED, f"there is no method {path} here; {_METHODS} has {names}")
         return Call(method, headers)
 
     def answer(self, asked: Call, body: bytes, stream: Stream) -> Said:
@@ -163,9 +167,28 @@ class GrpcService:
     def _about(self, message: bytes, method: str, page: str, wanted: tuple[str, ...]) -> Reply:
         """What the page of the same name says over HTTP."""
         request = _read(f"{method}Request", message)
-        version = f"/versions/{request.version}" if request.version else ""
-        said = self._page(f"/v2/models/{request.name}{version}{page}")
+        self._pages.serving(request.name)  # not every page below `/v2/models` is a model's
+        said = self._page(path_of(request.name, request.version, page))
         return _said(f"{method}Response", **{name: said[name] for name in wanted})
+
+    def _as_triton(self, name: str, asking: Asking) -> Method:
+        """A method that is answered by a page, which may have to ask other workers."""
+
+        def told(answer: Answer) -> Reply:
+            said = msgspec.json.decode(answer.body)
+            if answer.status != 200:
+                return refusal(STATUSES[answer.status], said["error"])
+            return _said(f"{name}Response", **asking.fields(said))
+
+        async def told_later(answer: Awaitable[Answer]) -> Reply:
+            return told(await answer)
+
+        def method(message: bytes, head: Head, stream: Stream, late: bool) -> Said:
+            path = asking.path(_read(f"{name}Request", message))
+            answer = self._core.respond(asking.http_method, path, NO_HEAD, b"")
+            return told(answer) if isinstance(answer, Answer) else told_later(answer)
+
+        return method
 
     def _page(self, path: str) -> dict[str, Any]:
         said: dict[str, Any] = msgspec.json.decode(self._pages.page(path, "GET").body)

@@ -29,6 +29,14 @@ def refused(ask: Any) -> str:
     return "none"
 
 
+def why(ask: Any) -> str:
+    try:
+        ask("flights")
+    except InferenceServerException as error:
+        return f"{error.status()}: {error.message()}"
+    return "none"
+
+
 async def asked_async(address: str) -> Any:
     async with aio.InferenceServerClient(address) as client:
         result = await client.infer("flights", inputs(aio))
@@ -65,6 +73,11 @@ print(
             "id": result.get_response().id,
             "label": result.as_numpy("label").tolist(),
             "scores": scores,
+            "config": client.get_model_config("flights", as_json=True)["config"],
+            "index": client.get_model_repository_index(as_json=True),
+            "statistics": client.get_inference_statistics("flights", "1", as_json=True)["model_stats"],
+            "all statistics": client.get_inference_statistics(as_json=True)["model_stats"],
+            "not here": {"load": why(client.load_model), "unload": why(client.unload_model)},
             "refused": {name: refused(ask) for name, ask in wrong.items()},
         }
     )
