@@ -138,7 +138,15 @@ class Arena:
         table = RoutingTable(deployment="flights", generation=1, routes=routes, mirror=len(percents) > 1)
         (own / "routing.json").write_bytes(encode(table))
         port = free_port()
-        command = [sys.executable, "-m", "headway.serving.main", "--routing", str(own / "routing.json"), "--blobs"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "headway.serving.main",
+            "--routing",
+            str(own / "routing.json"),
+            "--blobs",
+        ]
         command += [str(self.folder), "--spool", str(own / "spool"), "--port", str(port), *more]
         return Served(command, port, in_json(work), own / "log", own)
 
@@ -158,7 +166,7 @@ class Arena:
             table = RoutingTable(deployment=f"flights-{at}", generation=1, routes=(route,))
             (own / "tables" / f"flights-{at}.json").write_bytes(encode(table))
         port = free_port()
-        command = [sys.executable, "-m", "headway.serving.main", "--routing", str(own / "tables"), "--blobs"]
+        command = [sys.executable, "-P", "-m", "headway.serving.main", "--routing", str(own / "tables"), "--blobs"]
         command += [str(self.folder), "--spool", str(own / "spool"), "--port", str(port)]
         return Served(command, port, in_json(self.work, "flights-0"), own / "log", own)
 

@@ -76,22 +76,11 @@ def serve(
         at = f"[{host}]" if ":" in host else host
         click.echo(f"Serving {model} at http://{at}:{port}/v2/models/{name}; Ctrl-C stops it.")
         told = ["--routing", routing, "--blobs", blobs.folder, "--spool", spool or blobs.folder / "spool"]
-        grpc = () if grpc_port is None else ("--grpc-port", str(grpc_port))
-        shared = ("--workers", str(workers), "--environments", str(find_home(invocation.home) / FOLDER))
-        _become_server(
-            [
-                *map(str, told),
-                "--must-load",
-                "--host",
-                host,
-                "--port",
-                str(port),
-                *shared,
-                *grpc,
-                *(() if spool else _UNCAPTURED),
-            ],
-            blobs.folder,
-        )
+        told += ["--host", host, "--port", port, "--workers", workers, "--must-load"]
+        told += ["--environments", find_home(invocation.home) / FOLDER]
+        told += [] if grpc_port is None else ["--grpc-port", grpc_port]
+        told += [] if spool else _UNCAPTURED
+        _become_server(list(map(str, told)), blobs.folder)
 
 
 class _Blobs:
@@ -124,7 +113,7 @@ def _become_server(arguments: Sequence[str], scratch: Path) -> None:
     Signals wait meanwhile, so that none meets a process that does not yet know what it has to tidy up.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    command = [sys.executable, "-m", "headway.serving.main", *arguments, "--scratch", str(scratch)]
+    command = [sys.executable, "-P", "-m", "headway.serving.main", *arguments, "--scratch", str(scratch)]
     os.execv(sys.executable, command)
 
 

@@ -158,7 +158,8 @@ class Connection(asyncio.Protocol):
         self._timed, self.deadline = True, self._loop.time() + self._listener.request_timeout_s
 
     def resume_writing(self) -> None:
-        self._transport.resume_reading()
+        if len(self._waiting) < _MOST_WAITING:
+            self._transport.resume_reading()
         self.deadline = _NEVER if self._answering else self._loop.time() + self._listener.keep_alive_s
 
     # What the parser calls.

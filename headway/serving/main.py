@@ -56,7 +56,7 @@ def _supervise(settings: argparse.Namespace, told: Sequence[str], ports: Sequenc
         for port in ports:
             held.enter_context(reserved_port(settings.host, port))
         log.info("supervise", extra={"facts": {"pid": os.getpid(), "workers": settings.workers}})
-        return Supervisor([sys.executable, "-m", "headway.serving.main", *told], settings.workers).run()
+        return Supervisor([sys.executable, "-P", "-m", "headway.serving.main", *told], settings.workers).run()
 
 
 @contextmanager

@@ -174,9 +174,11 @@ class QuickRoute:
         """A single row as the model takes it; None unless `keeping` would keep it."""
         if blobs:
             row = np.frombuffer(row, self._wire).tolist()
-        if all(map(le, self._least, row)) and all(map(ge, self._most, row)):
-            return np.array([row], self._dtype)
-        return None
+        try:
+            kept = all(map(le, self._least, row)) and all(map(ge, self._most, row))
+        except TypeError:  # gRPC has None for NaN
+            return None
+        return np.array([row], self._dtype) if kept else None
 
     def keeping(self, rows: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Which rows surely keep the contract and have a value of their datatype in each column; None for all."""

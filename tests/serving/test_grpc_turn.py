@@ -137,3 +137,13 @@ def test_one_whose_key_is_missing_keeps_nobody_from_a_shared_run(caplog: pytest.
     assert [answer.status for answer in answers] == [200, 422, 200]
     assert [kept.rows for kept in sink.kept if isinstance(kept, Answered)] == [2]
     assert not caplog.records
+
+
+def test_a_row_without_a_number_is_none_that_fails_a_turn(caplog: pytest.LogCaptureFixture) -> None:
+    """It is left to the general way, and so are no others for its sake."""
+    asked = [(request(row, raw=False), Head()) for row in ([float("nan")] * WIDTH, [1.0] * WIDTH)]
+    for part in (asked[:1], asked):
+        sink = Sink()
+        together(TABLES["trees"], part, sink)
+        assert sum(isinstance(each, Answered) for each in sink.kept) == len(part) - 1
+    assert "turn failed" not in caplog.text

@@ -17,6 +17,7 @@ from skl2onnx.common.shape_calculator import (
 )
 from sklearn.base import is_classifier
 
+from headway.engines.models.libraries import library_of
 from headway.errors import ExtraMissing
 
 _OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
@@ -42,15 +43,6 @@ def register_boosters(estimator: Any) -> None:
                     f"pip install 'headway[{library}]'"
                 ) from None
             _register(type(part), converter, is_classifier(part))
-
-
-def library_of(part: Any) -> str:
-    """The booster library that `part` is an estimator of, or nothing."""
-    for made in type(part).__mro__:
-        library = made.__module__.partition(".")[0]
-        if library in ("lightgbm", "xgboost", "catboost"):
-            return library
-    return ""
 
 
 def every_part(estimator: Any) -> Iterator[Any]:

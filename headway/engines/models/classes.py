@@ -10,7 +10,6 @@ import onnx
 import polars as pl
 from numpy.typing import NDArray
 from onnx import helper
-from sklearn.base import is_classifier
 
 from headway.errors import Invalid
 from headway.lifecycle.models.records import ClassName, Signature
@@ -25,7 +24,11 @@ _read = msgspec.json.Decoder(tuple[ClassName, ...]).decode
 def several_classes(model: Any) -> tuple[ClassName, ...]:
     """The classes of a fitted classifier of three or more, in the order of its probabilities."""
     told = getattr(model, "classes_", None)
-    if told is None or not is_classifier(model):
+    if told is None:
+        return ()
+    from sklearn.base import is_classifier  # noqa: PLC0415  # takes a second, which `headway serve` of an ONNX file spares
+
+    if not is_classifier(model):
         return ()
     names = tuple(class_name(each) for each in np.asarray(told).ravel().tolist())
     return names if len(names) >= LEAST else ()

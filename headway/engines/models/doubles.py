@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 from sklearn.base import is_classifier
 
-from headway.engines.models.boosters import every_part, library_of
+from headway.engines.models.boosters import every_part
+from headway.engines.models.libraries import library_of
 from headway.errors import Invalid
 
 Node = dict[str, Any]

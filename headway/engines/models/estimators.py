@@ -21,9 +21,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from headway.engines.models.boosters import every_part, library_of, register_boosters
+from headway.engines.models.boosters import every_part, register_boosters
 from headway.engines.models.doubles import exact_converters
 from headway.engines.models.features import datatype_of, feature_names
+from headway.engines.models.libraries import library_of
 from headway.engines.models.packing import INPUT
 from headway.errors import HeadwayError, Invalid, first_line
 from headway.lifecycle.models.records import Datatype

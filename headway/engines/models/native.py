@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from headway.engines.models.boosters import library_of
 from headway.engines.models.classes import several_classes
+from headway.engines.models.libraries import library_of
 from headway.engines.runtimes.python import Plan, PythonWorker
 from headway.errors import Invalid
 from headway.kernel.records import digest, encode

@@ -11,10 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from headway.engines.models.boosters import library_of
 from headway.engines.models.classes import several_classes
 from headway.engines.models.features import feature_names
 from headway.engines.models.graph_model import GraphModel
+from headway.engines.models.libraries import library_of
 from headway.engines.models.networks import is_network, network_answers
 from headway.engines.models.opening import ScoringModel
 from headway.engines.models.scoring import OnnxModel

@@ -29,7 +29,7 @@ from headway.kernel.version import VERSION
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.lifecycle.rollouts.target import Endpoint
 
-COMMAND = (sys.executable, "-m", "headway.serving.main")
+COMMAND = (sys.executable, "-P", "-m", "headway.serving.main")
 BUILD = f"{VERSION} {digest(encode(msgspec.json.schema(RoutingTable)))[3:19]}"
 """What a server was started as: its version, and what it reads in a routing table. One that reads less would refuse a
 table with fields that it does not know, and one that left them out would serve without a limit that was set."""
