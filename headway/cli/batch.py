@@ -27,8 +27,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def batch(invocation: Invocation, deployment: str, source: Path, target: Path, release: str, part_rows: int) -> None:
     """Score INPUT, a Parquet file, to OUTPUT by what DEPLOYMENT serves. Broken off, it goes on where it was."""
     try:
-        from headway.serving.batch import score_file  # noqa: PLC0415
-        from headway.serving.releases import Releases  # noqa: PLC0415
+        from headway.serving.offline.batch import score_file  # noqa: PLC0415
+        from headway.serving.offline.releases import Releases  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"batch scoring needs {error.name}: pip install 'headway[ml]'") from None
     client = invocation.client

@@ -16,8 +16,8 @@ from headway.cli.wording import number
 from headway.errors import ExtraMissing, Invalid
 
 if TYPE_CHECKING:
-    from headway.serving.replay import Replay, Replayed
-    from headway.serving.skew import Skew
+    from headway.serving.offline.replay import Replay, Replayed
+    from headway.serving.offline.skew import Skew
 
 
 @click.command(cls=Verb)
@@ -45,8 +45,8 @@ def replay(
     if bool(against) != bool(key) or (against and (prediction or release)):
         raise Invalid("--against DATASET takes --key COLUMN and --deployment beside it, and no --release")
     try:
-        from headway.serving.replay import replay_all, replay_one  # noqa: PLC0415
-        from headway.serving.skew import skew  # noqa: PLC0415
+        from headway.serving.offline.replay import replay_all, replay_one  # noqa: PLC0415
+        from headway.serving.offline.skew import skew  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ExtraMissing(f"a replay needs {error.name}: pip install 'headway[ml]'") from None
     if prediction:

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from headway.errors import HeadwayError, Invalid, NotFound
+from headway.serving.dialects.protocol import encode, encode_error
 from headway.serving.door import Door
 from headway.serving.inference import status_of
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import encode, encode_error
 from headway.serving.responder import METRICS, Responder
 from headway.serving.turn import Tell, Turn
 

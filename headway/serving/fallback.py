@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from headway.errors import HeadwayError, Invalid, Unavailable
 from headway.lifecycle.rollouts.fallbacks import CONSTANT, must_be_answer
-from headway.serving.exchange import Exchange
+from headway.serving.capture.exchange import Exchange
 from headway.serving.loaded import LoadedRoute, LoadedTable
+from headway.serving.runtimes.workers import patient
 from headway.serving.tensors import ELEMENTS, Batch, Feed
-from headway.serving.workers import patient
 
 Outputs = list[NDArray[Any]]
 HEADER = b"headway-fallback"

@@ -25,15 +25,15 @@ from headway.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from headway.serving.answered import Answered
+from headway.serving.capture.answered import Answered
+from headway.serving.capture.exchange import Exchange, Kept
 from headway.serving.counters import ServerCounters
-from headway.serving.dialects import Dialect, OpenInference
+from headway.serving.dialects.dialect import Dialect, OpenInference
+from headway.serving.dialects.protocol import RequestParameters
 from headway.serving.door import Door, check_deadline, expires_ns
-from headway.serving.exchange import Exchange, Kept
 from headway.serving.fallback import HEADER, instead, instead_apart, outputs_apart
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import RequestParameters
 from headway.serving.tensors import Batch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,10 +18,10 @@ from headway.lifecycle.rollouts.fallbacks import must_stand_in
 from headway.lifecycle.rollouts.routing import PinIndex, Route, RoutingTable
 from headway.serving.lookups import LoadedView, LookUps
 from headway.serving.messages import Head
-from headway.serving.rowwise import is_exact
-from headway.serving.runtimes import OnnxRuntime, Runtime
+from headway.serving.runtimes.inline import OnnxRuntime, Runtime
+from headway.serving.runtimes.rowwise import is_exact
+from headway.serving.runtimes.workers import patient
 from headway.serving.tensors import Batch, Inputs
-from headway.serving.workers import patient
 
 log = logging.getLogger(__name__)
 

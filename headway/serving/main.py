@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from headway.errors import HeadwayError, Unavailable
-from headway.serving.budget import MOST_BYTES
+from headway.serving.capture.budget import MOST_BYTES
 from headway.serving.log import log_to_stderr
 from headway.serving.sockets import must_be_free, reserved_port
 from headway.serving.supervisor import Supervisor

@@ -12,10 +12,10 @@ from typing import Any
 from headway.errors import Invalid, NotFound, Unavailable
 from headway.lifecycle.models.records import Datatype, Form, TensorSpec
 from headway.serving.counters import ReleaseCounters, ServerCounters
+from headway.serving.dialects.predict import openapi
+from headway.serving.dialects.protocol import encode, encode_error
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import TEXT, Answer
-from headway.serving.predict import openapi
-from headway.serving.protocol import encode, encode_error
 from headway.serving.router import Router
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")

@@ -18,21 +18,21 @@ from headway.engines.telemetry import SERVED_SHARE, Telemetry, open_telemetry
 from headway.errors import BadSettings
 from headway.serving.blob_folder import BlobFolder
 from headway.serving.buckets import SharedBuckets
-from headway.serving.budget import Budget
-from headway.serving.capture import Capture
+from headway.serving.capture.budget import Budget
+from headway.serving.capture.pace import Pace
+from headway.serving.capture.queue import Capture
+from headway.serving.capture.shipping import Shipper, url_in
 from headway.serving.core import Core
 from headway.serving.counters import ServerCounters
 from headway.serving.deployments import Deployments
+from headway.serving.dialects.parquet import ParquetRequests
 from headway.serving.door import Door
 from headway.serving.heap import return_early
+from headway.serving.http.listener import Listener, Service
 from headway.serving.inference import Inference
-from headway.serving.listener import Listener, Service
-from headway.serving.memory import OnnxModels
-from headway.serving.pace import Pace
-from headway.serving.parquet import ParquetRequests
 from headway.serving.responder import Responder
 from headway.serving.router import Router
-from headway.serving.shipping import Shipper, url_in
+from headway.serving.runtimes.memory import OnnxModels
 from headway.serving.siblings import Siblings
 from headway.serving.sockets import listening_socket, shared_socket
 from headway.serving.turn import Turn

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import Datatype
-from headway.serving.dialects import Dialect, OpenInference, Outputs
+from headway.serving.dialects.dialect import Dialect, OpenInference, Outputs
+from headway.serving.dialects.protocol import Name, RequestParameters, TensorParameters, WantedOutput
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import Name, RequestParameters, TensorParameters, WantedOutput
 from headway.serving.quick_answers import BinaryAnswers, JsonAnswers
-from headway.serving.runtimes import OnnxRuntime
+from headway.serving.runtimes.inline import OnnxRuntime
 from headway.serving.tensors import ELEMENTS, FLOATS
 
 _LONGEST_NUMBER = 12

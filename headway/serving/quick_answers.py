@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import TensorSpec
-from headway.serving.dialects import Outputs
+from headway.serving.dialects.dialect import Outputs
+from headway.serving.dialects.protocol import BinarySize, InferResponse, OutputTensor, encode
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import BINARY, Answer
-from headway.serving.protocol import BinarySize, InferResponse, OutputTensor, encode
 from headway.serving.tensors import ELEMENTS
 
 _GAP = msgspec.Raw(b"\x00")

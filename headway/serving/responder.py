@@ -8,19 +8,19 @@ from collections.abc import Awaitable
 from typing import Any
 
 from headway.errors import HeadwayError, TooLarge, Unavailable
-from headway.serving.capture import Capture
+from headway.serving.capture.queue import Capture
 from headway.serving.counters import ServerCounters, ServerStatus, WorkerStatus
-from headway.serving.dialects import Dialect
-from headway.serving.encodings import LEAST_BYTES, decoded, packed_later
+from headway.serving.dialects.dialect import Dialect
+from headway.serving.dialects.mlflow import MLFLOW, is_parquet
+from headway.serving.dialects.parquet import ParquetRequests
+from headway.serving.dialects.predict import PREDICTION
+from headway.serving.dialects.protocol import encode, encode_error
 from headway.serving.heap import resident_bytes
+from headway.serving.http.encodings import LEAST_BYTES, decoded, packed_later
 from headway.serving.inference import Inference, status_of
 from headway.serving.loaded import LoadedTable
 from headway.serving.messages import JSON, Answer, Head
-from headway.serving.mlflow import MLFLOW, is_parquet
 from headway.serving.pages import Pages, model_path, not_allowed
-from headway.serving.parquet import ParquetRequests
-from headway.serving.predict import PREDICTION
-from headway.serving.protocol import encode, encode_error
 from headway.serving.quick import QuickOpenInference
 from headway.serving.router import Router
 from headway.serving.siblings import Siblings

@@ -12,13 +12,13 @@ from headway.engines.feature_views.snapshots import Snapshot
 from headway.errors import Invalid, Unavailable
 from headway.lifecycle.models.records import Form
 from headway.lifecycle.rollouts.routing import Route, RoutingTable, read_table
-from headway.serving.graphs import GraphRuntime
 from headway.serving.loaded import NO_SNAPSHOTS, LoadedRoute, LoadedTable, loaded_route
 from headway.serving.lookups import LoadedView
-from headway.serving.memory import OnnxModels
 from headway.serving.messages import KEY_HEADERS
-from headway.serving.runtimes import LocalFiles, OnnxRuntime, Runtime
-from headway.serving.workers import WorkerRuntime
+from headway.serving.runtimes.graphs import GraphRuntime
+from headway.serving.runtimes.inline import LocalFiles, OnnxRuntime, Runtime
+from headway.serving.runtimes.memory import OnnxModels
+from headway.serving.runtimes.workers import WorkerRuntime
 
 _RETRY_S = 5.0
 """How soon a table is loaded again that no worker could be started for."""

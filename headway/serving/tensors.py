@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed, request_violations, rows_out
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
-from headway.serving.protocol import NOT_SHARED, Tensor
-from headway.serving.wire import Numbers, must_convert
+from headway.serving.dialects.protocol import NOT_SHARED, Tensor
+from headway.serving.dialects.wire import Numbers, must_convert
 
 Feed = dict[str, NDArray[Any]]
 ByRow = dict[str, list[int]]

@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.serving.answered import Answered, JoinedIds
-from headway.serving.encodings import packed, packed_later
+from headway.serving.capture.answered import Answered, JoinedIds
+from headway.serving.http.encodings import packed, packed_later
 from headway.serving.inference import Inference
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head

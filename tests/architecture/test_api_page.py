@@ -23,8 +23,8 @@ from headway.server.metrics import exposition
 from headway.server.openapi import routes_of
 from headway.server.routing import query_fields
 from headway.server.settings import MIB, Settings
-from headway.serving.app import App
 from headway.serving.counters import CaptureStatus, ServerCounters
+from headway.serving.http.app import App
 from headway.serving.main import _parser
 from headway.serving.process import build
 from headway.serving.responder import TOTALS, Responder

@@ -24,7 +24,7 @@ from headway.engines.models.scoring import OnnxModel, feeds
 from headway.engines.models.variants import Candidate, fastest
 from headway.errors import Invalid
 from headway.lifecycle.models.records import Datatype, Form, Signature, TensorSpec
-from headway.serving.runtimes import OnnxRuntime
+from headway.serving.runtimes.inline import OnnxRuntime
 
 ROWS = 400
 

@@ -14,9 +14,9 @@ import pytest
 from headway.engines.runtimes.python import Raised
 from headway.errors import Conflict, Invalid, Unavailable
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.batch import score_file
 from headway.serving.loaded import LoadedRoute
-from headway.serving.runtimes import OnnxRuntime
+from headway.serving.offline.batch import score_file
+from headway.serving.runtimes.inline import OnnxRuntime
 from headway.serving.tensors import Feed
 from tests.serving.processes import CARRIERS, CONTRACT, SIGNATURE, train
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from headway.errors import BadTensor
 from headway.lifecycle.models.records import Datatype
+from headway.serving.capture.segments import segment
 from headway.serving.counters import ServerCounters
-from headway.serving.encodings import chosen
+from headway.serving.dialects.protocol import Tensor, decode
+from headway.serving.dialects.wire import elements, packed
+from headway.serving.http.encodings import chosen
 from headway.serving.inference import Inference
 from headway.serving.messages import BINARY, Head
-from headway.serving.protocol import Tensor, decode
-from headway.serving.segments import segment
-from headway.serving.wire import elements, packed
 from tests.serving.processes import SIGNATURE, Server, request
 from tests.serving.test_tensors import TABLE, Sink, wide
 

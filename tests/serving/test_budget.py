@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 
 from headway.lifecycle.rollouts.routing import RoutingTable
-from headway.serving.answered import Answered, AnsweredRows, JoinedIds
-from headway.serving.budget import Budget
-from headway.serving.capture import Capture
-from headway.serving.exchange import Kept, written
+from headway.serving.capture.answered import Answered, AnsweredRows, JoinedIds
+from headway.serving.capture.budget import Budget
+from headway.serving.capture.exchange import Kept, written
+from headway.serving.capture.pace import Pace
+from headway.serving.capture.queue import Capture
+from headway.serving.capture.shipping import Shipper
 from headway.serving.loaded import LoadedTable
-from headway.serving.pace import Pace
-from headway.serving.shipping import Shipper
 from tests.serving.test_capture import exchange
 from tests.serving.test_turn import SIGNATURE, TREES, WIDTH, loaded
 

@@ -18,11 +18,11 @@ import pytest
 
 from headway.kernel.records import digest
 from headway.lifecycle.rollouts.routing import ShadowRoute
-from headway.serving.budget import Budget
-from headway.serving.capture import FLUSH_ROWS, Capture
-from headway.serving.exchange import Exchange
-from headway.serving.pace import Pace
-from headway.serving.shipping import Shipper
+from headway.serving.capture.budget import Budget
+from headway.serving.capture.exchange import Exchange
+from headway.serving.capture.pace import Pace
+from headway.serving.capture.queue import FLUSH_ROWS, Capture
+from headway.serving.capture.shipping import Shipper
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import Blobs, ControlPlane, Server, request, train
 from tests.serving.test_tensors import TABLE

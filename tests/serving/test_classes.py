@@ -21,9 +21,9 @@ from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import ModelVersion, Task
 from headway.lifecycle.monitors.classes import LABEL, class_layout
 from headway.lifecycle.rollouts.fallbacks import Fallback
-from headway.serving.batch import score_file
-from headway.serving.releases import Releases
-from headway.serving.replay import replay_all, replay_one
+from headway.serving.offline.batch import score_file
+from headway.serving.offline.releases import Releases
+from headway.serving.offline.replay import replay_all, replay_one
 from tests.serving.delivered import Delivered, delivered
 from tests.serving.processes import Server
 

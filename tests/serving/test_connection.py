@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.serving.connection import MOST_HEAD_BYTES, MOST_HEADERS, Connection
 from headway.serving.door import Door
-from headway.serving.listener import Listener
+from headway.serving.http.connection import MOST_HEAD_BYTES, MOST_HEADERS, Connection
+from headway.serving.http.listener import Listener
 from headway.serving.messages import Answer, Head
 from headway.serving.sockets import listening_socket
 from headway.serving.turn import Tell, Turn

@@ -14,9 +14,9 @@ from headway.errors import BadTensor, ContractBroken, Invalid
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, checked_contract
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
-from headway.serving.features import by_name, by_place, by_record
+from headway.serving.dialects.features import by_name, by_place, by_record
+from headway.serving.dialects.protocol import Tensor
 from headway.serving.grpc.messages import MESSAGES
-from headway.serving.protocol import Tensor
 from headway.serving.tensors import Inputs
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import CARRIERS, Server, request

@@ -19,7 +19,7 @@ from headway.engines.runtimes.python import Plan
 from headway.errors import Invalid, NotTrusted
 from headway.kernel.records import encode
 from headway.lifecycle.models.records import Datatype, Form, ModelVersion, Signature, TensorSpec
-from headway.serving.replay import replay_all, replay_one
+from headway.serving.offline.replay import replay_all, replay_one
 from tests.serving.delivered import OWNER, Delivered, delivered
 from tests.serving.processes import Server
 from tests.serving.test_classes import CONTRACT, trips

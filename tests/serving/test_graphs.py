@@ -22,9 +22,9 @@ from headway.kernel.records import encode
 from headway.lifecycle.models.graphs import Graph, ModelGraph, Node, Part, checked_size, composed, read_graph
 from headway.lifecycle.models.records import Datatype, Form, ModelVersion, PythonRuntime, Signature, Task, TensorSpec
 from headway.lifecycle.rollouts.fallbacks import Fallback
-from headway.serving.batch import score_file
-from headway.serving.releases import Releases
-from headway.serving.replay import replay_all
+from headway.serving.offline.batch import score_file
+from headway.serving.offline.releases import Releases
+from headway.serving.offline.replay import replay_all
 from tests.serving.delivered import OWNER, Delivered, delivered
 from tests.serving.test_classes import CLASSES, CONTRACT, trips
 from tests.serving.test_forms import folder_of

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.serving.capture.exchange import Answered
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Answered
 from headway.serving.grpc.dialect import GrpcInference
 from headway.serving.grpc.messages import MESSAGES
 from headway.serving.inference import Inference

@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
-from headway.serving.heads import MOST_BYTES, MOST_HEADS, MOST_TOGETHER_BYTES, Heads
+from headway.serving.capture.pace import LONGEST_S, SHORTEST_S, Pace
+from headway.serving.http.heads import MOST_BYTES, MOST_HEADS, MOST_TOGETHER_BYTES, Heads
 from headway.serving.messages import Head
-from headway.serving.pace import LONGEST_S, SHORTEST_S, Pace
 from tests.serving.processes import Server, request
 
 PATH = "/v2/models/flights/infer"

@@ -19,8 +19,8 @@ import pytest
 
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable
-from headway.serving.connection import _MOST_WAITING
 from headway.serving.grpc.messages import MESSAGES
+from headway.serving.http.connection import _MOST_WAITING
 from tests.serving.conftest import StartServer
 from tests.serving.processes import Blobs, Server
 from tests.serving.test_fallback import CONSTANT, ENDS, INFER, RAISES, bounded

@@ -169,7 +169,7 @@ def _command(home: Path, *arguments: str) -> Any:
 
 
 def test_without_it_nothing_is_loaded(world: Delivered, version: ModelVersion, tmp_path: Path) -> None:
-    from headway.serving.releases import Releases  # noqa: PLC0415
+    from headway.serving.offline.releases import Releases  # noqa: PLC0415
 
     world.declare("bare", "locked")
     release = world.ship(version, "bare").id

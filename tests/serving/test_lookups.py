@@ -17,8 +17,8 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import ModelVersion
 from headway.sdk import join_on
-from headway.serving.replay import replay_all
-from headway.serving.skew import skew
+from headway.serving.offline.replay import replay_all
+from headway.serving.offline.skew import skew
 from tests.serving.delivered import Delivered, delivered
 from tests.serving.processes import Server
 

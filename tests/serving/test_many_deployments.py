@@ -13,8 +13,8 @@ import pytest
 from headway.kernel.records import encode
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.serving.blob_folder import BlobFolder
-from headway.serving.memory import OnnxModels
 from headway.serving.router import Router
+from headway.serving.runtimes.memory import OnnxModels
 from tests.serving.conftest import MakeTable
 from tests.serving.processes import SIGNATURE, Blobs, Server, request
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
+from headway.serving.capture.segments import segment
 from headway.serving.counters import ServerCounters
+from headway.serving.dialects.mlflow import MLFLOW
 from headway.serving.inference import Inference
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
-from headway.serving.mlflow import MLFLOW
-from headway.serving.segments import segment
 from headway.serving.tensors import Feed
 from tests.serving.processes import SIGNATURE, Server, request
 from tests.serving.test_tensors import TABLE, Sink

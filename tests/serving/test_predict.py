@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.serving.counters import ServerCounters
+from headway.serving.dialects.predict import PREDICTION, openapi
 from headway.serving.inference import Inference
 from headway.serving.loaded import LoadedTable
-from headway.serving.predict import PREDICTION, openapi
 from tests.serving.processes import Server, request
 from tests.serving.test_tensors import TABLE, Sink
 

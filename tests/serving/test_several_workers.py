@@ -23,8 +23,8 @@ import pytest
 
 from headway.kernel.records import digest
 from headway.lifecycle.rollouts.limits import Limits
-from headway.serving.capture import remove_unfinished
-from headway.serving.segments import write
+from headway.serving.capture.queue import remove_unfinished
+from headway.serving.capture.segments import write
 from headway.serving.supervisor import Slot
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.processes import ControlPlane, Server, request

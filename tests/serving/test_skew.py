@@ -24,7 +24,7 @@ from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.monitors.records import Watches
 from headway.lifecycle.monitors.skew import SkewedDay
-from headway.serving.features import by_name
+from headway.serving.dialects.features import by_name
 from headway.serving.tensors import Inputs
 from tests.serving.conftest import MakeTable, StartServer
 from tests.serving.delivered import delivered

@@ -13,8 +13,8 @@ import pytest
 from headway.kernel.records import encode
 from headway.lifecycle.rollouts.routing import RoutingTable
 from headway.serving.blob_folder import BlobFolder
+from headway.serving.capture.exchange import Exchange
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Exchange
 from headway.serving.inference import Inference
 from headway.serving.router import Router
 from tests.serving.conftest import MakeTable, StartServer

@@ -21,12 +21,12 @@ from headway.server.api import asgi
 from headway.server.app import compose
 from headway.server.settings import Settings
 from headway.server.traced import Traced
-from headway.serving.capture import Capture
+from headway.serving.capture.exchange import Exchange
+from headway.serving.capture.queue import Capture
+from headway.serving.capture.shipping import Shipper
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Exchange
 from headway.serving.inference import Inference
 from headway.serving.messages import Answer, Head
-from headway.serving.shipping import Shipper
 from tests.serving.conftest import StartServer
 from tests.serving.processes import request
 from tests.serving.test_tensors import TABLE

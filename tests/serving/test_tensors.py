@@ -18,12 +18,12 @@ from headway.lifecycle.datasets.contract import ColumnRule, Contract, request_vi
 from headway.lifecycle.datasets.schema import Kind
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
 from headway.lifecycle.rollouts.routing import Route, RoutingTable
+from headway.serving.capture.exchange import Exchange
+from headway.serving.capture.segments import segment
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Exchange
+from headway.serving.dialects.protocol import Tensor, decode
 from headway.serving.inference import Inference
 from headway.serving.loaded import LoadedRoute, LoadedTable
-from headway.serving.protocol import Tensor, decode
-from headway.serving.segments import segment
 from headway.serving.tensors import Feed, Inputs, RowRules, Rule
 from tests.serving.processes import CONTRACT, SIGNATURE, request
 

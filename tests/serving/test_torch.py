@@ -16,7 +16,7 @@ from headway.engines.models.scoring import OnnxModel
 from headway.errors import NotTrusted
 from headway.lifecycle.models.records import Form, ModelVersion, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.replay import replay_all
+from headway.serving.offline.replay import replay_all
 from tests.serving.delivered import OWNER, Delivered, delivered
 from tests.serving.environments import Environment
 from tests.serving.processes import Server

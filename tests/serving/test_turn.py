@@ -30,17 +30,17 @@ from headway.lifecycle.rollouts.limits import Limits
 from headway.lifecycle.rollouts.routing import FallbackRoute, Route, RoutingTable, ShadowRoute
 from headway.lifecycle.rollouts.sampling import Sampling
 from headway.lifecycle.rollouts.sticky import Sticky
-from headway.serving.answered import Answered, JoinedIds
-from headway.serving.columns import double_lists
+from headway.serving.capture.answered import Answered, JoinedIds
+from headway.serving.capture.columns import double_lists
+from headway.serving.capture.exchange import Kept
+from headway.serving.capture.segments import segment
 from headway.serving.counters import ServerCounters
-from headway.serving.exchange import Kept
 from headway.serving.inference import Inference
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.messages import Answer, Head
 from headway.serving.quick import QuickDialect, quick_route
 from headway.serving.responder import OPEN
-from headway.serving.runtimes import OnnxRuntime
-from headway.serving.segments import segment
+from headway.serving.runtimes.inline import OnnxRuntime
 from headway.serving.turn import Turn
 from tests.serving.conftest import StartServer
 from tests.serving.processes import Blobs

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from headway.lifecycle.models.records import Datatype, Signature, TensorSpec
-from headway.serving.answered import Answered
+from headway.serving.capture.answered import Answered
 from headway.serving.loaded import LoadedTable
 from headway.serving.messages import Head
 from tests.serving.test_turn import TABLES, Asked, Sink, alone, keyed_by, loaded, together, usual

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from headway.serving.upload import put
+from headway.serving.capture.upload import put
 
 DATA = b"x" * 300_000
 

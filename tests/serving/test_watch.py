@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from headway.kernel.records import encode
-from headway.serving.answered import Answered, AnsweredRows, JoinedIds, by_release
 from headway.serving.blob_folder import BlobFolder
-from headway.serving.capture import Capture
-from headway.serving.exchange import Exchange
-from headway.serving.memory import OnnxModels
+from headway.serving.capture.answered import Answered, AnsweredRows, JoinedIds, by_release
+from headway.serving.capture.exchange import Exchange
+from headway.serving.capture.queue import Capture
+from headway.serving.capture.shipping import Shipper
 from headway.serving.router import Router
-from headway.serving.shipping import Shipper
+from headway.serving.runtimes.memory import OnnxModels
 from headway.serving.watch import Watch
 from tests.serving.conftest import MakeTable
 from tests.serving.processes import Blobs

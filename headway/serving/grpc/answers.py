@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from headway.serving.dialects import Outputs
+from headway.serving.dialects.dialect import Outputs
 from headway.serving.grpc.messages import CONTENTS, MESSAGES
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer

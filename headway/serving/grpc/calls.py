@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 
 from headway.errors import BadTensor
 from headway.serving.door import LONGEST_MS
-from headway.serving.encodings import decoded
+from headway.serving.http.encodings import decoded
 from headway.serving.http2 import hpack
 from headway.serving.http2.requests import Request
 from headway.serving.http2.stream import Reply

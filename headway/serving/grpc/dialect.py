@@ -8,13 +8,9 @@ import msgspec
 
 from headway.errors import BadTensor
 from headway.lifecycle.models.records import Datatype
-from headway.serving.dialects import OpenInference, Outputs, places
-from headway.serving.exchange import Exchange
-from headway.serving.grpc.answers import RawAnswers, TypedAnswers
-from headway.serving.grpc.messages import CONTENTS, MESSAGES
-from headway.serving.loaded import LoadedRoute
-from headway.serving.messages import Answer, Head
-from headway.serving.protocol import (
+from headway.serving.capture.exchange import Exchange
+from headway.serving.dialects.dialect import OpenInference, Outputs, places
+from headway.serving.dialects.protocol import (
     NOT_SHARED,
     InferRequest,
     OutputParameters,
@@ -24,9 +20,13 @@ from headway.serving.protocol import (
     WantedOutput,
     fill,
 )
+from headway.serving.dialects.wire import packed
+from headway.serving.grpc.answers import RawAnswers, TypedAnswers
+from headway.serving.grpc.messages import CONTENTS, MESSAGES
+from headway.serving.loaded import LoadedRoute
+from headway.serving.messages import Answer, Head
 from headway.serving.quick import QuickRequest, QuickTensor, Usual, is_usual
 from headway.serving.tensors import Batch
-from headway.serving.wire import packed
 
 _LONGEST_NAME = 200
 Parameters = TypeVar("Parameters", RequestParameters, OutputParameters)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import TensorSpec
-from headway.serving.answered import AnsweredRows
-from headway.serving.columns import Column, elements, floats
-from headway.serving.exchange import Written
+from headway.serving.capture.answered import AnsweredRows
+from headway.serving.capture.columns import Column, elements, floats
+from headway.serving.capture.exchange import Written
 from headway.serving.tensors import ELEMENTS, FLOATS, Feed, Inputs, feature_names
 
 

@@ -23,7 +23,7 @@ from headway.engines.runtimes.python import Plan, PythonWorker, Raised
 from headway.errors import HeadwayError, NotTrusted, Unavailable
 from headway.lifecycle.models.records import PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.runtimes import ModelFiles, Runtime
+from headway.serving.runtimes.inline import ModelFiles, Runtime
 from headway.serving.tensors import Feed
 
 MOST_WAITING = 64

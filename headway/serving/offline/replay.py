@@ -29,7 +29,7 @@ from headway.lifecycle.predictions.records import LabelValue, Segment
 from headway.lifecycle.predictions.rules import class_loss, class_place, loss
 from headway.lifecycle.rollouts.fallbacks import CONSTANT
 from headway.serving.loaded import LoadedRoute
-from headway.serving.releases import Releases
+from headway.serving.offline.releases import Releases
 
 _LABELS = 10_000
 _REQUEST = ("_request", "_received_at")

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from headway.errors import BadTensor
 from headway.lifecycle.models.records import Signature, TensorSpec
-from headway.serving.exchange import Exchange
-from headway.serving.loaded import LoadedRoute
-from headway.serving.messages import BINARY, Answer, Head
-from headway.serving.protocol import (
+from headway.serving.capture.exchange import Exchange
+from headway.serving.dialects.protocol import (
     BinarySize,
     InferRequest,
     InferResponse,
@@ -23,8 +21,10 @@ from headway.serving.protocol import (
     encode,
     encode_error,
 )
+from headway.serving.dialects.wire import packed
+from headway.serving.loaded import LoadedRoute
+from headway.serving.messages import BINARY, Answer, Head
 from headway.serving.tensors import Batch
-from headway.serving.wire import packed
 
 Outputs = list[NDArray[Any]]
 

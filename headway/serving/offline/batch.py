@@ -22,8 +22,8 @@ from headway.engines.runtimes.python import Raised
 from headway.errors import BadTensor, Conflict, ContractBroken, Invalid, Unavailable
 from headway.kernel.records import Value, encode
 from headway.lifecycle.models.records import Datatype
-from headway.serving.exchange import by_row
-from headway.serving.features import by_name
+from headway.serving.capture.exchange import by_row
+from headway.serving.dialects.features import by_name
 from headway.serving.loaded import LoadedRoute
 
 PART_ROWS = 50_000

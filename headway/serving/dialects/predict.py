@@ -16,13 +16,13 @@ from headway.errors import BadTensor, ContractBroken, HeadwayError, Invalid
 from headway.kernel.naming import nearest
 from headway.lifecycle.datasets.contract import ColumnRule, Contract, Use, WhenSkewed
 from headway.lifecycle.models.records import Datatype, Signature
-from headway.serving.dialects import Outputs
-from headway.serving.exchange import Exchange
-from headway.serving.features import by_name
+from headway.serving.capture.exchange import Exchange
+from headway.serving.dialects.dialect import Outputs
+from headway.serving.dialects.features import by_name
+from headway.serving.dialects.protocol import Aware, Name, RequestParameters, encode, hint
 from headway.serving.loaded import LoadedRoute, LoadedTable
 from headway.serving.lookups import LookUps
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import Aware, Name, RequestParameters, encode, hint
 from headway.serving.tensors import Batch
 
 _TYPES = {Datatype.BOOL: "boolean", Datatype.INT32: "integer", Datatype.INT64: "integer", Datatype.BYTES: "string"}

@@ -19,9 +19,9 @@ from urllib.parse import unquote
 import httptools
 
 from headway.serving.core import Core
-from headway.serving.heads import END, MOST_BYTES, Heads
+from headway.serving.dialects.protocol import encode_error
+from headway.serving.http.heads import END, MOST_BYTES, Heads
 from headway.serving.messages import Answer, Head, note_header
-from headway.serving.protocol import encode_error
 from headway.serving.turn import Said
 
 MOST_HEADERS = 64

@@ -17,7 +17,7 @@ from headway.client.client import Client
 from headway.errors import Invalid, NotFound
 from headway.kernel.naming import nearest
 from headway.kernel.records import Value
-from headway.serving.replay import rows_of, segments
+from headway.serving.offline.replay import rows_of, segments
 
 _OWN = "_"
 """How the columns begin that capture adds to the features."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headway.serving.answered import Answered, AnsweredRows, by_release
+from headway.serving.capture.answered import Answered, AnsweredRows, by_release
 from headway.serving.loaded import LoadedTable
 
 

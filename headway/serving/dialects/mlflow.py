@@ -15,12 +15,12 @@ import msgspec
 
 from headway.errors import BadTensor, UnsupportedMedia
 from headway.lifecycle.models.records import Datatype
-from headway.serving.dialects import Outputs
-from headway.serving.exchange import Exchange
-from headway.serving.features import by_name, by_place, by_record
+from headway.serving.capture.exchange import Exchange
+from headway.serving.dialects.dialect import Outputs
+from headway.serving.dialects.features import by_name, by_place, by_record
+from headway.serving.dialects.protocol import RequestParameters, encode, hint
 from headway.serving.loaded import LoadedRoute
 from headway.serving.messages import Answer, Head
-from headway.serving.protocol import RequestParameters, encode, hint
 from headway.serving.tensors import Batch, Inputs
 
 _CODES = {404: "RESOURCE_DOES_NOT_EXIST", 429: "REQUEST_LIMIT_EXCEEDED", 500: "INTERNAL_ERROR"} | dict.fromkeys(

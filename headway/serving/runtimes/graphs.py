@@ -17,10 +17,10 @@ from headway.kernel.records import digest
 from headway.lifecycle.models.graphs import Part, read_graph
 from headway.lifecycle.models.records import Form
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.memory import OnnxModels
-from headway.serving.runtimes import ModelFiles
+from headway.serving.runtimes.inline import ModelFiles
+from headway.serving.runtimes.memory import OnnxModels
+from headway.serving.runtimes.workers import MOST_WAITING, WorkerRuntime
 from headway.serving.tensors import Feed
-from headway.serving.workers import MOST_WAITING, WorkerRuntime
 
 
 class GraphRuntime:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from headway.errors import BadTensor
-from headway.serving.wire import elements
+from headway.serving.dialects.wire import elements
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]

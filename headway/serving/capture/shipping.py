@@ -70,7 +70,7 @@ class Shipper:
         self._settle(error)
 
     def _put(self, control: str, deployment: str, path: Path) -> int:
-        from headway.serving.upload import put  # noqa: PLC0415
+        from headway.serving.capture.upload import put  # noqa: PLC0415
 
         headers = {"Content-Type": "application/vnd.apache.parquet"}
         if self._token_file:

@@ -9,7 +9,7 @@ from typing import Any
 from headway.errors import BadTensor
 from headway.kernel.naming import nearest
 from headway.lifecycle.models.records import Datatype
-from headway.serving.protocol import Tensor
+from headway.serving.dialects.protocol import Tensor
 from headway.serving.tensors import Batch, Inputs, InputTensor
 
 _INTEGERS = (Datatype.INT32, Datatype.INT64)

@@ -11,11 +11,11 @@ from headway.client.home import find_home
 from headway.engines.runtimes.environments import FOLDER
 from headway.lifecycle.models.records import Form, PythonRuntime
 from headway.lifecycle.rollouts.routing import Route
-from headway.serving.graphs import GraphRuntime
 from headway.serving.loaded import LoadedRoute, loaded_route
-from headway.serving.memory import OnnxModels
-from headway.serving.runtimes import OnnxRuntime, Runtime
-from headway.serving.workers import WorkerRuntime
+from headway.serving.runtimes.graphs import GraphRuntime
+from headway.serving.runtimes.inline import OnnxRuntime, Runtime
+from headway.serving.runtimes.memory import OnnxModels
+from headway.serving.runtimes.workers import WorkerRuntime
 
 
 class Releases:

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-from headway.serving.connection import Connection
 from headway.serving.core import Core
-from headway.serving.heads import Heads
+from headway.serving.http.connection import Connection
+from headway.serving.http.heads import Heads
 from headway.serving.messages import KEY_HEADERS
 from headway.serving.sockets import BACKLOG
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from headway.kernel.records import encode
 from headway.lifecycle.models.records import Signature
 from headway.serving.heap import resident_bytes
-from headway.serving.runtimes import ModelFiles, OnnxRuntime
+from headway.serving.runtimes.inline import ModelFiles, OnnxRuntime
 
 
 class OnnxModels:

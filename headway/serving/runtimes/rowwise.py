@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.lifecycle.models.records import Datatype
-from headway.serving.runtimes import Runtime
+from headway.serving.runtimes.inline import Runtime
 from headway.serving.tensors import ELEMENTS, Feed, Inputs
 
 _ROWS = 33

@@ -16,14 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from headway.lifecycle.models.records import TensorSpec
-from headway.serving.budget import Budget
+from headway.serving.capture.budget import Budget
+from headway.serving.capture.exchange import Kept, written
+from headway.serving.capture.pace import Pace
+from headway.serving.capture.shipping import Shipper
+from headway.serving.capture.tally import Tally
 from headway.serving.counters import CaptureStatus
-from headway.serving.exchange import Kept, written
 from headway.serving.heap import Heap
 from headway.serving.loaded import LoadedTable
-from headway.serving.pace import Pace
-from headway.serving.shipping import Shipper
-from headway.serving.tally import Tally
 
 FLUSH_ROWS = 4_000
 _JOIN_AFTER, _JOIN_BELOW = 32, 4
@@ -227,7 +227,7 @@ def _pieces(exchanges: list[Kept]) -> Iterator[list[Kept]]:
 def _keep(exchanges: list[Kept], inputs: tuple[TensorSpec, ...], spool: Path, heap: Heap) -> tuple[Tally, float]:
     """What was written, and the processor time that it took. Once they are safe, the exchanges are let go."""
     # Here, since what writes Parquet takes a tenth of a server's memory, and of the time until its first answer.
-    from headway.serving.segments import segment, write  # noqa: PLC0415
+    from headway.serving.capture.segments import segment, write  # noqa: PLC0415
 
     began_s = time.thread_time()
     made = segment(exchanges, inputs)

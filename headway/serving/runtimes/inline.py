@@ -1,4 +1,4 @@
-"""What runs a model: ONNX Runtime, inline, on one thread; other forms in workers (`workers.py`)."""
+"""What runs a model: ONNX Runtime, inline, on one thread. Other forms run in workers (`workers.py`)."""
 
 from __future__ import annotations
 

@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 
 from headway.kernel.records import digest
 from headway.lifecycle.models.records import TensorSpec
-from headway.serving.captured import CapturedFeatures, captured
-from headway.serving.columns import (
+from headway.serving.capture.columns import (
     INT16,
     INT32,
     Column,
@@ -44,9 +43,10 @@ from headway.serving.columns import (
     texts,
     truths,
 )
-from headway.serving.exchange import Kept, Written, written
+from headway.serving.capture.exchange import Kept, Written, written
+from headway.serving.capture.features import CapturedFeatures, captured
+from headway.serving.capture.tally import Tally
 from headway.serving.loaded import LoadedRoute
-from headway.serving.tally import Tally
 
 Chances = dict[int, list[float]]
 """By row, the probability of each class."""
