@@ -52,12 +52,14 @@ def query_fields(handler: HTTPRouteHandler) -> dict[str, FieldDefinition]:
 
 
 def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A misspelt filter would otherwise answer with everything."""
+    """A misspelt filter would otherwise answer with everything, and one of two that say different things be dropped."""
     if isinstance(handler, HTTPRouteHandler):
         known = query_fields(handler)
         for name in connection.query_params:
             if name not in known:
                 raise Invalid(f"unknown query parameter {name[:100]!r}{nearest(name[:100], known)}")
+            if len(connection.query_params.getall(name)) > 1 and not known[name].is_non_string_sequence:
+                raise Invalid(f"query parameter {name!r} is given more than once")
             if known[name].has_inner_subclass_of(datetime) or known[name].is_subclass_of(datetime):
                 _check_written(name, connection.query_params[name])
 

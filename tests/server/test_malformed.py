@@ -267,6 +267,12 @@ def test_many_who_say_nothing_do_not_stop_the_others(server: httpx2.Client) -> N
     assert server.get("/v1/status").is_success
 
 
+def test_a_query_parameter_that_is_given_twice(owner: httpx2.Client) -> None:
+    answer = owner.get("/v1/runs", params=[("limit", "5"), ("limit", "7")])
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "query parameter 'limit' is given more than once"
+
+
 @pytest.mark.parametrize("path", ["/v1/runs", "/api/2.0/mlflow/runs/get", "/get-artifact"])
 def test_ten_thousand_query_parameters(server: httpx2.Client, path: str) -> None:
     for count, statuses in ((10_000, (b"431",)), (5_000, (b"400", b"404"))):
