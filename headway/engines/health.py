@@ -8,7 +8,7 @@ from headway.lifecycle.environments.records import RolloutPolicy
 from headway.lifecycle.platform import Platform
 from headway.lifecycle.predictions.records import Segment
 from headway.lifecycle.rollouts.records import Health, PairedDay, Rollout, Tally
-from headway.lifecycle.rollouts.target import Target
+from headway.lifecycle.rollouts.target import Endpoint, Target
 
 
 @dataclass
@@ -20,6 +20,10 @@ class _Seen:
     step: int = -1
     at_step: int = 0
     """Requests of the candidate before this step."""
+    ends: int = 0
+    """How often processes have ended unasked since it is looked at."""
+    ends_told: int | None = None
+    """What the target had counted when it was asked last."""
 
 
 class HealthReader:
@@ -31,6 +35,8 @@ class HealthReader:
         """The health of a rollout now. Counts start over from the rollout's first segment after a restart."""
         seen = self._seen.setdefault(rollout.id, _Seen(last_segment=""))
         self._count(seen, rollout, policy)
+        endpoint = self._target.observe(rollout.deployment)
+        _count_ends(seen, endpoint)
         candidate = seen.tallies.get(rollout.candidate, Tally())
         incumbent = seen.tallies.get(rollout.incumbent or "", Tally())
         quality = self._quality(rollout)
@@ -44,7 +50,8 @@ class HealthReader:
             newest_day=newest.date() if newest else None,
             step_requests=candidate.requests - seen.at_step,
             step_labels=_labels(quality) - rollout.step_labels_from,
-            live=self._live(rollout),
+            live=self._live(endpoint, rollout),
+            ends=seen.ends,
         )
 
     def _quality(self, rollout: Rollout) -> tuple[PairedDay, ...]:
@@ -81,10 +88,17 @@ class HealthReader:
         for release, tally in self._platform.predictions.tallies(segments, policy.latency_budget_us).items():
             seen.tallies[release] = seen.tallies.get(release, Tally()) + tally
 
-    def _live(self, rollout: Rollout) -> bool:
-        endpoint = self._target.observe(rollout.deployment)
+    def _live(self, endpoint: Endpoint | None, rollout: Rollout) -> bool:
         wanted = self._platform.deployments.get(rollout.deployment).generation
         return endpoint is not None and endpoint.ready and endpoint.generation >= wanted
+
+
+def _count_ends(seen: _Seen, endpoint: Endpoint | None) -> None:
+    if endpoint is None:
+        return
+    if seen.ends_told is not None:  # less than before is another server, which counts from the beginning
+        seen.ends += max(0, endpoint.ends - seen.ends_told)
+    seen.ends_told = endpoint.ends
 
 
 def _labels(days: tuple[PairedDay, ...]) -> int:

@@ -132,6 +132,8 @@ class WorkerStatus(Value):
     generation: int
     error: str
     resident_bytes: int
+    ends: int = 0
+    """How many workers had its place before, all of which ended unasked."""
 
 
 class ServerStatus(Value):

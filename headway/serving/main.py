@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_count, default=1, help="processes that share the port, one for each core")
     parser.add_argument("--slot", type=int, help=argparse.SUPPRESS)  # what the parent tells its workers
     parser.add_argument("--siblings", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ends", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 

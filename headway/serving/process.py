@@ -124,7 +124,7 @@ def _responder(settings: argparse.Namespace, shared: Shared) -> Responder:
     limit = settings.body_bytes
     return Responder(
         router, inference, counters, capture, limit, siblings, shared.parquet, shared.turn, shared.watch,
-        must_load=settings.must_load,
+        must_load=settings.must_load, ends=settings.ends,
     )  # fmt: skip
 
 

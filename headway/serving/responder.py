@@ -50,8 +50,9 @@ class Responder:
         turn: Turn | None = None,
         watch: Watch | None = None,
         must_load: bool = False,
+        ends: int = 0,
     ) -> None:
-        self._must_load = must_load
+        self._must_load, self._ends = must_load, ends
         self._parquet = parquet
         self._router, self._counters, self._capture, self._siblings = router, counters, capture, siblings
         self.inference, self.door, self.most_bytes = inference, inference.door, most_bytes
@@ -118,6 +119,7 @@ class Responder:
             generation=table.generation if table else 0,
             error=self._router.error,
             resident_bytes=resident_bytes(),
+            ends=self._ends,
         )
         return Snapshot(worker=worker, releases=self._counters.counts(), capture=self._capture.status())
 

@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 
 class Slot:
-    """The place of one worker, and who has it now."""
+    """The place of one worker, who has it now, and how many that had it have ended."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at_s = self.due_at_s = 0.0
-        self.failures = 0
+        self.failures = self.ends = 0
 
     def start(self, command: Sequence[str], now_s: float) -> None:
         self.process, self.started_at_s = subprocess.Popen(command, stdin=subprocess.PIPE), now_s
@@ -45,6 +45,7 @@ class Slot:
         if self.process.stdin:
             self.process.stdin.close()
         self.process = None
+        self.ends += 1
         self.failures = 0 if now_s - self.started_at_s > _SOUND_S else self.failures + 1
         self.due_at_s = now_s + min(_FIRST_DELAY_S * 2**self.failures, _LONGEST_DELAY_S) if self.failures else now_s
         return code
@@ -89,7 +90,8 @@ class Supervisor:
         now_s = self._elapsed_s()
         for slot in self._slots:
             if slot.process is None and slot.due_at_s <= now_s:
-                slot.start([*self._command, "--siblings", str(self._folder), "--slot", str(slot.number)], now_s)
+                told = ["--siblings", str(self._folder), "--slot", str(slot.number), "--ends", str(slot.ends)]
+                slot.start([*self._command, *told], now_s)
 
     def _pause_s(self) -> float:
         waits = [slot.due_at_s - self._elapsed_s() for slot in self._slots if slot.process is None]

@@ -143,10 +143,12 @@ class PlainSigner:
 
 @dataclass
 class MemoryTarget:
-    """Serves what was applied last; `ready` and `lag` (generations behind) make it a worse one."""
+    """Serves what was applied last; `ready`, `lag` (generations behind) and `ends` (of its processes) make it a worse
+    one."""
 
     ready: bool = True
     lag: int = 0
+    ends: int = 0
     tables: dict[str, RoutingTable] = field(default_factory=dict)
 
     def apply(self, table: RoutingTable) -> None:
@@ -156,7 +158,10 @@ class MemoryTarget:
         table = self.tables.get(deployment)
         if table is None:
             return None
-        return Endpoint(deployment=deployment, url="memory:", generation=table.generation - self.lag, ready=self.ready)
+        return Endpoint(
+            deployment=deployment, url="memory:", generation=table.generation - self.lag, ready=self.ready,
+            ends=self.ends,
+        )  # fmt: skip
 
     def close(self) -> None:
         self.tables.clear()

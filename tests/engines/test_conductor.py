@@ -190,6 +190,25 @@ def test_a_gate_whose_worker_dies_three_times_says_what_it_said(world: World, tm
     )
 
 
+def test_a_candidate_whose_server_ends_again_and_again_goes_back(world: World) -> None:
+    """What it was asked meanwhile is captured nowhere."""
+    change, conductor = rolling_out(world), world.conductor()
+    world.target.ends = 7
+    conductor.step()
+    world.target.ready = False
+    world.target.ends = 11
+    conductor.step()
+    assert world.platform.rollouts.get(change.rollout).state is RolloutState.RUNNING
+    world.target.ends = 3  # another server, which counts from the beginning
+    conductor.step()
+    world.target.ends = 4
+    conductor.step()
+    assert world.platform.rollouts.get(change.rollout).state is RolloutState.ROLLED_BACK
+    conductor.step()
+    told = "rolled back: processes of its server ended 5 times unasked while it was served"
+    assert world.change(change).reason.startswith(told)
+
+
 def test_a_run_that_a_worker_holds_is_left_to_it(world: World) -> None:
     conductor, change = world.conductor(), world.open()
     conductor.step()

@@ -139,6 +139,37 @@ def test_another_number_of_workers_is_another_server(home: Home) -> None:
     assert not processes.alive(home.child())
 
 
+def test_servers_that_end_unasked_are_counted(home: Home) -> None:
+    target = home.target()
+
+    def ends() -> int:
+        seen = target.observe("late")
+        return seen.ends if seen else 0
+
+    def tended() -> bool:
+        target.tend()
+        return serves(target, 1)()
+
+    target.apply(table(1, "rl_1"))
+    assert waited(serves(target, 1))
+    for count in (1, 2):
+        os.kill(home.child().pid, signal.SIGKILL)
+        assert waited(lambda: not processes.alive(home.child()))
+        assert waited(tended)
+        assert ends() == count
+    target.apply(table(2, "rl_1").but(workers=2))
+    assert waited(serves(target, 2))
+    assert ends() == 2, "one that is replaced was asked to end"
+    children = Path(f"/proc/{home.child().pid}/task/{home.child().pid}/children")
+    assert waited(lambda: len(children.read_text().split()) == 2)
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    assert waited(lambda: ends() == 3), "a worker counts, whose parent goes on"
+    target.apply(table(3))
+    target.apply(table(4, "rl_1"))
+    assert waited(serves(target, 4))
+    assert ends() == 2, "another server counts its workers from the beginning"
+
+
 def test_a_port_that_somebody_else_has_taken_is_left_to_them(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

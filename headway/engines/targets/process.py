@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,11 @@ class ProcessTarget:
         self._lock = threading.RLock()
         self._started_at: dict[Place, float] = {}
         self._failures: dict[Place, int] = {}
+        self._minded: set[Place] = set()
+        """Where a server was started or seen alive, and not stopped since."""
+        self._ends: Counter[Place] = Counter()
+        """How often one that was minded ended, and how often workers of the one that is there."""
+        self._worker_ends: dict[Place, int] = {}
 
     def apply(self, table: RoutingTable) -> None:
         """Write the routing table and see that a server reads it; without routes nothing serves the deployment.
@@ -99,15 +105,18 @@ class ProcessTarget:
         if child is None:
             return None
         seen = Endpoint(
-            deployment=deployment, url=f"http://{_HOST}:{child.port}", generation=0, ready=False, server=place.server
-        )
+            deployment=deployment, url=f"http://{_HOST}:{child.port}", generation=0, ready=False, server=place.server,
+            ends=self._ends[place] + self._worker_ends.get(place, 0),
+        )  # fmt: skip
         try:
             status = _get(child.port, "/v1/status")
         except OSError as error:
             return seen.but(error=str(error) or "no answer")
         if place.server and (status := status["deployments"].get(deployment)) is None:
             return seen
-        return seen.but(generation=int(status["generation"]), ready=True, error=status.get("error") or "")
+        self._worker_ends[place] = sum(worker.get("ends", 0) for worker in status["workers"])
+        ends = self._ends[place] + self._worker_ends[place]
+        return seen.but(generation=int(status["generation"]), ready=True, error=status.get("error") or "", ends=ends)
 
     def _leave(self, before: Place, now: Place, table: RoutingTable) -> None:
         """Let a deployment go from where it was served before, once it is served here; what was captured and not sent
@@ -133,6 +142,7 @@ class ProcessTarget:
             if running:
                 self._stop(place)
         elif child is None or not running:
+            self._note_end(place)
             self._start(place, workers, child)
         elif (child.workers, child.build) != (workers, BUILD):
             self._stop(place)
@@ -140,7 +150,16 @@ class ProcessTarget:
             self._start(place, workers, child)
         elif self._hangs(place, child):
             processes.end(child, patience_s=0.0)
+            self._note_end(place)
             self._start(place, workers, child)
+        else:
+            self._minded.add(place)
+
+    def _note_end(self, place: Place) -> None:
+        if place in self._minded:
+            self._minded.discard(place)
+            self._ends[place] += 1
+            self._worker_ends.pop(place, None)
 
     def _hangs(self, place: Place, child: Child) -> bool:
         try:
@@ -168,9 +187,11 @@ class ProcessTarget:
         processes.remember(started, place.note)
         self._started_at[place] = time.monotonic()
         self._failures[place] = failures + 1
+        self._minded.add(place)
 
     def _stop(self, place: Place) -> None:
         child = processes.recall(place.note)
+        self._minded.discard(place)
         if child:
             processes.end(child, patience_s=10.0)
 

@@ -224,3 +224,5 @@ class Health(Value):
     step_labels: int = 0
     live: bool = True
     """The servers answer and have this step's routing table."""
+    ends: int = 0
+    """How often a process that serves the deployment has ended unasked since the rollout is looked after."""

@@ -33,6 +33,9 @@ from headway.lifecycle.rollouts.records import Health, Rollout, RolloutState, Sh
 _HARM, _PROOF = 3.0, 1.0
 """Effects (mean over deviation between days) that the two ends of the loss are made for: a large harm shows on the
 third day, while a promotion takes five at least. Measured by benchmarks/canary_quality.py."""
+_MOST_ENDS = 5
+"""A process may end for other reasons than its models, and one at a port that is taken does so three times. Where that
+goes on while a candidate is served, requests are lost that no count of failures has."""
 
 
 class Advance(Value):
@@ -87,6 +90,8 @@ def next_step(rollout: Rollout, health: Health, policy: RolloutPolicy, now: date
 def _decision(rollout: Rollout, health: Health, policy: RolloutPolicy, now: datetime) -> Decision:
     if rollout.state is RolloutState.PENDING or rollout.step < 0:
         return Advance(step=0, reason="first step" if rollout.incumbent else "nothing served before")
+    if health.ends >= _MOST_ENDS:
+        return RollBack(reason=f"processes of its server ended {health.ends} times unasked while it was served")
     if not health.live:
         return _hold(rollout, policy, now, "the servers do not serve this step yet")
     # With all traffic, or with nothing before it, there is no other release to compare the candidate with.

@@ -18,6 +18,8 @@ class Endpoint(Value):
     error: str = ""
     server: str = ""
     """The server that it shares with other deployments; empty for one of its own."""
+    ends: int = 0
+    """How often a process that serves it has ended unasked, as far as is known."""
 
 
 class Target(Protocol):

@@ -49,6 +49,8 @@ TABLE = [
     ("good evidence moves it up", {}, GOOD, Advance),
     ("the last step promotes", {"step": 2}, GOOD, Promote),
     ("servers that lag behind hold it", {}, GOOD.but(live=False), Hold),
+    ("servers that end again and again send it back", {}, GOOD.but(ends=5, live=False), RollBack),
+    ("servers that ended now and then do not", {}, GOOD.but(ends=4), Advance),
     ("few requests hold it", {}, GOOD.but(step_requests=99), Hold),
     ("few labels hold it", {}, GOOD.but(step_labels=99), Hold),
     ("errors send it back", {}, GOOD.but(candidate=Tally(requests=300, errors=60)), RollBack),
