@@ -114,7 +114,9 @@ class ProcessTarget:
             return seen.but(error=str(error) or "no answer")
         if place.server and (status := status["deployments"].get(deployment)) is None:
             return seen
-        self._worker_ends[place] = sum(worker.get("ends", 0) for worker in status["workers"])
+        # A worker that is just being replaced tells nothing.
+        told = sum(worker.get("ends", 0) for worker in status["workers"])
+        self._worker_ends[place] = max(told, self._worker_ends.get(place, 0))
         ends = self._ends[place] + self._worker_ends[place]
         return seen.but(generation=int(status["generation"]), ready=True, error=status.get("error") or "", ends=ends)
 
@@ -192,6 +194,7 @@ class ProcessTarget:
     def _stop(self, place: Place) -> None:
         child = processes.recall(place.note)
         self._minded.discard(place)
+        self._worker_ends.pop(place, None)
         if child:
             processes.end(child, patience_s=10.0)
 
